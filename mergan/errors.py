@@ -1,0 +1,34 @@
+"""The errors a user can mend, each with the exit status of the program (see docs/ARCHITECTURE.md)."""
+
+
+class MerganError(Exception):
+    """Base of all errors that end the program with one line and without a traceback.
+
+    The message is that line: it names the culprit (a key, a file) and the remedy.
+    """
+
+    exit_status = 1
+
+
+class ConfigError(MerganError):
+    """A configuration that cannot be run: unknown, misspelt or out-of-range values."""
+
+    exit_status = 2
+
+
+class DataError(MerganError):
+    """Images that are missing, unreadable or do not fit the configuration."""
+
+    exit_status = 2
+
+
+class CheckpointError(MerganError):
+    """A checkpoint that is missing, broken or belongs to another model."""
+
+    exit_status = 2
+
+
+class TrainingError(MerganError):
+    """Training went wrong, e.g. a loss became NaN."""
+
+    exit_status = 3

@@ -1,0 +1,105 @@
+"""The DCGAN pair of Memory Replay GANs (Wu et al. 2018): strided 4x4 convolutions, class by conditional norm."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from mergan.networks.layers import ClassTable, ConditionalNorm, num_doublings
+
+BASE = 4  # resolution of the generator's first and the discriminator's last feature map
+
+
+class Generator(nn.Module):
+    """z -> linear -> [conditional norm, ReLU, transposed 4x4 convolution] x n -> tanh.
+
+    Args:
+        latent_dim: size of z.
+        num_classes: classes of the data set.
+        channels: channels of the images, 1 to 4.
+        image_size: 16, 32 or 64.
+        width: channels of the last hidden feature map; each earlier one has twice as many.
+        norm: "group" or "batch", see ConditionalNorm.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        num_classes: int,
+        channels: int,
+        image_size: int,
+        width: int = 32,
+        norm: str = "group",
+    ) -> None:
+        super().__init__()
+        doublings = num_doublings(image_size, BASE)
+        widths = [width * 2**i for i in reversed(range(doublings))]
+        self.project = nn.Linear(latent_dim, widths[0] * BASE * BASE)
+        self.norms = nn.ModuleList(ConditionalNorm(w, num_classes, norm) for w in widths)
+        outputs = [*widths[1:], channels]
+        self.convs = nn.ModuleList(
+            nn.ConvTranspose2d(w, out, kernel_size=4, stride=2, padding=1)
+            for w, out in zip(widths, outputs, strict=True)
+        )
+
+    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+        """z (B, latent_dim), labels (B,) -> images (B, channels, S, S) in [-1, 1]."""
+        x = self.project(z).unflatten(1, (-1, BASE, BASE))
+        for norm, conv in zip(self.norms, self.convs, strict=True):
+            x = conv(torch.relu(norm(x, labels)))
+        return torch.tanh(x)
+
+
+class Discriminator(nn.Module):
+    """[4x4 convolution with stride 2, leaky ReLU] x n -> adversarial logit and class logits.
+
+    Args:
+        num_classes: classes of the data set.
+        channels: channels of the images.
+        image_size: 16, 32 or 64.
+        width: channels of the first feature map; each later one has twice as many.
+        spectral: spectral normalisation of every layer but the classifier (Miyato et al. 2018,
+            arXiv 1802.05957).
+        projection: add the inner product of the features with an embedding of the label to the
+            adversarial logit (Miyato & Koyama 2018, arXiv 1802.05637, eq. 3).
+    """
+
+    sample_independent = True
+
+    def __init__(
+        self,
+        num_classes: int,
+        channels: int,
+        image_size: int,
+        width: int = 32,
+        spectral: bool = True,
+        projection: bool = False,
+    ) -> None:
+        super().__init__()
+        doublings = num_doublings(image_size, BASE)
+        widths = [channels, *(width * 2**i for i in range(doublings))]
+        normalise = spectral_norm if spectral else _identity
+        self.convs = nn.ModuleList(
+            normalise(nn.Conv2d(before, after, kernel_size=4, stride=2, padding=1))
+            for before, after in zip(widths, widths[1:], strict=False)
+        )
+        features = widths[-1] * BASE * BASE
+        self.adversarial = normalise(nn.Linear(features, 1))
+        self.classify = nn.Linear(features, num_classes)
+        self.embedding = normalise(ClassTable(num_classes, features)) if projection else None
+
+    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """images (B, channels, S, S), labels (B,) -> adversarial logits (B,), class logits (B, num_classes)."""
+        x = images
+        for conv in self.convs:
+            x = nn.functional.leaky_relu(conv(x), 0.2)
+        features = x.flatten(1)
+        adversarial = self.adversarial(features).squeeze(1)
+        if self.embedding is not None:
+            adversarial = adversarial + (features * self.embedding(labels)).sum(dim=1)
+        return adversarial, self.classify(features)
+
+
+def _identity(layer: nn.Module) -> nn.Module:
+    return layer

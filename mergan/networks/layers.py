@@ -1,0 +1,91 @@
+"""Blocks that the generator/discriminator pairs share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mergan.errors import ConfigError
+
+
+def num_doublings(image_size: int, start: int) -> int:
+    """How often `start` doubles to reach `image_size`.
+
+    Raises:
+        ConfigError: `image_size` is not one of 16, 32, 64.
+    """
+    if image_size not in (16, 32, 64):
+        raise ConfigError(f"data.image_size={image_size}: the networks are built for 16, 32 or 64")
+    return (image_size // start).bit_length() - 1
+
+
+class ClassTable(nn.Embedding):
+    """An embedding with one row per class.
+
+    Its own type marks the parameters that belong to single classes, so that new classes can be
+    started from learned ones (`inherit_classes`) and rows can be carried over by class
+    (`mergan.checkpoint`).
+    """
+
+
+def inherit_classes(module: nn.Module, new: Sequence[int], past: Sequence[int]) -> None:
+    """Start the rows of the `new` classes from the mean of the `past` ones, in every ClassTable."""
+    if not past:
+        return
+    for table in module.modules():
+        if isinstance(table, ClassTable):
+            with torch.no_grad():
+                table.weight[list(new)] = table.weight[list(past)].mean(dim=0)
+
+
+class ConditionalNorm(nn.Module):
+    """Normalisation followed by a scale and a shift per class (Dumoulin et al. 2017, arXiv 1610.07629).
+
+    Args:
+        channels: channels of the input.
+        num_classes: rows of the scale and shift tables.
+        kind: "group" normalises every sample by itself, in groups of channels; the outcome depends
+            neither on the other samples nor on train/eval mode. "batch" uses the statistics of the
+            samples of the same class in the batch, in train and eval mode alike, which is what the
+            one-class batches of the Memory Replay GANs code amount to.
+        groups: number of groups of "group".
+
+    Raises:
+        ConfigError: unknown `kind`.
+    """
+
+    def __init__(self, channels: int, num_classes: int, kind: str = "group", groups: int = 8) -> None:
+        super().__init__()
+        if kind not in ("group", "batch"):
+            raise ConfigError(f"network.generator.norm={kind}: use group or batch")
+        self.kind = kind
+        self.groups = min(groups, channels)
+        self.scale = ClassTable(num_classes, channels)
+        self.shift = ClassTable(num_classes, channels)
+        nn.init.ones_(self.scale.weight)
+        nn.init.zeros_(self.shift.weight)
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        """Normalise x (B, C, H, W) with the tables' rows of labels (B,)."""
+        x = nn.functional.group_norm(x, self.groups) if self.kind == "group" else class_batch_norm(x, labels)
+        scale, shift = self.scale(labels), self.shift(labels)
+        return torch.addcmul(shift[:, :, None, None], x, scale[:, :, None, None])
+
+
+def class_batch_norm(x: Tensor, labels: Tensor, eps: float = 1e-5) -> Tensor:
+    """Batch normalisation of x (B, C, H, W) over the samples that share a label, without affine part.
+
+    Equal to splitting the batch by class and normalising each part by its own batch statistics.
+    """
+    _, group, sizes = labels.unique(return_inverse=True, return_counts=True)
+    count = sizes.to(x.dtype)[:, None]
+
+    def group_mean(values: Tensor) -> Tensor:
+        sums = values.new_zeros(len(sizes), values.shape[1]).index_add(0, group, values)
+        return (sums / count)[group][:, :, None, None]
+
+    centred = x - group_mean(x.mean(dim=(2, 3)))
+    variance = group_mean(centred.square().mean(dim=(2, 3)))
+    return centred * torch.rsqrt(variance + eps)
