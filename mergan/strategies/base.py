@@ -1,0 +1,120 @@
+"""What a continual strategy can decide, and what it is given to decide with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mergan.scenario import Task
+
+
+@dataclass
+class Context:
+    """What a strategy sees of the training at a step. It reads all of it and owns none of it.
+
+    Attributes:
+        task: the current task.
+        generator: the generator in training.
+        snapshot: the generator as it was at the end of the last task, frozen, in eval mode.
+            Meaningful only if `task.past` is not empty.
+        batch_size: images per discriminator step.
+        latent_dim: size of z.
+        rng: the random numbers of this epoch, on `device`; every draw comes from here.
+        device: where images and labels live.
+        seed: the seed of the run.
+    """
+
+    task: Task
+    generator: nn.Module
+    snapshot: nn.Module
+    batch_size: int
+    latent_dim: int
+    rng: torch.Generator
+    device: torch.device
+    seed: int
+
+    def latent(self, count: int) -> Tensor:
+        """Standard normal z (count, latent_dim)."""
+        return torch.randn(count, self.latent_dim, generator=self.rng, device=self.device)
+
+    def labels(self, classes: tuple[int, ...], count: int) -> Tensor:
+        """Labels (count,) drawn uniformly from `classes`."""
+        table = torch.tensor(classes, device=self.device)
+        picks = torch.randint(len(classes), (count,), generator=self.rng, device=self.device)
+        return table[picks]
+
+    def replay(self, labels: Tensor) -> Tensor:
+        """Images (B, C, S, S) in [-1, 1] that the snapshot makes for labels (B,)."""
+        with torch.no_grad():
+            return self.snapshot(self.latent(len(labels)), labels)
+
+
+@dataclass
+class RealBatch:
+    """What the discriminator takes as real in one of its steps.
+
+    Attributes:
+        images: (B, C, S, S) in [-1, 1].
+        labels: (B,).
+        weights: (B,), the weight of each sample in the loss. Averages weigh 1/B each. The generated
+            images of the step weigh as much in sum as these.
+        penalised: gradient penalties are taken at the first `penalised` images.
+    """
+
+    images: Tensor
+    labels: Tensor
+    weights: Tensor
+    penalised: int
+
+    @classmethod
+    def uniform(cls, images: Tensor, labels: Tensor) -> RealBatch:
+        """A batch in which every sample weighs the same."""
+        weights = torch.full((len(images),), 1 / len(images), device=images.device)
+        return cls(images, labels, weights, len(images))
+
+
+class Strategy(nn.Module):
+    """A way to learn a task without forgetting those before. The base class does nothing against it.
+
+    State that must survive a restart (a Fisher matrix, a solver) belongs into parameters or buffers:
+    it is saved with the module. What can be derived from (snapshot, seed, task) is derived again.
+
+    Attributes:
+        uses_classifier: False takes the classifier terms out of both losses.
+    """
+
+    uses_classifier: bool = True
+
+    def real_per_step(self, task: Task, batch_size: int, counts: Mapping[int, int]) -> float:
+        """How many real images a batch of `batch_size` holds on average; the strategy adds the rest.
+
+        Args:
+            task: the task.
+            batch_size: images per discriminator step.
+            counts: real training images of each class of the task.
+        """
+        return batch_size
+
+    def begin_task(self, context: Context) -> None:
+        """Called before the first step of every epoch of a task, and so again after a resume.
+
+        It must bring the strategy into the same state however often it is called.
+        """
+
+    def end_task(self, context: Context) -> None:
+        """Called once when a task's last epoch is over, before the checkpoint is written."""
+
+    def real_batch(self, images: Tensor, labels: Tensor, context: Context) -> RealBatch:
+        """What the discriminator takes as real, given real images of the task's classes."""
+        return RealBatch.uniform(images, labels)
+
+    def fake_classes(self, task: Task) -> tuple[int, ...]:
+        """The classes the generator is asked for in the adversarial steps, each as often."""
+        return task.classes
+
+    def generator_terms(self, context: Context) -> dict[str, Tensor]:
+        """Further terms of the generator's loss, by the name they are logged under."""
+        return {}

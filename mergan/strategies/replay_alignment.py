@@ -1,0 +1,66 @@
+"""Replay alignment (MeRGAN-RA: Wu et al. 2018, section 3.3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mergan.errors import ConfigError
+from mergan.strategies.base import Context, Strategy
+
+
+class ReplayAlignment(Strategy):
+    """The discriminator sees only real images of the task; the generator is held to its snapshot on
+    the classes before: for the same z and c it must still draw the same picture.
+
+        L_RA = weight * mean over batch, channels and pixels of (G_t(z, c) - G_{t-1}(z, c))^2
+
+    with z ~ N(0, I) and c uniform over the past classes; images in [-1, 1].
+
+    What other constants mean in this reduction, for images of P = channels * height * width values:
+    the paper's code takes sum(squares) / 2 over batches of 64/K images of each of the K past
+    classes, averages over classes and multiplies by lambda. That is lambda * 64 * P / (2 K) times
+    the mean squared error: 33/K for MNIST (lambda 1e-3, P = 1024), 983/K for SVHN (lambda 1e-2,
+    P = 3072), i.e. `weight=32.768 divide_by_classes=true`. V2 multiplies the mean squared error by
+    0.1 to 1, which is `weight` as it stands.
+
+    Args:
+        weight: factor on the mean squared error.
+        divide_by_classes: divide `weight` by the number of past classes, as the paper's code does
+            in effect.
+        batch_size: images per step that are aligned; null: the batch size of the training.
+        classifier: keep the classifier terms of the objective. The paper's text drops them for
+            alignment, its code keeps them.
+
+    Raises:
+        ConfigError: a negative weight or an empty batch.
+    """
+
+    def __init__(
+        self,
+        weight: float = 20.0,
+        divide_by_classes: bool = False,
+        batch_size: int | None = None,
+        classifier: bool = False,
+    ) -> None:
+        super().__init__()
+        if not 0 <= weight < float("inf"):
+            raise ConfigError(f"strategy.weight={weight}: use a number of 0 or more")
+        if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+            raise ConfigError(f"strategy.batch_size={batch_size}: use a whole number of 1 or more, or null")
+        self.weight = weight
+        self.divide_by_classes = divide_by_classes
+        self.batch_size = batch_size
+        self.uses_classifier = classifier
+
+    def generator_terms(self, context: Context) -> dict[str, Tensor]:
+        """The alignment loss, from the second task on."""
+        past = context.task.past
+        if not past:
+            return {}
+        count = self.batch_size or context.batch_size
+        labels, z = context.labels(past, count), context.latent(count)
+        with torch.no_grad():
+            target = context.snapshot(z, labels)
+        error = torch.nn.functional.mse_loss(context.generator(z, labels), target)
+        return {"alignment": (self.weight / len(past) if self.divide_by_classes else self.weight) * error}
