@@ -22,6 +22,7 @@ class Context:
             Meaningful only if `task.past` is not empty.
         batch_size: images per discriminator step.
         latent_dim: size of z.
+        counts: real training images of each class of the task.
         rng: the random numbers of this epoch, on `device`; every draw comes from here.
         device: where images and labels live.
         seed: the seed of the run.
@@ -32,6 +33,7 @@ class Context:
     snapshot: nn.Module
     batch_size: int
     latent_dim: int
+    counts: Mapping[int, int]
     rng: torch.Generator
     device: torch.device
     seed: int
@@ -84,9 +86,11 @@ class Strategy(nn.Module):
 
     Attributes:
         uses_classifier: False takes the classifier terms out of both losses.
+        max_per_class: cap on the real training images of each class, None for all.
     """
 
     uses_classifier: bool = True
+    max_per_class: int | None = None
 
     def real_per_step(self, task: Task, batch_size: int, counts: Mapping[int, int]) -> float:
         """How many real images a batch of `batch_size` holds on average; the strategy adds the rest.

@@ -24,6 +24,8 @@ class JointRetrain(Strategy):
             `batch_size` real images (the paper's code).
         buffer_per_class: replays per past class ("buffer"); null takes as many as a class of the
             task has real images on average, so that past and new classes are balanced.
+        max_per_class: real images per new class at most (V2 caps them to the buffer's size, to keep
+            the classes balanced); null: all.
         replay_per_step: replays per batch of real images ("live"), drawn uniformly from the past
             classes; null: `batch_size`. The cost of a step does not grow with the number of classes.
         replay_weight: weight of the loss of a past class, relative to a new one. At 1 in "live" mode
@@ -38,31 +40,39 @@ class JointRetrain(Strategy):
         self,
         mode: str = "buffer",
         buffer_per_class: int | None = None,
+        max_per_class: int | None = None,
         replay_per_step: int | None = None,
         replay_weight: float = 1.0,
     ) -> None:
         super().__init__()
         if mode not in ("buffer", "live"):
             raise ConfigError(f"strategy.mode={mode}: use buffer or live")
-        for name, count in (("buffer_per_class", buffer_per_class), ("replay_per_step", replay_per_step)):
+        counts = {
+            "buffer_per_class": buffer_per_class,
+            "max_per_class": max_per_class,
+            "replay_per_step": replay_per_step,
+        }
+        for name, count in counts.items():
             if count is not None and (not isinstance(count, int) or count < 1):
                 raise ConfigError(f"strategy.{name}={count}: use a whole number of 1 or more, or null")
         if not 0 <= replay_weight < float("inf"):
             raise ConfigError(f"strategy.replay_weight={replay_weight}: use a number of 0 or more")
         self.mode = mode
         self.buffer_per_class = buffer_per_class
+        self.max_per_class = max_per_class
         self.replay_per_step = replay_per_step
         self.replay_weight = replay_weight
-        self._per_class = 0
         self._buffer: tuple[int, Tensor, Tensor] | None = None  # task, images, labels
 
     def real_per_step(self, task: Task, batch_size: int, counts: Mapping[int, int]) -> float:
         """In "buffer" mode the share that the real images have in real images and buffer together."""
-        real = sum(counts.values())
-        self._per_class = self.buffer_per_class or max(1, round(real / len(task.classes)))
         if self.mode == "live" or not task.past:
             return batch_size
-        return batch_size * real / (real + self._per_class * len(task.past))
+        real = sum(counts.values())
+        return batch_size * real / (real + self._replays_per_class(counts) * len(task.past))
+
+    def _replays_per_class(self, counts: Mapping[int, int]) -> int:
+        return self.buffer_per_class or max(1, round(sum(counts.values()) / len(counts)))
 
     def begin_task(self, context: Context) -> None:
         """Fill the buffer from the snapshot; the same images for the same (snapshot, seed, task)."""
@@ -74,7 +84,9 @@ class JointRetrain(Strategy):
 
     def _generate(self, context: Context) -> tuple[Tensor, Tensor]:
         rng = torch.Generator(context.device).manual_seed(context.seed * 100_003 + context.task.index)
-        labels = torch.tensor(context.task.past, device=context.device).repeat_interleave(self._per_class)
+        labels = torch.tensor(context.task.past, device=context.device).repeat_interleave(
+            self._replays_per_class(context.counts)
+        )
         images = []
         with torch.no_grad():
             for part in labels.split(GENERATION_BATCH):

@@ -1,0 +1,331 @@
+"""The conditional GAN in training: manual-optimisation steps of generator and discriminator."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from mergan.errors import TrainingError
+from mergan.networks.layers import inherit_classes
+from mergan.objectives import Objective, gradient_penalty, r1_penalty
+from mergan.scenario import Scenario, Task
+from mergan.schedules import schedule
+from mergan.strategies import Context, RealBatch, Strategy
+
+
+class ACGAN(pl.LightningModule):
+    """An auxiliary classifier GAN (Odena et al. 2017, arXiv 1610.09585) that learns task after task.
+
+    One training step is one generator step, then `objective.critic_steps` discriminator steps, of
+    which the first reuses the generator's images. The batch brings the real images of all of them.
+    Only the generator's optimizer counts, so `global_step` is the number of generator steps.
+
+    Args:
+        generator: see mergan.networks for the contract of the pair.
+        discriminator: its counterpart.
+        objective: the adversarial losses and their weights.
+        strategy: what is done against forgetting.
+        latent_dim: size of z.
+        batch_size: images per discriminator step and generated images per generator step.
+        lr: Adam's learning rate of the generator.
+        lr_d: that of the discriminator; null: `lr`.
+        betas: Adam's decay rates.
+        lr_schedule: constant, linear or cosine, within each task.
+        ema: decay of an exponential moving average of the generator's weights, or null. With it the
+            averaged generator is what the snapshot, the evaluation and the sampling use; the
+            strategies' losses act on the generator in training.
+        reset_optimizers: forget Adam's moments when a task begins.
+        renew_discriminator: put the discriminator back to its initial weights when a task begins.
+        inherit_classes: start new classes from the mean of those learned before.
+        seed: seed of every random draw of the training.
+        log_every_n_steps: steps between two read-backs of the losses for the loggers.
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        objective: Objective,
+        strategy: Strategy,
+        latent_dim: int,
+        batch_size: int,
+        lr: float,
+        lr_d: float | None = None,
+        betas: Iterable[float] = (0.5, 0.999),
+        lr_schedule: str = "constant",
+        ema: float | None = None,
+        reset_optimizers: bool = True,
+        renew_discriminator: bool = False,
+        inherit_classes: bool = True,
+        seed: int = 0,
+        log_every_n_steps: int = 25,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.generator = generator
+        self.discriminator = discriminator
+        self.objective = objective
+        self.strategy = strategy
+        # a submodule from the start: moved, saved and loaded with the rest (see GeneratorSnapshot)
+        self.snapshot = copy.deepcopy(generator).eval().requires_grad_(False)
+        self.ema = (
+            AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=True) if ema else None
+        )
+        if self.ema is not None:
+            self.ema.requires_grad_(False)
+        self.latent_dim = latent_dim
+        self.batch_size = batch_size
+        self.lr = lr
+        self.lr_d = lr if lr_d is None else lr_d
+        self.betas = tuple(betas)
+        self.lr_schedule = schedule(lr_schedule)
+        self.reset_optimizers = reset_optimizers
+        self.inherit_classes = inherit_classes
+        self.seed = seed
+        self.log_every_n_steps = log_every_n_steps
+        self.scenario: Scenario | None = None
+        self.context: Context | None = None
+        self.last_losses: dict[str, float] = {}
+        self._rng: torch.Generator | None = None
+        self._initial_discriminator = (
+            {key: value.clone() for key, value in discriminator.state_dict().items()}
+            if renew_discriminator
+            else None
+        )
+
+    # ------------------------------------------------------------------ generating
+
+    @property
+    def sampler(self) -> nn.Module:
+        """The generator that snapshot, evaluation and sampling use: the averaged one if there is one."""
+        return self.generator if self.ema is None else self.ema.module
+
+    @torch.no_grad()
+    def generate(self, z: Tensor, labels: Tensor) -> Tensor:
+        """z (B, latent_dim), labels (B,) -> images (B, C, S, S) in [-1, 1], made in eval mode."""
+        sampler = self.sampler
+        training = sampler.training
+        sampler.eval()
+        images = sampler(z.to(self.device), labels.to(self.device)).float()
+        sampler.train(training)
+        return images
+
+    def train(self, mode: bool = True) -> ACGAN:
+        """Set the mode of the networks; the snapshot and the average stay in eval mode."""
+        super().train(mode)
+        self.snapshot.eval()
+        if self.ema is not None:
+            self.ema.eval()
+        return self
+
+    # ------------------------------------------------------------------ tasks and epochs
+
+    @property
+    def task(self) -> Task:
+        """The task of the current epoch."""
+        assert self.scenario is not None, "attach a scenario before training"
+        return self.scenario.task_at(self.current_epoch)
+
+    def on_train_epoch_start(self) -> None:
+        # everything random of this epoch depends on (seed, epoch, rank) alone, so that a resumed run
+        # draws what the uninterrupted one would have drawn
+        seed = (self.seed * 1_000_003 + self.current_epoch) * 1_009 + self.global_rank
+        if self._rng is None or self._rng.device != self.device:
+            self._rng = torch.Generator(self.device)
+        self._rng.manual_seed(seed)
+        torch.manual_seed(seed)  # dropout knows no generator of its own
+        task = self.task
+        self.context = Context(
+            task=task,
+            generator=self.generator,
+            snapshot=self.snapshot,
+            batch_size=self.batch_size,
+            latent_dim=self.latent_dim,
+            counts=self.trainer.datamodule.counts(task.classes),  # type: ignore[attr-defined]
+            rng=self._rng,
+            device=self.device,
+            seed=self.seed,
+        )
+        if self.current_epoch == task.first_epoch:
+            self._start_task(task)
+        self.strategy.begin_task(self.context)
+
+    def _start_task(self, task: Task) -> None:
+        if self.inherit_classes:
+            inherit_classes(self.generator, task.classes, task.past)
+            if self.ema is not None:
+                inherit_classes(self.ema, task.classes, task.past)
+        if self._initial_discriminator is not None:
+            self.discriminator.load_state_dict(self._initial_discriminator)
+        if self.reset_optimizers:
+            for optimizer in self.trainer.optimizers:
+                optimizer.state.clear()
+
+    def on_train_epoch_end(self) -> None:
+        assert self.context is not None
+        if self.current_epoch == self.task.last_epoch:
+            self.strategy.end_task(self.context)
+
+    # ------------------------------------------------------------------ steps
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """One generator step and `critic_steps` discriminator steps.
+
+        Args:
+            batch: real images (N, C, S, S) in [-1, 1] and labels (N,) for all discriminator steps.
+            batch_idx: position in the epoch.
+
+        Raises:
+            TrainingError: a loss that is about to be logged is not finite.
+        """
+        context = self.context
+        assert context is not None
+        self._set_learning_rates(batch_idx)
+        optimizer_g, optimizer_d = self.optimizers()  # type: ignore[misc]  # there are always two
+        critic_steps = self.objective.critic_steps
+        parts = list(zip(*(tensor.tensor_split(critic_steps) for tensor in batch), strict=True))
+        real = self.strategy.real_batch(*parts[0], context)
+        labels, fakes, losses = self._generator_step(optimizer_g, real.weights.sum())
+        for index, part in enumerate(parts):
+            if index > 0:
+                real = self.strategy.real_batch(*part, context)
+                labels = context.labels(self.strategy.fake_classes(context.task), self.batch_size)
+                with torch.no_grad():
+                    fakes = self.generator(context.latent(self.batch_size), labels)
+            losses |= self._discriminator_step(optimizer_d.optimizer, real, fakes, labels)
+        last_of_epoch = batch_idx + 1 == self.trainer.num_training_batches
+        if self.global_step % self.log_every_n_steps == 0 or last_of_epoch:
+            self._log(losses)
+
+    def _generator_step(self, optimizer: Any, total: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Update the generator; returns labels (B,), its images (B, C, S, S) without graph, and losses."""
+        context, objective = self.context, self.objective
+        assert context is not None
+        self.discriminator.requires_grad_(False)
+        labels = context.labels(self.strategy.fake_classes(context.task), self.batch_size)
+        fakes = self.generator(context.latent(self.batch_size), labels)
+        adversarial, class_logits = self.discriminator(fakes, labels)
+        losses = {"g/adversarial": objective.generator(adversarial).mean()}
+        loss = losses["g/adversarial"]
+        if self.strategy.uses_classifier and objective.lambda_cls_g > 0:
+            losses["g/classifier"] = nn.functional.cross_entropy(class_logits, labels)
+            loss = loss + objective.lambda_cls_g * losses["g/classifier"]
+        loss = objective.scale_g * total * loss
+        for name, term in self.strategy.generator_terms(context).items():
+            losses[f"g/{name}"] = term
+            loss = loss + term
+        losses["g/loss"] = loss
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        optimizer.step()
+        self.discriminator.requires_grad_(True)
+        if self.ema is not None:
+            self.ema.update_parameters(self.generator)
+        losses["class_accuracy/fake"] = _accuracy(class_logits, labels)
+        return labels, fakes.detach(), losses
+
+    def _discriminator_step(
+        self, optimizer: torch.optim.Optimizer, real: RealBatch, fakes: Tensor, fake_labels: Tensor
+    ) -> dict[str, Tensor]:
+        """Update the discriminator on real (and replayed) against generated images; returns the losses."""
+        objective = self.objective
+        (real_logits, real_classes), (fake_logits, fake_classes) = self._judge(real, fakes, fake_labels)
+        total = real.weights.sum()
+        losses = {
+            "d/real": (real.weights * objective.real(real_logits)).sum(),
+            "d/fake": total * objective.fake(fake_logits).mean(),
+        }
+        loss = losses["d/real"] + losses["d/fake"]
+        if self.strategy.uses_classifier and objective.lambda_cls_d > 0:
+            entropy = nn.functional.cross_entropy(real_classes, real.labels, reduction="none")
+            losses["d/classifier"] = (real.weights * entropy).sum()
+            loss = loss + objective.lambda_cls_d * losses["d/classifier"]
+        if self.strategy.uses_classifier and objective.lambda_cls_fake > 0:
+            losses["d/classifier_fake"] = total * nn.functional.cross_entropy(fake_classes, fake_labels)
+            loss = loss + objective.lambda_cls_fake * losses["d/classifier_fake"]
+        loss = objective.scale_d * loss
+        for name, weight, penalty in self._penalties(real, fakes):
+            losses[f"d/{name}"] = penalty
+            loss = loss + weight * penalty
+        losses["d/loss"] = loss
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        # the bare optimizer: Lightning would count its step, and global_step would run double
+        optimizer.step()
+        losses["class_accuracy/real"] = _accuracy(real_classes, real.labels)
+        return losses
+
+    def _judge(
+        self, real: RealBatch, fakes: Tensor, fake_labels: Tensor
+    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        if not getattr(self.discriminator, "sample_independent", False):
+            return self.discriminator(real.images, real.labels), self.discriminator(fakes, fake_labels)
+        logits, classes = self.discriminator(
+            torch.cat([real.images, fakes]), torch.cat([real.labels, fake_labels])
+        )
+        count = len(real.images)
+        return (logits[:count], classes[:count]), (logits[count:], classes[count:])
+
+    def _penalties(self, real: RealBatch, fakes: Tensor) -> Iterable[tuple[str, float, Tensor]]:
+        count = min(real.penalised, len(fakes))
+        if count == 0:
+            return
+        images, labels = real.images[:count], real.labels[:count]
+
+        def critic(points: Tensor) -> Tensor:
+            return self.discriminator(points, labels)[0]
+
+        if self.objective.gradient_penalty > 0:
+            assert self.context is not None
+            mix = torch.rand(count, generator=self.context.rng, device=images.device)
+            value = gradient_penalty(critic, images, fakes[:count], mix)
+            yield "gradient_penalty", self.objective.gradient_penalty, value
+        if self.objective.r1 > 0:
+            yield "r1", self.objective.r1, r1_penalty(critic, images)
+
+    # ------------------------------------------------------------------ optimizers and logging
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Adam for the generator, Adam for the discriminator."""
+        networks = ((self.generator, self.lr), (self.discriminator, self.lr_d))
+        return [
+            torch.optim.Adam(network.parameters(), lr=lr, betas=self.betas, fused=True)  # type: ignore[arg-type]
+            for network, lr in networks
+        ]
+
+    def _set_learning_rates(self, batch_idx: int) -> None:
+        task, batches = self.task, int(self.trainer.num_training_batches)
+        done = (self.current_epoch - task.first_epoch) * batches + batch_idx
+        factor = self.lr_schedule(done / (task.epochs * batches))
+        for optimizer, lr in zip(self.trainer.optimizers, (self.lr, self.lr_d), strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = lr * factor
+
+    def _log(self, losses: dict[str, Tensor]) -> None:
+        """Read the losses back, once for all of them, and hand them to the loggers."""
+        values = torch.stack([value.detach().float() for value in losses.values()]).tolist()
+        self.last_losses = dict(zip(losses, values, strict=True))
+        for name, value in self.last_losses.items():
+            if not value - value == 0:  # NaN and infinity alike
+                raise TrainingError(
+                    f"{name} is {value} in task {self.task.index}, epoch {self.current_epoch}, "
+                    f"step {self.global_step}: try a lower lr"
+                )
+        rates = {
+            f"lr/{name}": optimizer.param_groups[0]["lr"]
+            for name, optimizer in zip("gd", self.trainer.optimizers, strict=True)
+        }
+        for logger in self.loggers:
+            logger.log_metrics(
+                {**self.last_losses, **rates, "epoch": self.current_epoch}, step=self.global_step
+            )
+
+
+def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    return (logits.detach().argmax(dim=1) == labels).float().mean()

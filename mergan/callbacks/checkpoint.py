@@ -1,0 +1,52 @@
+"""When checkpoints are written, and what this project adds to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Checkpoint
+
+from mergan.acgan import ACGAN
+from mergan.checkpoint import FORMAT, KEY
+
+
+class StreamCheckpoint(Checkpoint):
+    """Writes `checkpoints/last.ckpt` at the end of epochs and `checkpoints/task_NN.ckpt` after tasks.
+
+    A run keeps one file per finished task and the last one.
+
+    Args:
+        every_n_epochs: epochs between two `last.ckpt`; the last epoch of a task always writes one.
+    """
+
+    def __init__(self, every_n_epochs: int = 1) -> None:
+        self.every_n_epochs = every_n_epochs
+        self.config: dict[str, Any] = {}  # the resolved configuration, set by the experiment
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Lightning calls this after the other callbacks, whose state thus is complete."""
+        assert isinstance(pl_module, ACGAN)
+        task, epoch = pl_module.task, trainer.current_epoch
+        folder = Path(trainer.default_root_dir) / "checkpoints"
+        if epoch == task.last_epoch:
+            trainer.save_checkpoint(folder / f"task_{task.index:02d}.ckpt")
+        if epoch == task.last_epoch or (epoch + 1) % self.every_n_epochs == 0:
+            for logger in trainer.loggers:
+                logger.save()  # what a resumed run keeps of the logs must be on disk
+            trainer.save_checkpoint(folder / "last.ckpt")
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add what is needed to rebuild the networks without the run folder."""
+        assert isinstance(pl_module, ACGAN)
+        checkpoint[KEY] = {
+            "format": FORMAT,
+            "config": self.config,
+            "class_names": list(trainer.datamodule.class_names),  # type: ignore[attr-defined]
+            "seen": list(pl_module.task.seen),
+            "task": pl_module.task.index,
+            "epoch": trainer.current_epoch,
+        }

@@ -1,0 +1,71 @@
+"""The progress bar of the whole stream."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import lightning.pytorch as pl
+from tqdm import tqdm
+
+from mergan.acgan import ACGAN
+
+SHOWN = ("g/loss", "d/loss")
+
+
+class StreamProgress(pl.Callback):
+    """One bar over all generator steps of all tasks: task, epoch, losses, and the time left.
+
+    The losses are those the module has read back for the loggers, so the bar never waits for the
+    device.
+
+    Args:
+        refresh_seconds: time between two redraws.
+        bar: False draws none; null draws one on a terminal only.
+    """
+
+    def __init__(self, refresh_seconds: float = 0.5, bar: bool | None = None) -> None:
+        self.refresh_seconds = refresh_seconds
+        self.bar = bar
+        self._tqdm: tqdm[Any] | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Open the bar at the step where training begins or goes on."""
+        assert isinstance(pl_module, ACGAN) and pl_module.scenario is not None
+        steps = trainer.datamodule.steps_per_epoch_of  # type: ignore[attr-defined]
+        self._tqdm = tqdm(
+            total=sum(task.epochs * steps(task) for task in pl_module.scenario.tasks),
+            initial=trainer.global_step,
+            mininterval=self.refresh_seconds,
+            unit="step",
+            file=sys.stderr,
+            dynamic_ncols=True,
+            leave=False,
+            disable=not (self.bar if self.bar is not None else sys.stderr.isatty()),
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed} < {remaining}]{postfix}",
+        )
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Name task and epoch."""
+        assert isinstance(pl_module, ACGAN) and pl_module.scenario is not None
+        assert self._tqdm is not None
+        task = pl_module.task
+        self._tqdm.set_description_str(
+            f"task {task.index + 1}/{len(pl_module.scenario.tasks)} "
+            f"epoch {trainer.current_epoch - task.first_epoch + 1}/{task.epochs}",
+            refresh=False,
+        )
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count one step."""
+        assert isinstance(pl_module, ACGAN) and self._tqdm is not None
+        losses = pl_module.last_losses
+        self._tqdm.postfix = " " + " ".join(f"{name} {losses[name]:.2f}" for name in SHOWN if name in losses)
+        self._tqdm.update()
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Close the bar, also after an error."""
+        if self._tqdm is not None:
+            self._tqdm.close()

@@ -1,0 +1,36 @@
+"""Pictures of what the generator has learned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lightning.pytorch as pl
+
+from mergan import plots
+from mergan.acgan import ACGAN
+
+
+class SampleGrid(pl.Callback):
+    """Saves `samples/task_NN.png` after each task: one row per class seen, the same z in each row and
+    in every picture of the run, and hands it to TensorBoard.
+
+    Args:
+        columns: images per class.
+        seed: seed of z.
+    """
+
+    def __init__(self, columns: int = 10, seed: int = 0) -> None:
+        self.columns = columns
+        self.seed = seed
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw the grid, in the last epoch of a task."""
+        assert isinstance(pl_module, ACGAN)
+        task = pl_module.task
+        if trainer.current_epoch != task.last_epoch or not trainer.is_global_zero:
+            return
+        grid = plots.sample_grid(
+            pl_module.generate, sorted(task.seen), self.columns, pl_module.latent_dim, self.seed
+        )
+        plots.save_png(grid, Path(trainer.default_root_dir) / "samples" / f"task_{task.index:02d}.png")
+        plots.to_tensorboard(trainer.loggers, "samples", grid, trainer.global_step)

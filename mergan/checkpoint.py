@@ -1,0 +1,152 @@
+"""Checkpoint files: written in one piece, read without executing code, refused with one line."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.io import CheckpointIO
+from torch import Tensor, nn
+
+from mergan.config import differences
+from mergan.errors import CheckpointError
+from mergan.networks.layers import ClassTable
+from mergan.storage import load_tensors, save_atomically
+
+log = logging.getLogger(__name__)
+
+KEY = "mergan"  # what this project adds to Lightning's checkpoint
+FORMAT = 1
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Writes beside the target, syncs and renames; loads with `weights_only=True`.
+
+    Lightning's own goes through the temporary folder and a move, which may cross file systems, and
+    does not sync.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Save in one piece: a crash leaves the file that was there before."""
+        save_atomically(checkpoint, Path(path))
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> Any:
+        """Load a checkpoint of this project; see `read`."""
+        return read(Path(path))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Delete the file if it is there."""
+        Path(path).unlink(missing_ok=True)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint, on the CPU.
+
+    Raises:
+        CheckpointError: the file is missing, empty, broken or not a checkpoint of this project.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"checkpoint {path}: there is no such file")
+    if path.stat().st_size == 0:
+        raise CheckpointError(f"checkpoint {path}: the file is empty, use an earlier one")
+    try:
+        content = load_tensors(path)
+    except Exception as error:  # torch raises many kinds for files that are none of its own
+        reason = str(error).strip().splitlines()[0][:80] if str(error).strip() else type(error).__name__
+        raise CheckpointError(f"checkpoint {path}: not a readable checkpoint ({reason})") from error
+    if not isinstance(content, dict) or KEY not in content or "state_dict" not in content:
+        raise CheckpointError(f"checkpoint {path}: not a checkpoint that mergan wrote")
+    if content[KEY].get("format") != FORMAT:
+        raise CheckpointError(
+            f"checkpoint {path}: written in format {content[KEY].get('format')}, this version reads {FORMAT}"
+        )
+    return content
+
+
+def restore(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Load `state` into `module`, key by key.
+
+    Raises:
+        CheckpointError: the state is of another network.
+    """
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        detail = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise CheckpointError(f"checkpoint {path}: of another network ({detail[:120]})") from error
+
+
+def transfer(
+    module: nn.Module,
+    content: Mapping[str, Any],
+    path: Path,
+    network: Mapping[str, Any],
+    class_names: Sequence[str],
+) -> tuple[int, ...]:
+    """Start `module` (an ACGAN) from the trained networks of a checkpoint (`init_from`).
+
+    Rows that belong to single classes are carried over by the name of the class, so that the number
+    of classes may grow. The snapshot becomes the trained generator.
+
+    Args:
+        module: the freshly built module.
+        content: what `read` gave.
+        path: of the checkpoint, for messages.
+        network: the configuration of the networks.
+        class_names: names of the data set's classes.
+
+    Returns:
+        The classes the networks know, as labels of the present data set.
+
+    Raises:
+        CheckpointError: another network, or a class that the data set lacks.
+    """
+    own = content[KEY]
+    changed = differences(own["config"]["network"], network)
+    if changed:
+        raise CheckpointError(
+            f"init_from={path}: of another network, network.{changed[0]} differs; "
+            f"use network={own['config']['network'].get('name', '...')} with its settings"
+        )
+    missing = [name for name in own["class_names"] if name not in class_names]
+    if missing:
+        raise CheckpointError(f"init_from={path}: the data set has no class {missing[0]!r}, which it was trained on")
+    rows = torch.tensor([list(class_names).index(name) for name in own["class_names"]])
+    state = _merged(module, content["state_dict"], rows)
+    restore(module, state, path)
+    module.snapshot.load_state_dict(module.sampler.state_dict())  # type: ignore[union-attr,operator]
+    return tuple(int(rows[label]) for label in own["seen"])
+
+
+def _merged(module: nn.Module, old: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+    """The module's own state with everything of `old` that it can take over."""
+    by_class = _class_keys(module)
+    state = dict(module.state_dict())
+    for key, fresh in state.items():
+        source, has_ema = old.get(key), any(name.startswith("ema.") for name in old)
+        if key.startswith("ema.module.") and not has_ema:
+            source = old.get(key.replace("ema.module.", "generator."))
+        if key.startswith("generator.") and has_ema:
+            source = old.get(key.replace("generator.", "ema.module."))  # the averaged generator is the trained one
+        if source is None:
+            continue
+        if key in by_class:
+            merged = fresh.clone()
+            merged[rows] = source
+            state[key] = merged
+        else:
+            state[key] = source
+    return state
+
+
+def _class_keys(module: nn.Module) -> set[str]:
+    """State-dict keys whose first dimension counts classes."""
+    keys: set[str] = set()
+    for name, part in module.named_modules():
+        if isinstance(part, ClassTable) or name.endswith("discriminator.classify"):
+            prefix = f"{name}."
+            keys |= {key for key in module.state_dict() if key.startswith(prefix)}
+    return keys

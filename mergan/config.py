@@ -1,0 +1,215 @@
+"""Schema of the configuration and the checks that need no torch, so that a typo is refused at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
+
+from mergan.errors import ConfigError
+from mergan.scenario import Scenario, split_classes
+
+
+class Split(Enum):
+    """Which real images the measures use: a part split off the training data, or the test data."""
+
+    val = "val"
+    test = "test"
+
+
+@dataclass
+class ScenarioConfig:
+    """The stream of tasks, see mergan.scenario."""
+
+    classes_per_task: int | None = None
+    tasks: list[list[int]] | None = None
+    class_order: Any = "fixed"  # fixed, shuffled or a list of classes
+    order_seed: int = 0
+    joined: bool = False
+
+
+@dataclass
+class DataConfig:
+    """A data set, see mergan.data."""
+
+    source: Any = MISSING
+    root: str = "data"
+    download: bool = True
+    image_size: int = 32
+    channels: int = 1
+    num_classes: int | None = None
+    val_fraction: float = 0.1
+
+
+@dataclass
+class EvaluationConfig:
+    """What is measured, see mergan.evaluation."""
+
+    split: Split = Split.test
+    samples_per_class: int = 100
+    reverse_per_class: int = 400
+    reverse_steps: int = 600
+    classifier_steps: int = 1500
+    seed: int = 0
+
+
+@dataclass
+class CapsConfig:
+    """Upper limits that hold whatever the rest of the configuration says (debug=smoke)."""
+
+    tasks: int = MISSING
+    epochs_per_task: int = MISSING
+    steps_per_epoch: int = MISSING
+    batch_size: int = MISSING
+    buffer_per_class: int = MISSING
+    samples_per_class: int = MISSING
+    classifier_steps: int = MISSING
+    data: Any = MISSING  # the data set that replaces the configured one
+
+
+@dataclass
+class TrainConfig:
+    """The top level of conf/train.yaml."""
+
+    epochs: Any = MISSING  # an int, or a list with one entry per task (OmegaConf has no such union)
+    batch_size: int = MISSING
+    embedding_dim: int = MISSING
+    lr: float = MISSING
+    lr_d: float | None = None
+    steps_per_epoch: int | None = None
+    seed: int = 0
+    cache_dir: str = "cache"
+    ckpt_path: str | None = None
+    init_from: str | None = None
+    scenario: ScenarioConfig = field(default_factory=ScenarioConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    caps: CapsConfig | None = None
+    strategy: Any = MISSING
+    network: Any = MISSING
+    objective: Any = MISSING
+    acgan: Any = MISSING
+    trainer: Any = MISSING
+    logger: Any = MISSING
+    callbacks: Any = MISSING
+
+
+def register() -> None:
+    """Make the schema known to Hydra under the names that the files of conf/ build on."""
+    ConfigStore.instance().store(name="schema", node=TrainConfig)
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse values out of range; types and names have been checked against the schema before.
+
+    Raises:
+        ConfigError: naming the key, its value and what is allowed.
+    """
+    positive = ("batch_size", "embedding_dim", "data.image_size", "data.channels", "evaluation.samples_per_class",
+                "evaluation.reverse_per_class", "evaluation.reverse_steps", "evaluation.classifier_steps")  # fmt: skip
+    for key in positive:
+        _require(cfg, key, lambda value: value >= 1, "a whole number of 1 or more")
+    for key in ("steps_per_epoch", "scenario.classes_per_task", "data.num_classes"):
+        _require(cfg, key, lambda value: value is None or value >= 1, "a whole number of 1 or more, or null")
+    for key in ("lr", "lr_d"):
+        _require(cfg, key, lambda value: value is None or 0 < value < math.inf, "a number above 0")
+    for key in ("seed", "evaluation.seed", "scenario.order_seed"):
+        _require(cfg, key, lambda value: 0 <= value < 2**31, "a whole number from 0 to 2147483647")
+    _require(cfg, "data.val_fraction", lambda value: 0 < value < 1, "a number between 0 and 1")
+    _require(cfg, "data.image_size", lambda value: value in (16, 32, 64), "16, 32 or 64")
+    _require(cfg, "data.channels", lambda value: value <= 4, "1 to 4")
+    _check_epochs(cfg.epochs)
+    if cfg.ckpt_path is not None and cfg.init_from is not None:
+        raise ConfigError("ckpt_path resumes a run and init_from starts a new one: give one of them")
+    for key in ("ckpt_path", "init_from"):
+        path = cfg[key]
+        if path is not None and not Path(path).is_file():
+            raise ConfigError(f"{key}={path}: there is no such file")
+    if cfg.data.num_classes is not None and cfg.init_from is None:
+        scenario(cfg, cfg.data.num_classes)
+
+
+def _require(cfg: DictConfig, key: str, holds: Callable[[Any], bool], wanted: str) -> None:
+    value = OmegaConf.select(cfg, key)
+    if not holds(value):
+        raise ConfigError(f"{key}={value}: use {wanted}")
+
+
+def _check_epochs(epochs: Any) -> None:
+    entries = list(epochs) if isinstance(epochs, (ListConfig, list)) else [epochs]
+    for entry in entries:
+        if isinstance(entry, bool) or not isinstance(entry, int) or entry < 1:
+            raise ConfigError(f"epochs={epochs}: use a whole number of 1 or more, or a list with one per task")
+
+
+def scenario(cfg: DictConfig, num_classes: int, known: tuple[int, ...] = ()) -> Scenario:
+    """The stream that the configuration describes, for a data set of `num_classes` classes.
+
+    Args:
+        cfg: the configuration.
+        num_classes: classes of the data set.
+        known: classes that the networks already know (init_from).
+
+    Raises:
+        ConfigError: see mergan.scenario.
+    """
+    node = cfg.scenario
+    order = node.class_order
+    tasks = split_classes(
+        num_classes,
+        node.classes_per_task,
+        OmegaConf.to_container(node.tasks) if node.tasks is not None else None,  # type: ignore[arg-type]
+        list(order) if isinstance(order, ListConfig) else str(order),
+        node.order_seed,
+        known,
+    )
+    epochs = list(cfg.epochs) if isinstance(cfg.epochs, ListConfig) else cfg.epochs
+    stream = Scenario.from_classes(tasks, epochs, known, node.joined)
+    if cfg.caps is None:
+        return stream
+    durations = [min(cfg.caps.epochs_per_task, task.epochs) for task in stream.tasks][: cfg.caps.tasks]
+    return Scenario.from_classes(tasks[: cfg.caps.tasks], durations, known, node.joined)
+
+
+def apply_caps(cfg: DictConfig) -> DictConfig:
+    """A copy of the configuration within its `caps` (debug=smoke), if it has any.
+
+    The tasks are capped when the scenario is built. The data set is replaced by generated images of
+    the same size, channels and number of classes.
+    """
+    caps = cfg.caps
+    if caps is None:
+        return cfg
+    cfg = cfg.copy()
+    OmegaConf.set_struct(cfg, False)
+    steps = cfg.steps_per_epoch
+    cfg.steps_per_epoch = min(caps.steps_per_epoch, steps) if steps else caps.steps_per_epoch
+    cfg.batch_size = min(caps.batch_size, cfg.batch_size)
+    evaluation = cfg.evaluation
+    evaluation.samples_per_class = min(caps.samples_per_class, evaluation.samples_per_class)
+    evaluation.reverse_per_class = min(caps.samples_per_class, evaluation.reverse_per_class)
+    evaluation.reverse_steps = min(caps.classifier_steps, evaluation.reverse_steps)
+    evaluation.classifier_steps = min(caps.classifier_steps, evaluation.classifier_steps)
+    for key in ("buffer_per_class", "max_per_class"):
+        if key in cfg.strategy:
+            cfg.strategy[key] = min(caps.buffer_per_class, cfg.strategy[key] or caps.buffer_per_class)
+    cfg.data.source = caps.data
+    return cfg
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Dotted names of the keys in which two plain configurations differ."""
+    found: list[str] = []
+    for key in {**old, **new}:
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            found += differences(before, after, f"{prefix}{key}.")
+        elif before != after:
+            found.append(f"{prefix}{key}")
+    return found

@@ -1,0 +1,191 @@
+"""The stream of tasks as Lightning sees it: one loader per epoch, with the classes of its task only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+
+from mergan.data import cache
+from mergan.data.image_set import ImageSet
+from mergan.data.loader import TaskLoader, steps_of_one_pass
+from mergan.data.pixels import normalise
+from mergan.data.source import SPLITS, Source, Split
+from mergan.data.splits import hold_out
+from mergan.errors import ConfigError
+from mergan.scenario import Scenario, Task
+
+
+class ClassIncrementalDataModule(LightningDataModule):
+    """Delivers the real images of the task that the current epoch belongs to.
+
+    The trainer must ask for a new loader every epoch (`reload_dataloaders_every_n_epochs=1`), and
+    `attach` must have set the stream. Batches leave the loader as uint8 and become float32 in
+    [-1, 1] on the device.
+
+    Args:
+        source: the data set.
+        image_size: side of the images in pixels.
+        batch_size: real images of a batch in each process, where `real_per_step` says nothing else.
+        cache_dir: where decoded images are kept.
+        steps_per_epoch: steps of an epoch, times the task's span; None for one pass over the task's images.
+        seed: seed of the order of the images.
+        split: what to evaluate on: "test", or "val" for a part of the training images that is
+            then kept from training.
+        val_fraction: share of each class that is set aside for "val"; at least one image.
+        batches_per_step: batches that a step brings at once (critic steps before one of G's).
+        real_per_step: real images per batch of a task, on average, for strategies that fill up the
+            batch with replays; may be fractional.
+        max_per_class: use at most this many training images of each class, always the same ones.
+
+    Raises:
+        ConfigError: `split`, `val_fraction` or `max_per_class` out of range.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        image_size: int,
+        batch_size: int,
+        cache_dir: str | Path,
+        steps_per_epoch: int | None,
+        seed: int,
+        split: Literal["val", "test"] = "test",
+        val_fraction: float = 0.1,
+        batches_per_step: int = 1,
+        real_per_step: Callable[[Task], float] | None = None,
+        max_per_class: int | None = None,
+    ) -> None:
+        super().__init__()
+        _check(split, val_fraction, max_per_class)
+        self.source = source
+        self.image_size = image_size
+        self._cache_dir = cache_dir
+        self._batch_size, self._batches_per_step = batch_size, batches_per_step
+        self._steps_per_epoch = steps_per_epoch
+        self._seed = seed
+        self._val_fraction = val_fraction if split == "val" else 0.0
+        self._max_per_class = max_per_class
+        self._real_per_step = real_per_step
+        self._scenario: Scenario | None = None
+        self._train: ImageSet | None = None
+        self._evaluation: ImageSet | None = None
+
+    def attach(self, scenario: Scenario) -> None:
+        """Set the stream of tasks."""
+        self._scenario = scenario
+
+    def prepare_data(self) -> None:
+        """Fetch the data set if need be and decode it into the cache.
+
+        Raises:
+            DataError: it is missing or cannot be read, or the cache cannot be written.
+        """
+        for split in SPLITS:
+            self._load(split)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load both splits; calls after the first do nothing.
+
+        Raises:
+            DataError: as `prepare_data`, or a class is too small to set images aside.
+        """
+        if self._train is not None:
+            return
+        whole = self._load("train")
+        train, held_out = hold_out(whole.labels, self._val_fraction, self._max_per_class)
+        self._evaluation = whole.subset(held_out) if self._val_fraction else self._load("test")
+        self._train = whole if len(train) == len(whole) else whole.subset(train)
+
+    @property
+    def class_names(self) -> list[str]:
+        """The name of each class, in the order of the labels."""
+        return self.source.class_names
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes the data set has, whether or not the stream uses them."""
+        return len(self.class_names)
+
+    @property
+    def channels(self) -> int:
+        """1 for grey, 3 for colour."""
+        return self.source.channels
+
+    @property
+    def train_set(self) -> ImageSet:
+        """The real images to train with, of all classes."""
+        self.setup()
+        assert self._train is not None
+        return self._train
+
+    @property
+    def evaluation_set(self) -> ImageSet:
+        """The real images to evaluate on, of all classes; none of them is in `train_set`."""
+        self.setup()
+        assert self._evaluation is not None
+        return self._evaluation
+
+    def counts(self, classes: Iterable[int]) -> dict[int, int]:
+        """How many training images each of the classes has."""
+        per_class = np.bincount(self.train_set.labels, minlength=self.num_classes)
+        return {label: int(per_class[label]) for label in classes}
+
+    def steps_per_epoch_of(self, task: Task) -> int:
+        """Steps of an epoch of this task; in a distributed run of each process."""
+        if self._steps_per_epoch is not None:
+            return self._steps_per_epoch * task.span
+        images = sum(self.counts(task.classes).values())
+        return steps_of_one_pass(images, self._real_per_step_of(task), self._world()[1])
+
+    def train_dataloader(self) -> TaskLoader:
+        """The loader of the trainer's current epoch; asking for it changes nothing.
+
+        Raises:
+            DataError: a class of the task has no images.
+        """
+        if self._scenario is None or self.trainer is None:
+            raise RuntimeError("attach a scenario, and let a Trainer ask for the loader")
+        epoch = self.trainer.current_epoch
+        task = self._scenario.task_at(epoch)
+        rank, world_size = self._world()
+        return TaskLoader(
+            self.train_set,
+            task.classes,
+            real_per_step=self._real_per_step_of(task),
+            num_steps=None if self._steps_per_epoch is None else self.steps_per_epoch_of(task),
+            seed=self._seed,
+            epoch=epoch,
+            rank=rank,
+            world_size=world_size,
+        )
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Turn the loader's (uint8 images, labels) into (float32 images in [-1, 1], labels)."""
+        images, labels = batch
+        return (normalise(images), labels) if images.dtype == torch.uint8 else batch
+
+    def _real_per_step_of(self, task: Task) -> float:
+        per_batch = self._batch_size if self._real_per_step is None else self._real_per_step(task)
+        return per_batch * self._batches_per_step
+
+    def _world(self) -> tuple[int, int]:
+        """Number of this process, and how many there are."""
+        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+
+    def _load(self, split: Split) -> ImageSet:
+        return cache.load(self.source, split, self.image_size, self._cache_dir)
+
+
+def _check(split: str, val_fraction: float, max_per_class: int | None) -> None:
+    if split not in ("val", "test"):
+        raise ConfigError(f"evaluation.split={split}: use val or test")
+    if not 0 < val_fraction < 1:
+        raise ConfigError(f"data.val_fraction={val_fraction}: use a share between 0 and 1, e.g. 0.1")
+    if max_per_class is not None and max_per_class < 1:
+        raise ConfigError(f"data.max_per_class={max_per_class}: use null or at least 1")

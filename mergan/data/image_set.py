@@ -1,0 +1,57 @@
+"""A split of a data set at hand: images, labels and views of both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+
+class ImageSet:
+    """Labelled images, in memory or mapped from a file.
+
+    A subset is a view: it shares the images of the whole and copies what is taken from it, so that
+    a file of any size is never read as a whole.
+
+    Args:
+        images: uint8 (N, C, S, S), possibly a read-only memory map.
+        labels: int64 (N,).
+    """
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray) -> None:
+        if len(images) != len(labels):
+            raise ValueError(f"{len(images)} images, but {len(labels)} labels")
+        self._stored = images
+        self._rows: np.ndarray | None = None
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, S, S) of one image."""
+        channels, height, width = self._stored.shape[1:]
+        return channels, height, width
+
+    @property
+    def images(self) -> np.ndarray:
+        """All images, uint8 (N, C, S, S); of a subset this is a copy, so `take` where a few will do."""
+        return self._stored if self._rows is None else self._stored[self._rows]
+
+    def take(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Copies of the images uint8 (n, C, S, S) and labels int64 (n,) at `indices` (n,)."""
+        rows = indices if self._rows is None else self._rows[indices]
+        return self._stored[rows], self.labels[indices]
+
+    def indices_of(self, classes: Iterable[int]) -> np.ndarray:
+        """Where the images of these classes are: int64 (n,), ascending."""
+        return np.flatnonzero(np.isin(self.labels, list(classes)))
+
+    def subset(self, indices: np.ndarray) -> ImageSet:
+        """A view of the images at `indices` (n,), numbered from 0 in that order."""
+        view = ImageSet.__new__(ImageSet)
+        view._stored = self._stored
+        view._rows = indices if self._rows is None else self._rows[indices]
+        view.labels = self.labels[indices]
+        return view

@@ -1,0 +1,97 @@
+"""The real images of one task for one epoch, batch by batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mergan.data.image_set import ImageSet
+from mergan.errors import DataError
+
+
+def steps_of_one_pass(num_images: int, real_per_step: float, world_size: int = 1) -> int:
+    """Steps after which every image was delivered once, at `real_per_step` images in each process."""
+    # The tolerance keeps 7 / 0.7 from becoming 11 steps by a rounding error.
+    return max(1, math.ceil(num_images / (real_per_step * world_size) - 1e-9))
+
+
+class TaskLoader:
+    """Iterable over (images uint8 (b, C, S, S), labels int64 (b,)) of one task, for one epoch.
+
+    `real_per_step` may be fractional, for strategies that fill up their batches with replays: step
+    t brings round((t + 1) x) - round(t x) images, none at all now and then if x is below 1. What
+    is delivered depends on (seed, epoch, rank, world_size) alone, so iterating again repeats it.
+    The processes of a distributed run share out one order: their batches are disjoint within a pass.
+
+    Args:
+        image_set: where the images are.
+        classes: the classes of the task; no others are delivered.
+        real_per_step: images of a step in each process, on average; above 0.
+        num_steps: length of the epoch, drawn from one shuffled pass after another; None for one
+            pass over the images, its last step filled up from the beginning of the pass.
+        seed: seed of the order.
+        epoch: epoch of the stream.
+        rank: number of this process.
+        world_size: how many processes there are.
+
+    Raises:
+        DataError: a class has no images.
+    """
+
+    def __init__(
+        self,
+        image_set: ImageSet,
+        classes: Sequence[int],
+        *,
+        real_per_step: float,
+        num_steps: int | None,
+        seed: int,
+        epoch: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if not real_per_step > 0:
+            raise ValueError(f"real_per_step={real_per_step} must be above 0")
+        self._set = image_set
+        self._indices = image_set.indices_of(classes)
+        absent = set(classes) - set(np.unique(image_set.labels[self._indices]).tolist())
+        if absent or not len(self._indices):
+            raise DataError(f"classes {sorted(absent)} have no training images")
+        self._per_step = real_per_step
+        self._one_pass = num_steps is None
+        self._seed, self._epoch = seed, epoch
+        self._rank, self._world_size = rank, world_size
+        one_pass = steps_of_one_pass(len(self._indices), real_per_step, world_size)
+        self._num_steps = one_pass if num_steps is None else num_steps
+
+    def __len__(self) -> int:
+        return self._num_steps
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        passes = self._passes()
+        upcoming = next(passes)
+        for step in range(self._num_steps):
+            size = self._until(step + 1) - self._until(step)
+            while len(upcoming) < size * self._world_size:
+                upcoming = np.concatenate([upcoming, next(passes)])
+            mine = upcoming[self._rank * size : (self._rank + 1) * size]
+            upcoming = upcoming[size * self._world_size :]
+            images, labels = self._set.take(mine)
+            yield torch.from_numpy(images), torch.from_numpy(labels)
+
+    def _until(self, step: int) -> int:
+        """Images delivered by each process before `step`."""
+        # Not `round`, which rounds halves to even: with 0.5 images a step their gaps would differ.
+        return math.floor(step * self._per_step + 0.5)
+
+    def _passes(self) -> Iterator[np.ndarray]:
+        rng = np.random.default_rng([self._seed, self._epoch])
+        if self._one_pass:
+            yield from repeat(rng.permutation(self._indices))
+        while True:
+            yield rng.permutation(self._indices)

@@ -1,0 +1,193 @@
+"""The main flow: build, fit, evaluate, write the results."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import hydra
+import lightning.pytorch as pl
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from omegaconf import DictConfig, OmegaConf
+
+from mergan import checkpoint, config
+from mergan.acgan import ACGAN
+from mergan.callbacks.checkpoint import StreamCheckpoint
+from mergan.callbacks.evaluation import ContinualEvaluation
+from mergan.callbacks.snapshot import GeneratorSnapshot
+from mergan.data.datamodule import ClassIncrementalDataModule
+from mergan.evaluation import continual
+from mergan.evaluation.classifier import load_or_train
+from mergan.evaluation.evaluator import Evaluator
+from mergan.objectives import Objective
+from mergan.scenario import Scenario, Task
+from mergan.storage import write_text
+from mergan.strategies import Strategy
+
+log = logging.getLogger(__name__)
+
+
+def run(cfg: DictConfig, folder: Path) -> dict[str, float]:
+    """Train the stream of tasks that the configuration describes and measure the outcome.
+
+    Args:
+        cfg: a configuration that `mergan.config.check` has passed. `ckpt_path` goes on with the run
+            it belongs to, `init_from` starts from trained networks.
+        folder: the run folder; see docs/ARCHITECTURE.md for what is written there.
+
+    Returns:
+        The final figures, as in metrics.json.
+
+    Raises:
+        MerganError: something the user can mend.
+    """
+    pl.seed_everything(cfg.seed, verbose=False)
+    objective: Objective = hydra.utils.instantiate(cfg.objective)
+    strategy: Strategy = hydra.utils.instantiate(cfg.strategy)
+    data = build_data(cfg, objective, strategy)
+    module = build_module(cfg, data, objective, strategy)
+    scenario = config.scenario(cfg, data.num_classes, _initialise(cfg, module, data))
+    module.scenario = scenario
+    data.attach(scenario)
+    resumed = checkpoint.read(Path(cfg.ckpt_path)) if cfg.ckpt_path else None
+    if resumed is not None:
+        checkpoint.restore(module, resumed["state_dict"], Path(cfg.ckpt_path))
+    evaluator = build_evaluator(cfg, data)
+
+    write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+    evaluation = ContinualEvaluation(evaluator)
+    trainer = build_trainer(cfg, folder, scenario, evaluation, resumed["global_step"] if resumed else -1)
+    trainer.fit(module, datamodule=data, ckpt_path=cfg.ckpt_path, weights_only=True)
+    metrics = _final_metrics(module, scenario, evaluator, evaluation, trainer.global_step)
+    _write_results(cfg, folder, trainer.loggers, metrics, trainer.global_step)
+    return metrics
+
+
+def build_data(cfg: DictConfig, objective: Objective, strategy: Strategy) -> ClassIncrementalDataModule:
+    """The data module, with its images loaded."""
+
+    def real_per_step(task: Task) -> float:
+        return strategy.real_per_step(task, cfg.batch_size, data.counts(task.classes))
+
+    data = ClassIncrementalDataModule(
+        hydra.utils.instantiate(cfg.data.source),
+        image_size=cfg.data.image_size,
+        batch_size=cfg.batch_size,
+        cache_dir=cfg.cache_dir,
+        steps_per_epoch=cfg.steps_per_epoch,
+        seed=cfg.seed,
+        split=cfg.evaluation.split.name,
+        val_fraction=cfg.data.val_fraction,
+        batches_per_step=objective.critic_steps,
+        real_per_step=real_per_step,
+        max_per_class=strategy.max_per_class,
+    )
+    data.prepare_data()
+    data.setup("fit")
+    return data
+
+
+def build_module(
+    cfg: DictConfig, data: ClassIncrementalDataModule, objective: Objective, strategy: Strategy
+) -> ACGAN:
+    """The conditional GAN for the images of `data`."""
+    shape = {"num_classes": data.num_classes, "channels": data.channels, "image_size": data.image_size}
+    return hydra.utils.instantiate(  # type: ignore[no-any-return]
+        cfg.acgan,
+        generator=hydra.utils.instantiate(cfg.network.generator, **shape),
+        discriminator=hydra.utils.instantiate(cfg.network.discriminator, **shape),
+        objective=objective,
+        strategy=strategy,
+    )
+
+
+def _initialise(cfg: DictConfig, module: ACGAN, data: ClassIncrementalDataModule) -> tuple[int, ...]:
+    if cfg.init_from is None:
+        return ()
+    path = Path(cfg.init_from)
+    network = OmegaConf.to_container(cfg.network, resolve=True)
+    return checkpoint.transfer(module, checkpoint.read(path), path, network, data.class_names)  # type: ignore[arg-type]
+
+
+def build_evaluator(cfg: DictConfig, data: ClassIncrementalDataModule) -> Evaluator:
+    """The evaluator, with its judge trained or read from the cache."""
+    settings = cfg.evaluation
+    source = data.source
+    judge = load_or_train(
+        data.train_set,
+        data.num_classes,
+        key=f"{source.name}|{source.fingerprint()}|{data.image_size}|{source.channels}|{settings.split.name}",
+        cache_dir=Path(cfg.cache_dir),
+        max_steps=settings.classifier_steps,
+    )
+    return Evaluator(
+        judge,
+        data.evaluation_set,
+        latent_dim=cfg.embedding_dim,
+        samples_per_class=settings.samples_per_class,
+        reverse_per_class=settings.reverse_per_class,
+        reverse_steps=settings.reverse_steps,
+        seed=settings.seed,
+    )
+
+
+def build_trainer(
+    cfg: DictConfig, folder: Path, scenario: Scenario, evaluation: ContinualEvaluation, resume_step: int
+) -> pl.Trainer:
+    """Lightning's trainer with the callbacks and loggers of the configuration."""
+    callbacks = [hydra.utils.instantiate(node) for node in cfg.callbacks.values() if node is not None]
+    for callback in callbacks:
+        if isinstance(callback, StreamCheckpoint):
+            callback.config = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)  # type: ignore[assignment]
+    loggers = [hydra.utils.instantiate(node) for node in cfg.logger.values() if node is not None]
+    return hydra.utils.instantiate(  # type: ignore[no-any-return]
+        cfg.trainer,
+        default_root_dir=str(folder),
+        max_epochs=scenario.total_epochs,
+        callbacks=[GeneratorSnapshot(), evaluation, *callbacks],
+        logger=[
+            part if isinstance(part, Logger) else part(folder=folder, resume_step=resume_step) for part in loggers
+        ],
+        plugins=[checkpoint.AtomicCheckpointIO()],
+        reload_dataloaders_every_n_epochs=1,
+        enable_checkpointing=True,
+        enable_progress_bar=False,  # the bar of the whole stream is a callback
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+
+
+def _final_metrics(
+    module: ACGAN, scenario: Scenario, evaluator: Evaluator, evaluation: ContinualEvaluation, steps: int
+) -> dict[str, float]:
+    metrics = {
+        "accuracy": continual.average(evaluation.rows[-1]),
+        "reverse_accuracy": evaluator.reverse_accuracy(module.generate, scenario.classes),
+        "train_seconds": round(evaluation.train_seconds, 2),
+        "images_per_second": round(
+            steps * module.objective.critic_steps * module.batch_size / max(evaluation.train_seconds, 1e-9), 1
+        ),
+        "steps": float(steps),
+    }
+    forgotten = continual.forgetting(evaluation.rows)
+    if forgotten is not None:
+        metrics["forgetting"] = forgotten
+    return metrics
+
+
+def _write_results(
+    cfg: DictConfig, folder: Path, loggers: list[Logger], metrics: dict[str, float], step: int
+) -> None:
+    write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger):
+            settings: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
+            logger.log_hyperparams(settings, {f"final/{key}": value for key, value in metrics.items()})
+        else:
+            logger.log_metrics({f"final/{key}": value for key, value in metrics.items()}, step=step)
+        logger.save()
+        logger.finalize("success")
+
+

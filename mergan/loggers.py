@@ -1,0 +1,60 @@
+"""The loggers of a run folder. On resume both go on where the checkpoint stands."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+
+from mergan.storage import replacing
+
+
+class _ResumedWriter(ExperimentWriter):
+    """Keeps the rows that a run has logged up to a step, where Lightning's deletes the file."""
+
+    def __init__(self, log_dir: str, resume_step: int) -> None:
+        self._resume_step = resume_step
+        super().__init__(log_dir)
+
+    def _check_log_dir_exists(self) -> None:
+        path = Path(self.metrics_file_path)
+        if not path.is_file():
+            return
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            rows = [row for row in reader if row["step"] and int(row["step"]) <= self._resume_step]
+            self.metrics_keys = list(reader.fieldnames or [])
+        with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=self.metrics_keys)
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+class CSVLog(CSVLogger):
+    """`metrics.csv` in the run folder, with the columns `epoch` and `step`.
+
+    Args:
+        folder: the run folder.
+        resume_step: rows of later steps are cut off, -1 for a new run.
+    """
+
+    def __init__(self, folder: str | Path, resume_step: int = -1) -> None:
+        super().__init__(save_dir=folder, name="", version="", flush_logs_every_n_steps=10**9)
+        self._resume_step = resume_step
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> ExperimentWriter:
+        """The writer; opened at the first use."""
+        if self._experiment is None:
+            self._experiment = _ResumedWriter(self.log_dir, self._resume_step)
+        return self._experiment
+
+
+def tensorboard(folder: str | Path, resume_step: int = -1) -> TensorBoardLogger:
+    """TensorBoard's event files under `tensorboard/`; later steps than `resume_step` are purged."""
+    purge = {} if resume_step < 0 else {"purge_step": resume_step + 1}
+    return TensorBoardLogger(save_dir=folder, name="tensorboard", version="", **purge)

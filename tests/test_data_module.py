@@ -1,0 +1,125 @@
+"""The data module, on its own and under a Trainer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+
+from mergan.data.datamodule import ClassIncrementalDataModule
+from mergan.data.synthetic import Synthetic
+from mergan.errors import ConfigError, DataError
+from mergan.scenario import Scenario
+
+
+def module(cache_dir: Path, **changes: Any) -> ClassIncrementalDataModule:
+    arguments: dict[str, Any] = {"image_size": 8, "batch_size": 4, "steps_per_epoch": None, "seed": 0}
+    source = Synthetic(num_classes=4, channels=1, train_per_class=20, test_per_class=5)
+    return ClassIncrementalDataModule(source, cache_dir=cache_dir, **arguments | changes)
+
+
+class Recorder(LightningModule):
+    """Learns nothing, remembers its batches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.seen: list[tuple[int, Tensor, list[int]]] = []
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        self.seen.append((self.current_epoch, batch[0], batch[1].tolist()))
+        return self.weight * 0
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def fit(data: ClassIncrementalDataModule, scenario: Scenario) -> Recorder:
+    data.attach(scenario)
+    recorder = Recorder()
+    Trainer(
+        max_epochs=scenario.total_epochs,
+        reload_dataloaders_every_n_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    ).fit(recorder, datamodule=data)
+    return recorder
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_each_epoch_brings_the_classes_of_its_task(tmp_path: Path) -> None:
+    seen = fit(module(tmp_path), Scenario.from_classes([[0, 3], [1]], epochs=2)).seen
+    assert [epoch for epoch, _, _ in seen] == [0] * 10 + [1] * 10 + [2] * 5 + [3] * 5
+    for epoch, images, labels in seen:
+        assert set(labels) <= ({0, 3} if epoch < 2 else {1})
+        assert images.dtype == torch.float32 and images.shape == (4, 1, 8, 8)
+        assert -1 <= images.min() < 0 < images.max() <= 1
+    orders = [[label for at, _, labels in seen if at == epoch for label in labels] for epoch in (0, 1)]
+    assert orders[0] != orders[1]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_fixed_steps_follow_the_span_of_the_task(tmp_path: Path) -> None:
+    data = module(tmp_path, steps_per_epoch=3, batches_per_step=5)
+    seen = fit(data, Scenario.from_classes([[0], [1], [2]], epochs=1, joined=True)).seen
+    assert len(seen) == 9
+    assert {len(labels) for _, _, labels in seen} == {20}
+    assert {label for _, _, labels in seen for label in labels} == {0, 1, 2}
+
+
+def test_steps_follow_the_share_of_real_images(tmp_path: Path) -> None:
+    data = module(tmp_path, real_per_step=lambda task: 4 / (1 + len(task.past)))
+    tasks = Scenario.from_classes([[0], [1]], epochs=1).tasks
+    assert [data.steps_per_epoch_of(task) for task in tasks] == [5, 10]
+
+
+def test_evaluates_on_the_test_images_by_default(tmp_path: Path) -> None:
+    data = module(tmp_path)
+    data.prepare_data()
+    data.setup("fit")
+    train = data.train_set
+    data.setup("fit")
+    assert data.train_set is train
+    assert (len(train), len(data.evaluation_set)) == (80, 20)
+    assert (data.num_classes, data.channels, data.class_names) == (4, 1, ["0", "1", "2", "3"])
+    assert data.counts([2, 0]) == {2: 20, 0: 20}
+
+
+def test_validation_images_are_fixed_and_kept_from_training(tmp_path: Path) -> None:
+    first = module(tmp_path, split="val", seed=1, val_fraction=0.25)
+    other = module(tmp_path, split="val", seed=2, val_fraction=0.25)
+    assert np.bincount(first.evaluation_set.labels).tolist() == [5] * 4
+    assert first.counts(range(4)) == dict.fromkeys(range(4), 15)
+    assert np.array_equal(first.evaluation_set.images, other.evaluation_set.images)
+    held_out = {image.tobytes() for image in first.evaluation_set.images}
+    assert not held_out & {image.tobytes() for image in first.train_set.images}
+
+
+def test_cap_keeps_the_same_images_for_every_seed(tmp_path: Path) -> None:
+    first, other = (module(tmp_path, max_per_class=7, seed=seed) for seed in (1, 2))
+    assert first.counts(range(4)) == dict.fromkeys(range(4), 7)
+    assert np.array_equal(first.train_set.images, other.train_set.images)
+    assert len(first.evaluation_set) == 20
+
+
+def test_classes_too_small_for_validation_are_refused(tmp_path: Path) -> None:
+    source = Synthetic(num_classes=2, channels=1, train_per_class=1, test_per_class=1)
+    data = ClassIncrementalDataModule(
+        source, image_size=8, batch_size=4, cache_dir=tmp_path, steps_per_epoch=None, seed=0, split="val"
+    )
+    with pytest.raises(DataError, match=r"evaluation\.split=test"):
+        data.setup()
+
+
+@pytest.mark.parametrize("wrong", [{"split": "dev"}, {"val_fraction": 1.0}, {"max_per_class": 0}])
+def test_values_out_of_range_are_refused(wrong: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        module(tmp_path, **wrong)
