@@ -75,7 +75,9 @@ class ACGAN(pl.LightningModule):
         # a submodule from the start: moved, saved and loaded with the rest (see GeneratorSnapshot)
         self.snapshot = copy.deepcopy(generator).eval().requires_grad_(False)
         self.ema = (
-            AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=True) if ema else None
+            AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=True)
+            if ema
+            else None
         )
         if self.ema is not None:
             self.ema.requires_grad_(False)
@@ -187,18 +189,15 @@ class ACGAN(pl.LightningModule):
         context = self.context
         assert context is not None
         self._set_learning_rates(batch_idx)
-        optimizer_g, optimizer_d = self.optimizers()  # type: ignore[misc]  # there are always two
-        critic_steps = self.objective.critic_steps
-        parts = list(zip(*(tensor.tensor_split(critic_steps) for tensor in batch), strict=True))
-        real = self.strategy.real_batch(*parts[0], context)
-        labels, fakes, losses = self._generator_step(optimizer_g, real.weights.sum())
-        for index, part in enumerate(parts):
+        optimizer_g, optimizer_d = self.optimizers()  # type: ignore[attr-defined]  # there are always two
+        images, labels = (tensor.tensor_split(self.objective.critic_steps) for tensor in batch)
+        real = self.strategy.real_batch(images[0], labels[0], context)
+        fake_labels, fakes, losses = self._generator_step(optimizer_g, real.weights.sum())
+        for index in range(self.objective.critic_steps):
             if index > 0:
-                real = self.strategy.real_batch(*part, context)
-                labels = context.labels(self.strategy.fake_classes(context.task), self.batch_size)
-                with torch.no_grad():
-                    fakes = self.generator(context.latent(self.batch_size), labels)
-            losses |= self._discriminator_step(optimizer_d.optimizer, real, fakes, labels)
+                real = self.strategy.real_batch(images[index], labels[index], context)
+                fake_labels, fakes = self._fresh_fakes()
+            losses |= self._discriminator_step(optimizer_d.optimizer, real, fakes, fake_labels)
         last_of_epoch = batch_idx + 1 == self.trainer.num_training_batches
         if self.global_step % self.log_every_n_steps == 0 or last_of_epoch:
             self._log(losses)
@@ -229,6 +228,13 @@ class ACGAN(pl.LightningModule):
             self.ema.update_parameters(self.generator)
         losses["class_accuracy/fake"] = _accuracy(class_logits, labels)
         return labels, fakes.detach(), losses
+
+    @torch.no_grad()
+    def _fresh_fakes(self) -> tuple[Tensor, Tensor]:
+        """Labels (B,) and images (B, C, S, S) of the generator as it is."""
+        assert self.context is not None
+        labels = self.context.labels(self.strategy.fake_classes(self.context.task), self.batch_size)
+        return labels, self.generator(self.context.latent(self.batch_size), labels)
 
     def _discriminator_step(
         self, optimizer: torch.optim.Optimizer, real: RealBatch, fakes: Tensor, fake_labels: Tensor

@@ -113,7 +113,9 @@ def transfer(
         )
     missing = [name for name in own["class_names"] if name not in class_names]
     if missing:
-        raise CheckpointError(f"init_from={path}: the data set has no class {missing[0]!r}, which it was trained on")
+        raise CheckpointError(
+            f"init_from={path}: the data set has no class {missing[0]!r}, which it was trained on"
+        )
     rows = torch.tensor([list(class_names).index(name) for name in own["class_names"]])
     state = _merged(module, content["state_dict"], rows)
     restore(module, state, path)
@@ -130,7 +132,9 @@ def _merged(module: nn.Module, old: Mapping[str, Tensor], rows: Tensor) -> dict[
         if key.startswith("ema.module.") and not has_ema:
             source = old.get(key.replace("ema.module.", "generator."))
         if key.startswith("generator.") and has_ema:
-            source = old.get(key.replace("generator.", "ema.module."))  # the averaged generator is the trained one
+            source = old.get(
+                key.replace("generator.", "ema.module.")
+            )  # the averaged generator is the trained one
         if source is None:
             continue
         if key in by_class:

@@ -1,16 +1,17 @@
-"""What surrounds a job on the command line: errors as one line, exit status, the closing table."""
+"""What surrounds the work on the command line: errors as one line, exit status, the closing table."""
 
 from __future__ import annotations
 
 import logging
-import os
+import re
 import signal
 import sys
 import traceback
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -18,41 +19,186 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from mergan import config
+from mergan import config, tables
 from mergan.errors import ConfigError, MerganError
 
-REFUSED, INTERRUPTED, TERMINATED, UNEXPECTED = 2, 130, 143, 1
+# what Hydra and OmegaConf add to their messages
+HYDRA_NOISE = [
+    re.compile(pattern)
+    for pattern in (
+        r"^In 'train': ",
+        r"^Error merging override ",
+        r" Config search path: .*",
+        r" full_key: ?[^ ]*",
+        r" (object_type|reference_type)=\w+",
+        r"\. To append to your config use [^ ]+",
+    )
+]
+UNKNOWN_KEY = re.compile(r"Could not override '([^']*)'.*")
+REFUSED, INTERRUPTED, TERMINATED, UNEXPECTED = 2, 130, 143, 1  # further statuses stand in mergan.errors
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived."""
+    """SIGTERM arrived. Not an Exception, so that nothing on the way takes it for a failed job."""
+
+
+@dataclass
+class Job:
+    """One job of this process and what it came to."""
+
+    folder: Path
+    name: str
+    metrics: dict[str, float] = field(default_factory=dict)
+    error: Exception | None = None
+
+
+_jobs: list[Job] = []
 
 
 def train_job(cfg: DictConfig) -> float | None:
-    """Check the configuration, train, and print where the results are."""
-    config.check(cfg)
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    _quieten()
-    cfg = config.apply_caps(cfg)
-    from mergan import experiment  # torch and Lightning load only once the configuration has passed
+    """Check the configuration and train.
 
-    metrics = experiment.run(cfg, folder)
-    print(folder, metrics)
-    return metrics["accuracy"]
+    In a single run an error is kept for `guard`, which reports it in one line. In a multirun it is
+    reported at once and raised: Hydra goes on with the next job, and a sweeper learns of it.
+
+    Returns:
+        The final accuracy, for sweepers that optimise.
+    """
+    hydra_cfg = HydraConfig.get()
+    multirun = hydra_cfg.mode == RunMode.MULTIRUN
+    folder = Path(hydra_cfg.runtime.output_dir)
+    job = Job(folder, ",".join(hydra_cfg.overrides.task) or "defaults")
+    _jobs.append(job)
+    if multirun:
+        print(f"job {len(_jobs) - 1}: {job.name}", flush=True)
+    try:
+        job.metrics = _train(cfg, job)
+    except Exception as error:
+        job.error = error
+        if not multirun:
+            return None
+        _report(error)
+        raise
+    if not multirun:
+        print(tables.plain(list(tables.COLUMNS.values()), [tables.figures(job.metrics)]))
+        print(f"run folder: {job.folder}")
+    return job.metrics["accuracy"]
+
+
+def _train(cfg: DictConfig, job: Job) -> dict[str, float]:
+    config.check(cfg)
+    cfg = config.apply_caps(cfg)
+    if cfg.ckpt_path is None and (job.folder / "config.yaml").exists():
+        raise ConfigError(
+            f"hydra.run.dir={job.folder}: holds a run already; name another folder, or go on with "
+            f"ckpt_path={job.folder / 'checkpoints' / 'last.ckpt'}"
+        )
+    from mergan import experiment, resume  # torch and Lightning load only once the configuration has passed
+
+    _quieten()
+    if cfg.ckpt_path is not None:
+        hydra_cfg, fresh = HydraConfig.get(), job.folder
+        cfg, job.folder = resume.restore(
+            cfg, hydra_cfg.overrides.task, list(hydra_cfg.runtime.choices), job.folder
+        )
+        if job.folder != fresh and not any(fresh.iterdir()):
+            fresh.rmdir()  # Hydra made it for a new run
+    return experiment.run(cfg, job.folder)
 
 
 def _quieten() -> None:
-    """Keep Lightning's advertisements and hints, which are not for this program's users, off the screen."""
+    """Keep Lightning's hints for its own users off the screen; what matters here is checked here."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning.*")
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
 
 
 def guard(main: Callable[[], Any]) -> int:
-    """Run `main` and turn what happens into an exit status (docs/ARCHITECTURE.md) and one line."""
+    """Run `main`; turn what happens into one line and an exit status (docs/ARCHITECTURE.md)."""
+    signal.signal(signal.SIGTERM, _terminate)
+    status = 0
     try:
         main()
-    except MerganError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (KeyboardInterrupt, Terminated) as stop:
+        status = INTERRUPTED if isinstance(stop, KeyboardInterrupt) else TERMINATED
+        print(f"stopped: {_how_to_go_on()}", file=sys.stderr)
+    except ValueError as error:
+        if _jobs:
+            raise
+        status = _report(ConfigError(f"command line: {error}"))  # Hydra could not read it
+    except Exception as error:
+        if not any(job.error is error for job in _jobs):  # else it has been reported, or will be below
+            status = _report(error)
+    failed = [job.error for job in _jobs if job.error is not None]
+    if len(_jobs) > 1 or (_jobs and HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN):
+        print(_sweep_table())
+        status = status or (_status(failed[0]) if failed else 0)
+    elif failed:
+        status = _report(failed[0])
+    return status
+
+
+def _terminate(signum: int, frame: Any) -> NoReturn:
+    raise Terminated
+
+
+def _how_to_go_on() -> str:
+    last = _jobs[-1].folder / "checkpoints" / "last.ckpt" if _jobs else None
+    if last is None or not last.is_file():
+        return "before the first checkpoint, start again"
+    return f"go on with python train.py ckpt_path={last}"
+
+
+def _report(error: Exception) -> int:
+    """Print the error, in one line if the user can mend it; returns the exit status."""
+    error = _root(error)
+    status = _status(error)
+    if status == UNEXPECTED:
+        traceback.print_exception(error)
+    else:
+        print(f"error: {_one_line(error)}", file=sys.stderr, flush=True)
+    return status
+
+
+def _root(error: Exception) -> Exception:
+    """The error of this project behind the wrapper that Hydra's `instantiate` puts around it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MerganError):
+            return cause
+        cause = cause.__cause__
+    return error
+
+
+def _status(error: Exception) -> int:
+    error = _root(error)
+    if isinstance(error, MerganError):
         return error.exit_status
-    return 0
+    refused = (HydraException, OmegaConfBaseException)
+    if isinstance(error, refused) or type(error).__name__ == "MisconfigurationException":
+        return REFUSED
+    return UNEXPECTED
+
+
+def _one_line(error: Exception) -> str:
+    """The message without line breaks and without what only Hydra's developers need."""
+    text = " ".join(str(error).split())
+    if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
+        text += ": " + " ".join(str(error.__cause__).split())
+    for pattern in HYDRA_NOISE:
+        text = pattern.sub("", text)
+    text = UNKNOWN_KEY.sub(r"unknown key \1; python train.py --help shows all keys", text)
+    return text.strip(" :;")
+
+
+def _sweep_table() -> str:
+    rows = []
+    for index, job in enumerate(_jobs):
+        outcome = (
+            tables.figures(job.metrics)
+            if job.error is None
+            else ["failed", *["-"] * (len(tables.COLUMNS) - 1)]
+        )
+        rows.append([f"{index} {job.name}", *outcome, str(job.folder)])
+    return tables.plain(["job", *tables.COLUMNS.values(), "run folder"], rows)

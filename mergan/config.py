@@ -15,6 +15,8 @@ from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 from mergan.errors import ConfigError
 from mergan.scenario import Scenario, split_classes
 
+SMOKE_CLASSES = 10  # of the generated images, where the configured data set finds out its own number late
+
 
 class Split(Enum):
     """Which real images the measures use: a part split off the training data, or the test data."""
@@ -145,7 +147,9 @@ def _check_epochs(epochs: Any) -> None:
     entries = list(epochs) if isinstance(epochs, (ListConfig, list)) else [epochs]
     for entry in entries:
         if isinstance(entry, bool) or not isinstance(entry, int) or entry < 1:
-            raise ConfigError(f"epochs={epochs}: use a whole number of 1 or more, or a list with one per task")
+            raise ConfigError(
+                f"epochs={epochs}: use a whole number of 1 or more, or a list with one per task"
+            )
 
 
 def scenario(cfg: DictConfig, num_classes: int, known: tuple[int, ...] = ()) -> Scenario:
@@ -199,6 +203,7 @@ def apply_caps(cfg: DictConfig) -> DictConfig:
     for key in ("buffer_per_class", "max_per_class"):
         if key in cfg.strategy:
             cfg.strategy[key] = min(caps.buffer_per_class, cfg.strategy[key] or caps.buffer_per_class)
+    cfg.data.num_classes = cfg.data.num_classes or SMOKE_CLASSES
     cfg.data.source = caps.data
     return cfg
 

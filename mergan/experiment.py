@@ -11,6 +11,7 @@ import hydra
 import lightning.pytorch as pl
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from mergan import checkpoint, config
 from mergan.acgan import ACGAN
@@ -18,6 +19,7 @@ from mergan.callbacks.checkpoint import StreamCheckpoint
 from mergan.callbacks.evaluation import ContinualEvaluation
 from mergan.callbacks.snapshot import GeneratorSnapshot
 from mergan.data.datamodule import ClassIncrementalDataModule
+from mergan.errors import CheckpointError, TrainingError
 from mergan.evaluation import continual
 from mergan.evaluation.classifier import load_or_train
 from mergan.evaluation.evaluator import Evaluator
@@ -48,21 +50,55 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, float]:
     strategy: Strategy = hydra.utils.instantiate(cfg.strategy)
     data = build_data(cfg, objective, strategy)
     module = build_module(cfg, data, objective, strategy)
-    scenario = config.scenario(cfg, data.num_classes, _initialise(cfg, module, data))
+    known, resume_step = _load_networks(cfg, module, data)
+    scenario = config.scenario(cfg, data.num_classes, known)
     module.scenario = scenario
     data.attach(scenario)
-    resumed = checkpoint.read(Path(cfg.ckpt_path)) if cfg.ckpt_path else None
-    if resumed is not None:
-        checkpoint.restore(module, resumed["state_dict"], Path(cfg.ckpt_path))
     evaluator = build_evaluator(cfg, data)
 
     write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
     evaluation = ContinualEvaluation(evaluator)
-    trainer = build_trainer(cfg, folder, scenario, evaluation, resumed["global_step"] if resumed else -1)
-    trainer.fit(module, datamodule=data, ckpt_path=cfg.ckpt_path, weights_only=True)
+    trainer = build_trainer(cfg, folder, scenario, evaluation, resume_step)
+    _fit(trainer, module, data, cfg.ckpt_path)
     metrics = _final_metrics(module, scenario, evaluator, evaluation, trainer.global_step)
     _write_results(cfg, folder, trainer.loggers, metrics, trainer.global_step)
     return metrics
+
+
+def _load_networks(
+    cfg: DictConfig, module: ACGAN, data: ClassIncrementalDataModule
+) -> tuple[tuple[int, ...], int]:
+    """The classes that the networks know before the stream begins, and the step a resumed run is at (or -1).
+
+    Weights are loaded here as well as by the trainer, so that a checkpoint that does not fit is
+    refused before anything is written.
+    """
+    if cfg.ckpt_path is not None:
+        path = Path(cfg.ckpt_path)
+        content = checkpoint.read(path)
+        if content[checkpoint.KEY]["class_names"] != data.class_names:
+            raise CheckpointError(f"ckpt_path={path}: the run had other classes than the data set has now")
+        checkpoint.restore(module, content["state_dict"], path)
+        return tuple(content[checkpoint.KEY]["known"]), content["global_step"]
+    if cfg.init_from is not None:
+        path = Path(cfg.init_from)
+        network: Any = OmegaConf.to_container(cfg.network, resolve=True)
+        return checkpoint.transfer(module, checkpoint.read(path), path, network, data.class_names), -1
+    return (), -1
+
+
+def _fit(trainer: pl.Trainer, module: ACGAN, data: ClassIncrementalDataModule, ckpt_path: str | None) -> None:
+    try:
+        with logging_redirect_tqdm():
+            trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
+    except SystemExit:
+        # this is how Lightning ends after Ctrl-C
+        raise KeyboardInterrupt from None
+    except TrainingError as error:
+        last = Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt"
+        raise TrainingError(
+            f"{error}; {f'the last good checkpoint is {last}' if last.is_file() else 'there is no checkpoint yet'}"
+        ) from error
 
 
 def build_data(cfg: DictConfig, objective: Objective, strategy: Strategy) -> ClassIncrementalDataModule:
@@ -103,22 +139,16 @@ def build_module(
     )
 
 
-def _initialise(cfg: DictConfig, module: ACGAN, data: ClassIncrementalDataModule) -> tuple[int, ...]:
-    if cfg.init_from is None:
-        return ()
-    path = Path(cfg.init_from)
-    network = OmegaConf.to_container(cfg.network, resolve=True)
-    return checkpoint.transfer(module, checkpoint.read(path), path, network, data.class_names)  # type: ignore[arg-type]
-
-
 def build_evaluator(cfg: DictConfig, data: ClassIncrementalDataModule) -> Evaluator:
     """The evaluator, with its judge trained or read from the cache."""
     settings = cfg.evaluation
     source = data.source
+    shape = f"{data.image_size}|{source.channels}"
+    part = settings.split.name if settings.split.name == "test" else f"val {cfg.data.val_fraction}"
     judge = load_or_train(
         data.train_set,
         data.num_classes,
-        key=f"{source.name}|{source.fingerprint()}|{data.image_size}|{source.channels}|{settings.split.name}",
+        key=f"{source.name}|{source.fingerprint()}|{shape}|{part}",
         cache_dir=Path(cfg.cache_dir),
         max_steps=settings.classifier_steps,
     )
@@ -148,7 +178,8 @@ def build_trainer(
         max_epochs=scenario.total_epochs,
         callbacks=[GeneratorSnapshot(), evaluation, *callbacks],
         logger=[
-            part if isinstance(part, Logger) else part(folder=folder, resume_step=resume_step) for part in loggers
+            part if isinstance(part, Logger) else part(folder=folder, resume_step=resume_step)
+            for part in loggers
         ],
         plugins=[checkpoint.AtomicCheckpointIO()],
         reload_dataloaders_every_n_epochs=1,
@@ -189,5 +220,3 @@ def _write_results(
             logger.log_metrics({f"final/{key}": value for key, value in metrics.items()}, step=step)
         logger.save()
         logger.finalize("success")
-
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
@@ -44,17 +45,18 @@ class CSVLog(CSVLogger):
     def __init__(self, folder: str | Path, resume_step: int = -1) -> None:
         super().__init__(save_dir=folder, name="", version="", flush_logs_every_n_steps=10**9)
         self._resume_step = resume_step
+        self._writer: ExperimentWriter | None = None
 
     @property
     @rank_zero_experiment
-    def experiment(self) -> ExperimentWriter:
+    def experiment(self) -> ExperimentWriter:  # type: ignore[override]  # Lightning's own is this type too
         """The writer; opened at the first use."""
-        if self._experiment is None:
-            self._experiment = _ResumedWriter(self.log_dir, self._resume_step)
-        return self._experiment
+        if self._writer is None:
+            self._writer = self._experiment = _ResumedWriter(self.log_dir, self._resume_step)
+        return self._writer
 
 
 def tensorboard(folder: str | Path, resume_step: int = -1) -> TensorBoardLogger:
     """TensorBoard's event files under `tensorboard/`; later steps than `resume_step` are purged."""
-    purge = {} if resume_step < 0 else {"purge_step": resume_step + 1}
+    purge: dict[str, Any] = {} if resume_step < 0 else {"purge_step": resume_step + 1}
     return TensorBoardLogger(save_dir=folder, name="tensorboard", version="", **purge)

@@ -124,7 +124,9 @@ def split_classes(
         order = [c for c in _ordered(num_classes, class_order, order_seed) if c not in set(known)]
         chosen = [order[i : i + classes_per_task] for i in range(0, len(order), classes_per_task)]
         if not chosen:
-            raise ConfigError("scenario: init_from already knows every class; name new ones in scenario.tasks")
+            raise ConfigError(
+                "scenario: init_from already knows every class; name new ones in scenario.tasks"
+            )
     else:
         raise ConfigError("scenario: give scenario.classes_per_task or explicit scenario.tasks")
     _check_tasks(chosen, num_classes, known)

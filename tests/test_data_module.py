@@ -106,8 +106,15 @@ def test_validation_images_are_fixed_and_kept_from_training(tmp_path: Path) -> N
 def test_cap_keeps_the_same_images_for_every_seed(tmp_path: Path) -> None:
     first, other = (module(tmp_path, max_per_class=7, seed=seed) for seed in (1, 2))
     assert first.counts(range(4)) == dict.fromkeys(range(4), 7)
-    assert np.array_equal(first.train_set.images, other.train_set.images)
-    assert len(first.evaluation_set) == 20
+    assert np.array_equal(first.real_set.images, other.real_set.images)
+    assert (len(first.train_set), len(first.evaluation_set)) == (80, 20)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_loaders_stay_within_the_cap(tmp_path: Path) -> None:
+    data = module(tmp_path, max_per_class=3, steps_per_epoch=20)
+    seen = fit(data, Scenario.from_classes([[2]], epochs=2)).seen
+    assert len({image.numpy().tobytes() for _, images, _ in seen for image in images}) == 3
 
 
 def test_classes_too_small_for_validation_are_refused(tmp_path: Path) -> None:

@@ -28,7 +28,9 @@ def data_config(name: str, **overrides: object) -> DictConfig:
 
 
 def source_of(name: str, **overrides: object) -> Source:
-    return instantiate(data_config(name, **overrides).data.source)
+    source = instantiate(data_config(name, **overrides).data.source)
+    assert isinstance(source, Source)
+    return source
 
 
 def read(source: Source, split: Split, image_size: int = 32) -> tuple[np.ndarray, np.ndarray]:
@@ -61,7 +63,7 @@ def test_normalise_and_denormalise_undo_each_other() -> None:
     bytes_ = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
     floats = normalise(bytes_)
     assert floats.dtype == torch.float32
-    assert (floats.min(), floats.max()) == (-1.0, 1.0)
+    assert [floats.min().item(), floats.max().item()] == [-1.0, 1.0]
     assert torch.equal(denormalise(floats), bytes_)
     assert denormalise(torch.tensor([-3.0, 3.0])).tolist() == [0, 255]
 

@@ -31,22 +31,21 @@ class StreamCheckpoint(Checkpoint):
         task, epoch = pl_module.task, trainer.current_epoch
         folder = Path(trainer.default_root_dir) / "checkpoints"
         if epoch == task.last_epoch:
-            trainer.save_checkpoint(folder / f"task_{task.index:02d}.ckpt")
+            trainer.save_checkpoint(folder / f"task_{task.index:02d}.ckpt", weights_only=False)
         if epoch == task.last_epoch or (epoch + 1) % self.every_n_epochs == 0:
             for logger in trainer.loggers:
                 logger.save()  # what a resumed run keeps of the logs must be on disk
-            trainer.save_checkpoint(folder / "last.ckpt")
+            trainer.save_checkpoint(folder / "last.ckpt", weights_only=False)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add what is needed to rebuild the networks without the run folder."""
-        assert isinstance(pl_module, ACGAN)
+        assert isinstance(pl_module, ACGAN) and pl_module.scenario is not None
         checkpoint[KEY] = {
             "format": FORMAT,
             "config": self.config,
             "class_names": list(trainer.datamodule.class_names),  # type: ignore[attr-defined]
             "seen": list(pl_module.task.seen),
-            "task": pl_module.task.index,
-            "epoch": trainer.current_epoch,
+            "known": list(pl_module.scenario.tasks[0].past),
         }

@@ -15,7 +15,7 @@ from mergan.data.image_set import ImageSet
 from mergan.data.loader import TaskLoader, steps_of_one_pass
 from mergan.data.pixels import normalise
 from mergan.data.source import SPLITS, Source, Split
-from mergan.data.splits import hold_out
+from mergan.data.splits import at_most, hold_out
 from mergan.errors import ConfigError
 from mergan.scenario import Scenario, Task
 
@@ -40,7 +40,7 @@ class ClassIncrementalDataModule(LightningDataModule):
         batches_per_step: batches that a step brings at once (critic steps before one of G's).
         real_per_step: real images per batch of a task, on average, for strategies that fill up the
             batch with replays; may be fractional.
-        max_per_class: use at most this many training images of each class, always the same ones.
+        max_per_class: train on at most this many images of each class, always the same ones.
 
     Raises:
         ConfigError: `split`, `val_fraction` or `max_per_class` out of range.
@@ -67,14 +67,13 @@ class ClassIncrementalDataModule(LightningDataModule):
         self.image_size = image_size
         self._cache_dir = cache_dir
         self._batch_size, self._batches_per_step = batch_size, batches_per_step
-        self._steps_per_epoch = steps_per_epoch
-        self._seed = seed
-        self._val_fraction = val_fraction if split == "val" else 0.0
+        self._steps_per_epoch, self._seed = steps_per_epoch, seed
+        self._split, self._val_fraction = split, val_fraction
         self._max_per_class = max_per_class
         self._real_per_step = real_per_step
         self._scenario: Scenario | None = None
-        self._train: ImageSet | None = None
-        self._evaluation: ImageSet | None = None
+        self._sets: dict[str, ImageSet] = {}
+        self._counts: list[int] = []
 
     def attach(self, scenario: Scenario) -> None:
         """Set the stream of tasks."""
@@ -95,12 +94,18 @@ class ClassIncrementalDataModule(LightningDataModule):
         Raises:
             DataError: as `prepare_data`, or a class is too small to set images aside.
         """
-        if self._train is not None:
+        if self._sets:
             return
-        whole = self._load("train")
-        train, held_out = hold_out(whole.labels, self._val_fraction, self._max_per_class)
-        self._evaluation = whole.subset(held_out) if self._val_fraction else self._load("test")
-        self._train = whole if len(train) == len(whole) else whole.subset(train)
+        train = self._load("train")
+        if self._split == "val":
+            left, aside = hold_out(train.labels, self._val_fraction)
+            train, evaluation = train.subset(left), train.subset(aside)
+        else:
+            evaluation = self._load("test")
+        cap = self._max_per_class
+        real = train if cap is None else train.subset(at_most(train.labels, cap))
+        self._counts = np.bincount(real.labels, minlength=self.num_classes).tolist()
+        self._sets = {"train": train, "real": real, "evaluation": evaluation}
 
     @property
     def class_names(self) -> list[str]:
@@ -119,22 +124,26 @@ class ClassIncrementalDataModule(LightningDataModule):
 
     @property
     def train_set(self) -> ImageSet:
-        """The real images to train with, of all classes."""
+        """The real images to train with, of all classes, whatever `max_per_class` is."""
         self.setup()
-        assert self._train is not None
-        return self._train
+        return self._sets["train"]
+
+    @property
+    def real_set(self) -> ImageSet:
+        """The part of `train_set` that the loaders draw from: at most `max_per_class` of each class."""
+        self.setup()
+        return self._sets["real"]
 
     @property
     def evaluation_set(self) -> ImageSet:
         """The real images to evaluate on, of all classes; none of them is in `train_set`."""
         self.setup()
-        assert self._evaluation is not None
-        return self._evaluation
+        return self._sets["evaluation"]
 
     def counts(self, classes: Iterable[int]) -> dict[int, int]:
-        """How many training images each of the classes has."""
-        per_class = np.bincount(self.train_set.labels, minlength=self.num_classes)
-        return {label: int(per_class[label]) for label in classes}
+        """How many images of `real_set` each of the classes has."""
+        self.setup()
+        return {label: self._counts[label] for label in classes}
 
     def steps_per_epoch_of(self, task: Task) -> int:
         """Steps of an epoch of this task; in a distributed run of each process."""
@@ -151,16 +160,15 @@ class ClassIncrementalDataModule(LightningDataModule):
         """
         if self._scenario is None or self.trainer is None:
             raise RuntimeError("attach a scenario, and let a Trainer ask for the loader")
-        epoch = self.trainer.current_epoch
-        task = self._scenario.task_at(epoch)
+        task = self._scenario.task_at(self.trainer.current_epoch)
         rank, world_size = self._world()
         return TaskLoader(
-            self.train_set,
+            self.real_set,
             task.classes,
             real_per_step=self._real_per_step_of(task),
             num_steps=None if self._steps_per_epoch is None else self.steps_per_epoch_of(task),
             seed=self._seed,
-            epoch=epoch,
+            epoch=self.trainer.current_epoch,
             rank=rank,
             world_size=world_size,
         )
@@ -188,4 +196,4 @@ def _check(split: str, val_fraction: float, max_per_class: int | None) -> None:
     if not 0 < val_fraction < 1:
         raise ConfigError(f"data.val_fraction={val_fraction}: use a share between 0 and 1, e.g. 0.1")
     if max_per_class is not None and max_per_class < 1:
-        raise ConfigError(f"data.max_per_class={max_per_class}: use null or at least 1")
+        raise ConfigError(f"max_per_class={max_per_class}: use null or at least 1")

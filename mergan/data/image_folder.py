@@ -95,7 +95,7 @@ class ImageFolder(Source):
         names, files = _scan(train)
         test_names, test_files = _scan(test)
         if names != test_names:
-            odd = sorted(set(names) ^ set(test_names))[0]
+            odd = min(set(names) ^ set(test_names))
             raise DataError(f"image_folder: class {odd} must have images in both {train} and {test}")
         return names, {"train": _labelled(files), "test": _labelled(test_files)}
 

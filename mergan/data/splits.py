@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from mergan.errors import DataError
@@ -17,15 +19,12 @@ def fixed_permutation(count: int, *key: int) -> np.ndarray:
     return np.random.RandomState(list(key)).permutation(count)
 
 
-def hold_out(
-    labels: np.ndarray, fraction: float, max_per_class: int | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Set a share of each class aside and limit what is left of it.
+def hold_out(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    """Set a share of each class aside.
 
     Args:
         labels: int64 (N,).
-        fraction: share of each class to set aside, at least one image; 0 for none at all.
-        max_per_class: how many images of a class to leave at most; None for all.
+        fraction: share of each class to set aside, above 0; at least one image.
 
     Returns:
         Positions that are left and positions set aside, int64, both ascending and disjoint.
@@ -34,15 +33,24 @@ def hold_out(
         DataError: a class is so small that none of it would be left.
     """
     left, aside = [], []
-    for label in np.unique(labels):
-        positions = np.flatnonzero(labels == label)
-        order = positions[fixed_permutation(len(positions), SUBSET_SEED, int(label))]
-        cut = max(1, round(len(order) * fraction)) if fraction else 0
+    for label, order in _shuffled_classes(labels):
+        cut = max(1, round(len(order) * fraction))
         if cut >= len(order):
             raise DataError(
                 f"class {label} has only {len(order)} training image, none would be left with "
                 "evaluation.split=val; use evaluation.split=test"
             )
         aside.append(order[:cut])
-        left.append(order[cut:][:max_per_class])
+        left.append(order[cut:])
     return np.sort(np.concatenate(left)), np.sort(np.concatenate(aside))
+
+
+def at_most(labels: np.ndarray, per_class: int) -> np.ndarray:
+    """Positions of at most `per_class` images of each class among `labels` (N,): int64 (n,), ascending."""
+    return np.sort(np.concatenate([order[:per_class] for _, order in _shuffled_classes(labels)]))
+
+
+def _shuffled_classes(labels: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    for label in np.unique(labels).tolist():
+        positions = np.flatnonzero(labels == label)
+        yield label, positions[fixed_permutation(len(positions), SUBSET_SEED, label)]

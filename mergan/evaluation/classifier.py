@@ -122,7 +122,10 @@ def jitter(images: Tensor, shift: float = 0.08, angle: float = 0.2, scale: float
     noise = torch.rand(4, len(images), device=images.device) * 2 - 1
     radians, size = noise[0] * angle, 1 + noise[1] * scale
     cos, sin = size * radians.cos(), size * radians.sin()
-    rows = [torch.stack([cos, -sin, noise[2] * shift], dim=1), torch.stack([sin, cos, noise[3] * shift], dim=1)]
+    rows = [
+        torch.stack([cos, -sin, noise[2] * shift], dim=1),
+        torch.stack([sin, cos, noise[3] * shift], dim=1),
+    ]
     grid = nn.functional.affine_grid(torch.stack(rows, dim=1), list(images.shape), align_corners=False)
     return nn.functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
 

@@ -15,9 +15,7 @@ Generate = Callable[[Tensor, Tensor], Tensor]  # z (B, latent_dim), labels (B,) 
 CHUNK = 200  # images made at a time
 
 
-def sample_class(
-    generate: Generate, label: int, count: int, latent_dim: int, rng: torch.Generator
-) -> Tensor:
+def sample_class(generate: Generate, label: int, count: int, latent_dim: int, rng: torch.Generator) -> Tensor:
     """`count` images of one class, uint8 (count, C, S, S).
 
     They are made in batches of one class, so that a generator with batch statistics is measured the
@@ -96,4 +94,9 @@ class Evaluator:
 
 def accuracy_on(model: Classifier, images: ImageSet) -> float:
     """Share of the images whose class `model` recognises."""
-    return (model.predict(torch.from_numpy(images.images)) == torch.from_numpy(images.labels)).float().mean().item()
+    return (
+        (model.predict(torch.from_numpy(images.images)) == torch.from_numpy(images.labels))
+        .float()
+        .mean()
+        .item()
+    )

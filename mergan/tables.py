@@ -1,0 +1,37 @@
+"""Plain-text tables of final figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+# what the closing table of a run shows of metrics.json, and under which heading
+COLUMNS = {
+    "accuracy": "accuracy",
+    "reverse_accuracy": "reverse accuracy",
+    "forgetting": "forgetting",
+    "train_seconds": "seconds",
+}
+
+
+def figures(metrics: Mapping[str, float]) -> list[str]:
+    """The cells of COLUMNS; a figure that was not computed is a dash."""
+    return [_cell(key, metrics.get(key)) for key in COLUMNS]
+
+
+def _cell(key: str, value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if key.endswith("seconds") else f"{value:.3f}"
+
+
+def plain(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns padded with spaces; the first is aligned to the left, the others to the right."""
+    lines = [list(headings), *(list(row) for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(headings))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
