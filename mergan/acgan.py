@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mergan.errors import TrainingError
 from mergan.networks.layers import inherit_classes
-from mergan.objectives import Objective, gradient_penalty, r1_penalty
+from mergan.objectives import Judged, Objective
 from mergan.scenario import Scenario, Task
 from mergan.schedules import schedule
 from mergan.strategies import Context, RealBatch, Strategy
@@ -204,18 +204,16 @@ class ACGAN(pl.LightningModule):
 
     def _generator_step(self, optimizer: Any, total: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Update the generator; returns labels (B,), its images (B, C, S, S) without graph, and losses."""
-        context, objective = self.context, self.objective
+        context = self.context
         assert context is not None
         self.discriminator.requires_grad_(False)
         labels = context.labels(self.strategy.fake_classes(context.task), self.batch_size)
         fakes = self.generator(context.latent(self.batch_size), labels)
         adversarial, class_logits = self.discriminator(fakes, labels)
-        losses = {"g/adversarial": objective.generator(adversarial).mean()}
-        loss = losses["g/adversarial"]
-        if self.strategy.uses_classifier and objective.lambda_cls_g > 0:
-            losses["g/classifier"] = nn.functional.cross_entropy(class_logits, labels)
-            loss = loss + objective.lambda_cls_g * losses["g/classifier"]
-        loss = objective.scale_g * total * loss
+        loss, losses = self.objective.generator_loss(
+            adversarial, class_logits, labels, self.strategy.uses_classifier
+        )
+        loss = total * loss
         for name, term in self.strategy.generator_terms(context).items():
             losses[f"g/{name}"] = term
             loss = loss + term
@@ -240,60 +238,40 @@ class ACGAN(pl.LightningModule):
         self, optimizer: torch.optim.Optimizer, real: RealBatch, fakes: Tensor, fake_labels: Tensor
     ) -> dict[str, Tensor]:
         """Update the discriminator on real (and replayed) against generated images; returns the losses."""
-        objective = self.objective
-        (real_logits, real_classes), (fake_logits, fake_classes) = self._judge(real, fakes, fake_labels)
-        total = real.weights.sum()
-        losses = {
-            "d/real": (real.weights * objective.real(real_logits)).sum(),
-            "d/fake": total * objective.fake(fake_logits).mean(),
-        }
-        loss = losses["d/real"] + losses["d/fake"]
-        if self.strategy.uses_classifier and objective.lambda_cls_d > 0:
-            entropy = nn.functional.cross_entropy(real_classes, real.labels, reduction="none")
-            losses["d/classifier"] = (real.weights * entropy).sum()
-            loss = loss + objective.lambda_cls_d * losses["d/classifier"]
-        if self.strategy.uses_classifier and objective.lambda_cls_fake > 0:
-            losses["d/classifier_fake"] = total * nn.functional.cross_entropy(fake_classes, fake_labels)
-            loss = loss + objective.lambda_cls_fake * losses["d/classifier_fake"]
-        loss = objective.scale_d * loss
-        for name, weight, penalty in self._penalties(real, fakes):
-            losses[f"d/{name}"] = penalty
-            loss = loss + weight * penalty
+        assert self.context is not None
+        judged_real, judged_fake = self._judge(real, fakes, fake_labels)
+        loss, losses = self.objective.discriminator_loss(
+            judged_real, judged_fake, real.weights, self.strategy.uses_classifier
+        )
+        if real.penalised > 0:
+            images, labels = real.images[: real.penalised], real.labels[: real.penalised]
+            penalty, terms = self.objective.penalties(
+                lambda points: self.discriminator(points, labels)[0],
+                images,
+                fakes[: real.penalised],
+                self.context.rng,
+            )
+            loss, losses = loss + penalty, losses | terms
         losses["d/loss"] = loss
         optimizer.zero_grad()
         self.manual_backward(loss)
         # the bare optimizer: Lightning would count its step, and global_step would run double
         optimizer.step()
-        losses["class_accuracy/real"] = _accuracy(real_classes, real.labels)
+        losses["class_accuracy/real"] = _accuracy(judged_real.classes, real.labels)
         return losses
 
-    def _judge(
-        self, real: RealBatch, fakes: Tensor, fake_labels: Tensor
-    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    def _judge(self, real: RealBatch, fakes: Tensor, fake_labels: Tensor) -> tuple[Judged, Judged]:
+        """The discriminator's word on both, in one pass where no sample depends on the others."""
+
+        def judge(images: Tensor, labels: Tensor) -> Judged:
+            adversarial, classes = self.discriminator(images, labels)
+            return Judged(adversarial, classes, labels)
+
         if not getattr(self.discriminator, "sample_independent", False):
-            return self.discriminator(real.images, real.labels), self.discriminator(fakes, fake_labels)
-        logits, classes = self.discriminator(
-            torch.cat([real.images, fakes]), torch.cat([real.labels, fake_labels])
-        )
+            return judge(real.images, real.labels), judge(fakes, fake_labels)
+        both = judge(torch.cat([real.images, fakes]), torch.cat([real.labels, fake_labels]))
         count = len(real.images)
-        return (logits[:count], classes[:count]), (logits[count:], classes[count:])
-
-    def _penalties(self, real: RealBatch, fakes: Tensor) -> Iterable[tuple[str, float, Tensor]]:
-        count = min(real.penalised, len(fakes))
-        if count == 0:
-            return
-        images, labels = real.images[:count], real.labels[:count]
-
-        def critic(points: Tensor) -> Tensor:
-            return self.discriminator(points, labels)[0]
-
-        if self.objective.gradient_penalty > 0:
-            assert self.context is not None
-            mix = torch.rand(count, generator=self.context.rng, device=images.device)
-            value = gradient_penalty(critic, images, fakes[:count], mix)
-            yield "gradient_penalty", self.objective.gradient_penalty, value
-        if self.objective.r1 > 0:
-            yield "r1", self.objective.r1, r1_penalty(critic, images)
+        return Judged(*(part[:count] for part in both)), Judged(*(part[count:] for part in both))
 
     # ------------------------------------------------------------------ optimizers and logging
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hydra
 import torch
 from lightning.pytorch.plugins.io import CheckpointIO
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from mergan.config import differences
@@ -16,10 +18,9 @@ from mergan.errors import CheckpointError
 from mergan.networks.layers import ClassTable
 from mergan.storage import load_tensors, save_atomically
 
-log = logging.getLogger(__name__)
-
 KEY = "mergan"  # what this project adds to Lightning's checkpoint
 FORMAT = 1
+TRAINED, AVERAGED = "generator.", "ema.module."  # prefixes of the generator in a state dict
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -64,6 +65,63 @@ def read(path: Path) -> dict[str, Any]:
             f"checkpoint {path}: written in format {content[KEY].get('format')}, this version reads {FORMAT}"
         )
     return content
+
+
+@dataclass
+class TrainedGenerator:
+    """The generator of a checkpoint, ready to sample from.
+
+    Attributes:
+        network: the averaged generator where the run kept one, in eval mode.
+        latent_dim: size of z.
+        class_names: names of the data set's classes.
+        seen: the classes it has learned.
+        content: the whole checkpoint.
+        config: the configuration of the run.
+    """
+
+    network: nn.Module
+    latent_dim: int
+    class_names: list[str]
+    seen: list[int]
+    content: dict[str, Any]
+    config: DictConfig
+
+    @property
+    def matrix(self) -> list[dict[int, float]]:
+        """The accuracy matrix of the run up to the checkpoint."""
+        return list(self.content["callbacks"]["ContinualEvaluation"]["rows"])
+
+    @torch.no_grad()
+    def __call__(self, z: Tensor, labels: Tensor) -> Tensor:
+        """z (B, latent_dim), labels (B,) -> images (B, C, S, S) in [-1, 1]."""
+        device = next(self.network.parameters()).device
+        return self.network(z.to(device), labels.to(device)).float()
+
+
+def load_generator(path: Path) -> TrainedGenerator:
+    """Rebuild the generator of a checkpoint from what stands in the file alone.
+
+    Raises:
+        CheckpointError: the file is unreadable, or its weights do not fit its configuration.
+    """
+    content = read(path)
+    own = content[KEY]
+    cfg = OmegaConf.create(own["config"])
+    network = hydra.utils.instantiate(
+        cfg.network.generator,
+        num_classes=len(own["class_names"]),
+        channels=cfg.data.channels,
+        image_size=cfg.data.image_size,
+    )
+    state = content["state_dict"]
+    averaged = any(key.startswith(AVERAGED) for key in state)
+    prefix = AVERAGED if averaged else TRAINED
+    restore(network, {key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)}, path)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return TrainedGenerator(
+        network.eval().to(device), cfg.embedding_dim, own["class_names"], own["seen"], content, cfg
+    )
 
 
 def restore(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
@@ -124,25 +182,26 @@ def transfer(
 
 
 def _merged(module: nn.Module, old: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
-    """The module's own state with everything of `old` that it can take over."""
+    """The module's own state with everything of `old` that it can take over.
+
+    The averaged generator, where the old run kept one, is its trained generator: it becomes both the
+    generator and the start of a new average.
+    """
+    averaged = any(key.startswith(AVERAGED) for key in old)
+    trained = AVERAGED if averaged else TRAINED
     by_class = _class_keys(module)
     state = dict(module.state_dict())
     for key, fresh in state.items():
-        source, has_ema = old.get(key), any(name.startswith("ema.") for name in old)
-        if key.startswith("ema.module.") and not has_ema:
-            source = old.get(key.replace("ema.module.", "generator."))
-        if key.startswith("generator.") and has_ema:
-            source = old.get(
-                key.replace("generator.", "ema.module.")
-            )  # the averaged generator is the trained one
+        name = key
+        for prefix in (AVERAGED, TRAINED):
+            name = name.replace(prefix, trained, 1) if key.startswith(prefix) else name
+        source = old.get(name)
         if source is None:
             continue
+        state[key] = source
         if key in by_class:
-            merged = fresh.clone()
-            merged[rows] = source
-            state[key] = merged
-        else:
-            state[key] = source
+            state[key] = fresh.clone()
+            state[key][rows] = source
     return state
 
 

@@ -46,7 +46,7 @@ class Terminated(BaseException):
 class Job:
     """One job of this process and what it came to."""
 
-    folder: Path
+    folder: Path | None
     name: str
     metrics: dict[str, float] = field(default_factory=dict)
     error: Exception | None = None
@@ -72,7 +72,7 @@ def train_job(cfg: DictConfig) -> float | None:
     if multirun:
         print(f"job {len(_jobs) - 1}: {job.name}", flush=True)
     try:
-        job.metrics = _train(cfg, job)
+        job.metrics = _train(cfg, job, folder)
     except Exception as error:
         job.error = error
         if not multirun:
@@ -85,25 +85,36 @@ def train_job(cfg: DictConfig) -> float | None:
     return job.metrics["accuracy"]
 
 
-def _train(cfg: DictConfig, job: Job) -> dict[str, float]:
+def small_job(run: Callable[[DictConfig], None], cfg: DictConfig) -> None:
+    """Run a command that has no run folder (sample, evaluate), and keep its error for `guard`."""
+    job = Job(None, run.__module__)
+    _jobs.append(job)
+    _quieten()
+    try:
+        run(cfg)
+    except Exception as error:
+        job.error = error
+
+
+def _train(cfg: DictConfig, job: Job, folder: Path) -> dict[str, float]:
     config.check(cfg)
     cfg = config.apply_caps(cfg)
-    if cfg.ckpt_path is None and (job.folder / "config.yaml").exists():
+    if cfg.ckpt_path is None and (folder / "config.yaml").exists():
         raise ConfigError(
-            f"hydra.run.dir={job.folder}: holds a run already; name another folder, or go on with "
-            f"ckpt_path={job.folder / 'checkpoints' / 'last.ckpt'}"
+            f"hydra.run.dir={folder}: holds a run already; name another folder, or go on with "
+            f"ckpt_path={folder / 'checkpoints' / 'last.ckpt'}"
         )
     from mergan import experiment, resume  # torch and Lightning load only once the configuration has passed
 
     _quieten()
     if cfg.ckpt_path is not None:
-        hydra_cfg, fresh = HydraConfig.get(), job.folder
-        cfg, job.folder = resume.restore(
-            cfg, hydra_cfg.overrides.task, list(hydra_cfg.runtime.choices), job.folder
-        )
-        if job.folder != fresh and not any(fresh.iterdir()):
-            fresh.rmdir()  # Hydra made it for a new run
-    return experiment.run(cfg, job.folder)
+        hydra_cfg = HydraConfig.get()
+        groups = list(hydra_cfg.runtime.choices)
+        cfg, job.folder = resume.restore(cfg, hydra_cfg.overrides.task, groups, folder)
+        if job.folder != folder and not any(folder.iterdir()):
+            folder.rmdir()  # Hydra made it for a new run
+        folder = job.folder
+    return experiment.run(cfg, folder)
 
 
 def _quieten() -> None:
@@ -122,7 +133,7 @@ def guard(main: Callable[[], Any]) -> int:
         main()
     except (KeyboardInterrupt, Terminated) as stop:
         status = INTERRUPTED if isinstance(stop, KeyboardInterrupt) else TERMINATED
-        print(f"stopped: {_how_to_go_on()}", file=sys.stderr)
+        print(f"stopped{_how_to_go_on()}", file=sys.stderr)
     except ValueError as error:
         if _jobs:
             raise
@@ -144,10 +155,13 @@ def _terminate(signum: int, frame: Any) -> NoReturn:
 
 
 def _how_to_go_on() -> str:
-    last = _jobs[-1].folder / "checkpoints" / "last.ckpt" if _jobs else None
-    if last is None or not last.is_file():
-        return "before the first checkpoint, start again"
-    return f"go on with python train.py ckpt_path={last}"
+    folder = _jobs[-1].folder if _jobs else None
+    if folder is None:
+        return ""
+    last = folder / "checkpoints" / "last.ckpt"
+    if not last.is_file():
+        return " before the first checkpoint; start again"
+    return f"; go on with python train.py ckpt_path={last}"
 
 
 def _report(error: Exception) -> int:

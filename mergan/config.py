@@ -15,6 +15,8 @@ from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 from mergan.errors import ConfigError
 from mergan.scenario import Scenario, split_classes
 
+CONF = Path(__file__).resolve().parent.parent / "conf"
+SEED_RANGE = "a whole number from 0 to 2147483647"
 SMOKE_CLASSES = 10  # of the generated images, where the configured data set finds out its own number late
 
 
@@ -102,9 +104,34 @@ class TrainConfig:
     callbacks: Any = MISSING
 
 
+@dataclass
+class SampleConfig:
+    """The top level of conf/sample.yaml."""
+
+    checkpoint: str = MISSING
+    per_class: int = 100
+    out: str = "samples.npz"
+    classes: list[int] | None = None
+    seed: int = 0
+
+
+@dataclass
+class EvaluateConfig:
+    """The top level of conf/evaluate.yaml."""
+
+    checkpoint: str = MISSING
+    out: str | None = None
+    cache_dir: str | None = None
+    root: str | None = None
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+
 def register() -> None:
-    """Make the schema known to Hydra under the names that the files of conf/ build on."""
-    ConfigStore.instance().store(name="schema", node=TrainConfig)
+    """Make the schemas known to Hydra under the names that the files of conf/ build on."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=TrainConfig)
+    store.store(name="sample_schema", node=SampleConfig)
+    store.store(name="evaluate_schema", node=EvaluateConfig)
 
 
 def check(cfg: DictConfig) -> None:
@@ -113,19 +140,21 @@ def check(cfg: DictConfig) -> None:
     Raises:
         ConfigError: naming the key, its value and what is allowed.
     """
-    positive = ("batch_size", "embedding_dim", "data.image_size", "data.channels", "evaluation.samples_per_class",
-                "evaluation.reverse_per_class", "evaluation.reverse_steps", "evaluation.classifier_steps")  # fmt: skip
-    for key in positive:
+    for key in ("batch_size", "embedding_dim"):
         _require(cfg, key, lambda value: value >= 1, "a whole number of 1 or more")
+    check_evaluation(cfg)
     for key in ("steps_per_epoch", "scenario.classes_per_task", "data.num_classes"):
         _require(cfg, key, lambda value: value is None or value >= 1, "a whole number of 1 or more, or null")
     for key in ("lr", "lr_d"):
         _require(cfg, key, lambda value: value is None or 0 < value < math.inf, "a number above 0")
-    for key in ("seed", "evaluation.seed", "scenario.order_seed"):
-        _require(cfg, key, lambda value: 0 <= value < 2**31, "a whole number from 0 to 2147483647")
+    for key in ("seed", "scenario.order_seed"):
+        _require(cfg, key, lambda value: 0 <= value < 2**31, SEED_RANGE)
     _require(cfg, "data.val_fraction", lambda value: 0 < value < 1, "a number between 0 and 1")
     _require(cfg, "data.image_size", lambda value: value in (16, 32, 64), "16, 32 or 64")
-    _require(cfg, "data.channels", lambda value: value <= 4, "1 to 4")
+    _require(cfg, "data.channels", lambda value: value in (1, 3), "1 (grey) or 3 (colour)")
+    for key in ("gradient_clip_val", "gradient_clip_algorithm", "accumulate_grad_batches"):
+        if cfg.trainer.get(key) is not None:
+            raise ConfigError(f"trainer.{key}: the steps are optimised by hand here, leave it out")
     _check_epochs(cfg.epochs)
     if cfg.ckpt_path is not None and cfg.init_from is not None:
         raise ConfigError("ckpt_path resumes a run and init_from starts a new one: give one of them")
@@ -135,6 +164,17 @@ def check(cfg: DictConfig) -> None:
             raise ConfigError(f"{key}={path}: there is no such file")
     if cfg.data.num_classes is not None and cfg.init_from is None:
         scenario(cfg, cfg.data.num_classes)
+
+
+def check_evaluation(cfg: DictConfig) -> None:
+    """Refuse values of `cfg.evaluation` that are out of range.
+
+    Raises:
+        ConfigError: naming the key, its value and what is allowed.
+    """
+    for key in ("samples_per_class", "reverse_per_class", "reverse_steps", "classifier_steps"):
+        _require(cfg, f"evaluation.{key}", lambda value: value >= 1, "a whole number of 1 or more")
+    _require(cfg, "evaluation.seed", lambda value: 0 <= value < 2**31, SEED_RANGE)
 
 
 def _require(cfg: DictConfig, key: str, holds: Callable[[Any], bool], wanted: str) -> None:

@@ -19,7 +19,7 @@ from mergan.callbacks.checkpoint import StreamCheckpoint
 from mergan.callbacks.evaluation import ContinualEvaluation
 from mergan.callbacks.snapshot import GeneratorSnapshot
 from mergan.data.datamodule import ClassIncrementalDataModule
-from mergan.errors import CheckpointError, TrainingError
+from mergan.errors import CheckpointError, ConfigError, TrainingError
 from mergan.evaluation import continual
 from mergan.evaluation.classifier import load_or_train
 from mergan.evaluation.evaluator import Evaluator
@@ -48,7 +48,7 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, float]:
     pl.seed_everything(cfg.seed, verbose=False)
     objective: Objective = hydra.utils.instantiate(cfg.objective)
     strategy: Strategy = hydra.utils.instantiate(cfg.strategy)
-    data = build_data(cfg, objective, strategy)
+    data = build_data(cfg, strategy, objective.critic_steps)
     module = build_module(cfg, data, objective, strategy)
     known, resume_step = _load_networks(cfg, module, data)
     scenario = config.scenario(cfg, data.num_classes, known)
@@ -96,13 +96,16 @@ def _fit(trainer: pl.Trainer, module: ACGAN, data: ClassIncrementalDataModule, c
         raise KeyboardInterrupt from None
     except TrainingError as error:
         last = Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt"
-        raise TrainingError(
-            f"{error}; {f'the last good checkpoint is {last}' if last.is_file() else 'there is no checkpoint yet'}"
-        ) from error
+        saved = f"the last good checkpoint is {last}" if last.is_file() else "there is no checkpoint yet"
+        raise TrainingError(f"{error}; {saved}") from error
 
 
-def build_data(cfg: DictConfig, objective: Objective, strategy: Strategy) -> ClassIncrementalDataModule:
-    """The data module, with its images loaded."""
+def build_data(
+    cfg: DictConfig, strategy: Strategy | None = None, critic_steps: int = 1
+) -> ClassIncrementalDataModule:
+    """The data module, with its images loaded; a strategy decides how many real images a batch holds."""
+    if strategy is None:
+        strategy = Strategy()
 
     def real_per_step(task: Task) -> float:
         return strategy.real_per_step(task, cfg.batch_size, data.counts(task.classes))
@@ -116,12 +119,16 @@ def build_data(cfg: DictConfig, objective: Objective, strategy: Strategy) -> Cla
         seed=cfg.seed,
         split=cfg.evaluation.split.name,
         val_fraction=cfg.data.val_fraction,
-        batches_per_step=objective.critic_steps,
+        batches_per_step=critic_steps,
         real_per_step=real_per_step,
         max_per_class=strategy.max_per_class,
     )
     data.prepare_data()
     data.setup("fit")
+    if cfg.data.num_classes not in (None, data.num_classes):
+        raise ConfigError(
+            f"data.num_classes={cfg.data.num_classes}: {data.source.name} has {data.num_classes} classes"
+        )
     return data
 
 

@@ -1,74 +1,40 @@
-"""Adversarial losses and gradient penalties as pure functions, and the objectives that weigh them.
-
-Every loss takes adversarial logits (B,) and returns one value per sample (B,).
-"""
+"""How discriminator and generator are scored: adversarial losses, classifier losses and their weights."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from mergan.errors import ConfigError
+from mergan.losses import (
+    Critic,
+    bce_loss,
+    gradient_penalty,
+    hinge_fake,
+    hinge_real,
+    non_saturating_fake,
+    non_saturating_real,
+    r1_penalty,
+)
 
-Critic = Callable[[Tensor], Tensor]  # images (B, C, S, S) -> adversarial logits (B,)
-
-
-def bce_loss(logits: Tensor, target: float) -> Tensor:
-    """Binary cross entropy of the logits with one target in [0, 1] for all samples."""
-    targets = torch.full_like(logits, target)
-    return nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-
-
-def non_saturating_real(logits: Tensor) -> Tensor:
-    """-log D(x) with D = sigmoid(logits) (Goodfellow et al. 2014, arXiv 1406.2661)."""
-    return nn.functional.softplus(-logits)
-
-
-def non_saturating_fake(logits: Tensor) -> Tensor:
-    """-log(1 - D(x)); the generator minimises -log D(x) instead, i.e. `non_saturating_real`."""
-    return nn.functional.softplus(logits)
+Terms = dict[str, Tensor]  # parts of a loss, by the names they are logged under
 
 
-def hinge_real(logits: Tensor) -> Tensor:
-    """max(0, 1 - D(x)) (Lim & Ye 2017, arXiv 1705.02894)."""
-    return torch.relu(1 - logits)
+class Judged(NamedTuple):
+    """What a discriminator says of a batch.
 
-
-def hinge_fake(logits: Tensor) -> Tensor:
-    """max(0, 1 + D(x))."""
-    return torch.relu(1 + logits)
-
-
-def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
-    """(||grad D(x)||_2 - 1)^2 at points between real and generated images, averaged.
-
-    Gulrajani et al. 2017, arXiv 1704.00028, eq. 3.
-
-    Args:
-        critic: maps images to adversarial logits.
-        real: images (B, C, S, S).
-        fake: generated images (B, C, S, S).
-        mix: share of the generated image at each point, (B,) in [0, 1].
+    Attributes:
+        adversarial: logits (B,).
+        classes: class logits (B, num_classes).
+        labels: the true or asked-for classes (B,).
     """
-    points = torch.lerp(real, fake, mix[:, None, None, None]).detach().requires_grad_(True)
-    norms = _input_gradient(critic, points).flatten(1).norm(dim=1)
-    return (norms - 1).square().mean()
 
-
-def r1_penalty(critic: Critic, real: Tensor) -> Tensor:
-    """||grad D(x)||_2^2 / 2 at real images, averaged (Mescheder et al. 2018, arXiv 1801.04406, eq. 9)."""
-    points = real.detach().requires_grad_(True)
-    return _input_gradient(critic, points).flatten(1).square().sum(dim=1).mean() / 2
-
-
-def _input_gradient(critic: Critic, points: Tensor) -> Tensor:
-    with torch.enable_grad():
-        total = critic(points).sum()
-        (gradient,) = torch.autograd.grad(total, points, create_graph=True)
-    return gradient
+    adversarial: Tensor
+    classes: Tensor
+    labels: Tensor
 
 
 class Objective(ABC):
@@ -125,6 +91,78 @@ class Objective(ABC):
         self.critic_steps = critic_steps
         self.scale_g = scale_g
         self.scale_d = scale_d
+
+    def generator_loss(
+        self, adversarial: Tensor, class_logits: Tensor, labels: Tensor, classify: bool
+    ) -> tuple[Tensor, Terms]:
+        """L_G without the strategy's terms.
+
+        Args:
+            adversarial: logits (B,) of the generated images.
+            class_logits: (B, num_classes) of the same.
+            labels: (B,), the classes that were asked for.
+            classify: False leaves the classifier terms out.
+
+        Returns:
+            The loss and its parts, before they are weighed.
+        """
+        terms = {"g/adversarial": self.generator(adversarial).mean()}
+        loss = terms["g/adversarial"]
+        if classify and self.lambda_cls_g > 0:
+            terms["g/classifier"] = nn.functional.cross_entropy(class_logits, labels)
+            loss = loss + self.lambda_cls_g * terms["g/classifier"]
+        return self.scale_g * loss, terms
+
+    def discriminator_loss(
+        self, real: Judged, fake: Judged, weights: Tensor, classify: bool
+    ) -> tuple[Tensor, Terms]:
+        """L_D without the gradient penalties.
+
+        Args:
+            real: what the discriminator says of real (and replayed) images.
+            fake: what it says of generated images.
+            weights: (B,), weight of each real image; the generated ones weigh as much in sum.
+            classify: False leaves the classifier terms out.
+
+        Returns:
+            The loss and its parts, before they are weighed.
+        """
+        total = weights.sum()
+        terms = {
+            "d/real": (weights * self.real(real.adversarial)).sum(),
+            "d/fake": total * self.fake(fake.adversarial).mean(),
+        }
+        loss = terms["d/real"] + terms["d/fake"]
+        if classify and self.lambda_cls_d > 0:
+            entropy = nn.functional.cross_entropy(real.classes, real.labels, reduction="none")
+            terms["d/classifier"] = (weights * entropy).sum()
+            loss = loss + self.lambda_cls_d * terms["d/classifier"]
+        if classify and self.lambda_cls_fake > 0:
+            terms["d/classifier_fake"] = total * nn.functional.cross_entropy(fake.classes, fake.labels)
+            loss = loss + self.lambda_cls_fake * terms["d/classifier_fake"]
+        return self.scale_d * loss, terms
+
+    def penalties(
+        self, critic: Critic, real: Tensor, fake: Tensor, rng: torch.Generator
+    ) -> tuple[Tensor, Terms]:
+        """The weighed gradient penalties of the discriminator's step, and each by itself.
+
+        Args:
+            critic: images (B, C, S, S) -> adversarial logits (B,).
+            real: images (B, C, S, S).
+            fake: as many generated images.
+            rng: random numbers for the points between real and fake.
+        """
+        terms: Terms = {}
+        loss = torch.zeros((), device=real.device)
+        if self.gradient_penalty > 0:
+            mix = torch.rand(len(real), generator=rng, device=real.device)
+            terms["d/gradient_penalty"] = gradient_penalty(critic, real, fake, mix)
+            loss = loss + self.gradient_penalty * terms["d/gradient_penalty"]
+        if self.r1 > 0:
+            terms["d/r1"] = r1_penalty(critic, real)
+            loss = loss + self.r1 * terms["d/r1"]
+        return loss, terms
 
     @abstractmethod
     def real(self, logits: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from mergan.acgan import ACGAN
 
+BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed} < {remaining}]{postfix}"
 SHOWN = ("g/loss", "d/loss")
 
 
@@ -42,7 +43,7 @@ class StreamProgress(pl.Callback):
             dynamic_ncols=True,
             leave=False,
             disable=not (self.bar if self.bar is not None else sys.stderr.isatty()),
-            bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed} < {remaining}]{postfix}",
+            bar_format=BAR,
         )
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -1,6 +1,8 @@
-"""The DCGAN pair of Memory Replay GANs (Wu et al. 2018): strided 4x4 convolutions, class by conditional norm."""
+"""The DCGAN pair of Memory Replay GANs (Wu et al. 2018): 4x4 convolutions, class by conditional norm."""
 
 from __future__ import annotations
+
+import itertools
 
 import torch
 from torch import Tensor, nn
@@ -82,7 +84,7 @@ class Discriminator(nn.Module):
         normalise = spectral_norm if spectral else _identity
         self.convs = nn.ModuleList(
             normalise(nn.Conv2d(before, after, kernel_size=4, stride=2, padding=1))
-            for before, after in zip(widths, widths[1:], strict=False)
+            for before, after in itertools.pairwise(widths)
         )
         features = widths[-1] * BASE * BASE
         self.adversarial = normalise(nn.Linear(features, 1))
@@ -90,7 +92,7 @@ class Discriminator(nn.Module):
         self.embedding = normalise(ClassTable(num_classes, features)) if projection else None
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """images (B, channels, S, S), labels (B,) -> adversarial logits (B,), class logits (B, num_classes)."""
+        """images (B, channels, S, S), labels (B,) -> adversarial (B,) and class logits (B, num_classes)."""
         x = images
         for conv in self.convs:
             x = nn.functional.leaky_relu(conv(x), 0.2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -71,7 +73,7 @@ class Discriminator(nn.Module):
         num_doublings(image_size, start=4)
         widths = [channels, width, 2 * width, 4 * width, 8 * width]
         layers: list[nn.Module] = []
-        for index, (before, after) in enumerate(zip(widths, widths[1:], strict=False)):
+        for index, (before, after) in enumerate(itertools.pairwise(widths)):
             layers += [
                 nn.Conv2d(before, after, kernel_size=3, stride=2, padding=1),
                 nn.LeakyReLU(0.2),
@@ -85,6 +87,6 @@ class Discriminator(nn.Module):
         self.classify = nn.Linear(features, num_classes)
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """images (B, channels, S, S), labels (unused) -> adversarial logits (B,), class logits (B, num_classes)."""
+        """images (B, channels, S, S), labels unused -> adversarial (B,) and class logits (B, num_classes)."""
         features = self.trunk(images)
         return self.adversarial(features).squeeze(1), self.classify(features)

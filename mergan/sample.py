@@ -1,0 +1,52 @@
+"""Draw images from a trained generator: python -m mergan.sample checkpoint=RUN/checkpoints/last.ckpt"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from mergan import cli, config
+from mergan.errors import ConfigError
+
+os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+config.register()
+
+
+def run(cfg: DictConfig) -> None:
+    """Write `images` uint8 (N, C, H, W) and `labels` int64 (N,) to `cfg.out`.
+
+    Raises:
+        ConfigError: a count out of range, or a class that the generator has not learned.
+        CheckpointError: the checkpoint cannot be read.
+    """
+    if cfg.per_class < 1:
+        raise ConfigError(f"per_class={cfg.per_class}: use a whole number of 1 or more")
+    import numpy as np
+
+    from mergan.checkpoint import load_generator
+    from mergan.evaluation.evaluator import sample
+    from mergan.storage import replacing
+
+    generator = load_generator(Path(cfg.checkpoint))
+    classes = sorted(generator.seen) if cfg.classes is None else list(cfg.classes)
+    unknown = [label for label in classes if label not in generator.seen]
+    if unknown or not classes:
+        raise ConfigError(f"classes={classes}: the generator has learned {sorted(generator.seen)}")
+    images, labels = sample(generator, classes, cfg.per_class, generator.latent_dim, cfg.seed)
+    with replacing(Path(cfg.out)) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, images=images.numpy(), labels=labels.numpy())
+    print(f"{len(labels)} images of {len(classes)} classes written to {cfg.out}")
+
+
+@hydra.main(version_base="1.3", config_path=str(config.CONF), config_name="sample")
+def main(cfg: DictConfig) -> None:
+    """The command line."""
+    cli.small_job(run, cfg)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.guard(main))
