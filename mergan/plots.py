@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from mergan.storage import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import Tensor
 
 
 def sample_grid(
@@ -30,6 +32,8 @@ def sample_grid(
         latent_dim: size of z.
         seed: seed of z.
     """
+    import torch  # here, because the report draws without it
+
     z = torch.randn(columns, latent_dim, generator=torch.Generator().manual_seed(seed))
     rows = [generate(z, torch.full((columns,), label)).cpu().numpy() for label in classes]
     images = ((np.stack(rows).clip(-1, 1) + 1) * 127.5).round().astype(np.uint8)
@@ -51,13 +55,9 @@ def tile(images: np.ndarray, gap: int = 2) -> np.ndarray:
 
 def matrix_heat_map(rows: Sequence[Mapping[int, float]], names: Sequence[str]) -> np.ndarray:
     """An accuracy matrix (task x class) as a picture."""
-    # the object interface: no global state of pyplot, no window system
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     labels = sorted(rows[-1])
     values = np.array([[row.get(label, np.nan) for label in labels] for row in rows])
-    figure = Figure(figsize=(1.6 + 0.5 * len(labels), 1.4 + 0.4 * len(rows)), layout="constrained")
+    figure = _figure(1.6 + 0.5 * len(labels), 1.4 + 0.4 * len(rows))
     axes = figure.add_subplot()
     image = axes.imshow(values, vmin=0, vmax=1, cmap="viridis", aspect="auto")
     axes.set_xticks(range(len(labels)), [names[label] for label in labels])
@@ -69,6 +69,48 @@ def matrix_heat_map(rows: Sequence[Mapping[int, float]], names: Sequence[str]) -
             axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7,
                       color="black" if value > 0.6 else "white")  # fmt: skip
     figure.colorbar(image, label="accuracy")
+    return _drawn(figure)
+
+
+def accuracy_curves(curves: Mapping[str, Sequence[float]]) -> np.ndarray:
+    """Average accuracy over the classes seen, after each task, one line per run."""
+    figure = _figure(7, 4)
+    axes = figure.add_subplot()
+    for label, values in curves.items():
+        axes.plot(range(len(values)), values, marker="o", markersize=4, label=label)
+    axes.set_xlabel("after task")
+    axes.set_ylabel("average accuracy")
+    axes.set_ylim(-0.02, 1.02)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7)
+    return _drawn(figure)
+
+
+def side_by_side(pictures: Mapping[str, Path]) -> np.ndarray:
+    """Pictures from files next to each other, each under its name."""
+    from PIL import Image
+
+    figure = _figure(3.2 * len(pictures), 3.6)
+    for axes, (label, path) in zip(
+        figure.subplots(1, len(pictures), squeeze=False)[0], pictures.items(), strict=True
+    ):
+        with Image.open(path) as image:
+            axes.imshow(np.asarray(image), interpolation="nearest")
+        axes.set_title(label, fontsize=7)
+        axes.axis("off")
+    return _drawn(figure)
+
+
+def _figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches; made without pyplot's global state and window system."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained", dpi=120)
+
+
+def _drawn(figure: Figure) -> np.ndarray:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()
