@@ -15,6 +15,19 @@ from mergan import plots, tables
 from mergan.errors import ConfigError, MerganError
 from mergan.storage import write_text
 
+SETTINGS = (  # that the tables show where the runs differ in them
+    "strategy._target_",
+    "strategy.weight",
+    "strategy.mode",
+    "network.name",
+    "objective._target_",
+    "epochs",
+    "batch_size",
+    "embedding_dim",
+    "lr",
+    "seed",
+    "evaluation.split",
+)
 USAGE = "usage: python -m mergan.report RUN [RUN ...] out=report"
 
 
@@ -37,7 +50,7 @@ class Run:
     @property
     def strategy(self) -> str:
         """Name of the strategy's class."""
-        return str(self.config.strategy["_target_"]).rsplit(".", 1)[-1]
+        return _setting(self.config, "strategy._target_")
 
 
 def read_run(folder: Path) -> Run:
@@ -77,11 +90,11 @@ def find_runs(folders: Sequence[Path]) -> list[Path]:
 def write_report(runs: Sequence[Run], out: Path) -> None:
     """Write `report.md`, `report.csv`, `accuracy.png` and `samples.png` into `out`."""
     varied = _varied_keys([run.config for run in runs])
-    headings = ["run", *varied, *tables.COLUMNS.values()]
+    headings = ["run", *(key.removesuffix("._target_") for key in varied), *tables.COLUMNS.values()]
     rows = [
         [
             str(run.folder),
-            *(str(OmegaConf.select(run.config, key)) for key in varied),
+            *(_setting(run.config, key) for key in varied),
             *tables.figures(run.metrics),
         ]
         for run in runs
@@ -115,11 +128,16 @@ def _last_grid(folder: Path) -> Path | None:
 
 
 def _varied_keys(configs: Sequence[DictConfig]) -> list[str]:
-    """Keys of interest in which the runs differ."""
-    keys = ["strategy._target_", "strategy.weight", "strategy.mode", "network.name", "objective._target_", "epochs",
-            "batch_size", "embedding_dim", "lr", "seed", "evaluation.split"]  # fmt: skip
-    values = {key: [str(OmegaConf.select(config, key)) for config in configs] for key in keys}
-    return [key for key in keys if len(set(values[key])) > 1 or key == "strategy._target_"]
+    """The settings of interest in which the runs differ; always the strategy."""
+    values = {key: [_setting(config, key) for config in configs] for key in SETTINGS}
+    return [key for key in SETTINGS if len(set(values[key])) > 1 or key == SETTINGS[0]]
+
+
+def _setting(config: DictConfig, key: str) -> str:
+    value = OmegaConf.select(config, key)
+    if value is None:
+        return "-"
+    return str(value).rsplit(".", 1)[-1] if key.endswith("_target_") else str(value)
 
 
 def main(arguments: Sequence[str]) -> int:

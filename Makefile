@@ -1,0 +1,45 @@
+# make train and make test set up everything they need; they want python3 (3.11 or later) and a package index.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install train test lint format smoke tensorboard clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+install: $(READY) ## create .venv with everything train.py and the tests need
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or later is needed, try make PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+train: $(READY) ## learn ten digits one after another (ARGS="strategy=finetune ..." for others)
+	$(BIN)/python train.py strategy=joint_retrain $(ARGS)
+
+test: $(READY) ## run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY) ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY) ## lay out the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+smoke: $(READY) ## all strategies in seconds, on generated images
+	$(BIN)/python train.py -m strategy=joint,finetune,joint_retrain,replay_alignment debug=smoke
+
+tensorboard: $(READY) ## watch the runs
+	$(BIN)/tensorboard --logdir .
+
+clean: ## remove the environment and all caches; runs stay
+	rm -rf $(VENV) cache .pytest_cache .ruff_cache .mypy_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
