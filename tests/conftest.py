@@ -1,0 +1,43 @@
+"""Fixtures: one cache of images and judges for the whole session, and the tiny configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+from omegaconf import DictConfig
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    # the networks are too small to gain from more, and results to the bit need a fixed number
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Generated images and judges, made once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def compose(cache_dir: Path) -> Callable[..., DictConfig]:
+    """compose("strategy=finetune", "epochs=3"): the tiny configuration with overrides."""
+
+    def with_overrides(*overrides: str) -> DictConfig:
+        return tiny.compose(cache_dir, *overrides)
+
+    return with_overrides
+
+
+@pytest.fixture
+def build(compose: Callable[..., DictConfig], tmp_path: Path) -> Callable[..., tiny.Run]:
+    """build("strategy=finetune"): the parts of a tiny run in a folder of its own, not yet fitted."""
+
+    def from_overrides(*overrides: str) -> tiny.Run:
+        return tiny.build(compose(*overrides), tmp_path / "run")
+
+    return from_overrides

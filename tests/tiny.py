@@ -1,0 +1,170 @@
+"""Configurations, runs and parts that are small enough for tests."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+import lightning.pytorch as pl
+import torch
+from omegaconf import DictConfig
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor, nn
+
+from mergan import config, experiment
+from mergan.acgan import ACGAN
+from mergan.callbacks.evaluation import ContinualEvaluation
+from mergan.data.datamodule import ClassIncrementalDataModule
+from mergan.objectives import Objective
+from mergan.scenario import Scenario
+from mergan.strategies import Context, Strategy
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Four classes of 16x16 generated images in two tasks of two epochs, networks of a few thousand weights.
+SETTINGS = [
+    "data=synthetic",
+    "data.num_classes=4",
+    "data.image_size=16",
+    "data.source.train_per_class=30",
+    "data.source.test_per_class=10",
+    "scenario.classes_per_task=2",
+    "epochs=2",
+    "steps_per_epoch=2",
+    "batch_size=8",
+    "embedding_dim=8",
+    "network.generator.width=4",
+    "network.discriminator.width=4",
+    "evaluation.samples_per_class=4",
+    "evaluation.reverse_per_class=4",
+    "evaluation.reverse_steps=2",
+    "evaluation.classifier_steps=2",
+    "acgan.log_every_n_steps=1",
+    "callbacks.samples.columns=2",
+    "trainer.accelerator=cpu",
+]
+
+
+def compose(cache_dir: Path, *overrides: str) -> DictConfig:
+    """The tiny configuration with further overrides, checked like the one of a real run."""
+    config.register()
+    with hydra.initialize_config_dir(config_dir=str(ROOT / "conf"), version_base="1.3"):
+        cfg = hydra.compose("train", [*SETTINGS, f"cache_dir={cache_dir}", *overrides])
+    config.check(cfg)
+    return config.apply_caps(cfg)
+
+
+@dataclass
+class Run:
+    """The parts of a run, put together as experiment.run does it, ready to be watched and fitted."""
+
+    module: ACGAN
+    data: ClassIncrementalDataModule
+    scenario: Scenario
+    evaluation: ContinualEvaluation
+    trainer: pl.Trainer
+    folder: Path
+
+    def fit(self, *watchers: pl.Callback) -> Run:
+        """Train the whole stream; the watchers are called before the callbacks of the run."""
+        self.trainer.callbacks[:0] = watchers  # type: ignore[attr-defined]
+        self.trainer.fit(self.module, datamodule=self.data)
+        return self
+
+
+def build(cfg: DictConfig, folder: Path) -> Run:
+    """Build a run, without fitting it."""
+    pl.seed_everything(cfg.seed, verbose=False)
+    objective: Objective = hydra.utils.instantiate(cfg.objective)
+    strategy: Strategy = hydra.utils.instantiate(cfg.strategy)
+    data = experiment.build_data(cfg, strategy, objective.critic_steps)
+    module = experiment.build_module(cfg, data, objective, strategy)
+    module.scenario = config.scenario(cfg, data.num_classes)
+    data.attach(module.scenario)
+    evaluation = ContinualEvaluation(experiment.build_evaluator(cfg, data))
+    trainer = experiment.build_trainer(cfg, folder, module.scenario, evaluation, resume_step=-1)
+    return Run(module, data, module.scenario, evaluation, trainer, folder)
+
+
+class StopAt(pl.Callback):
+    """Stops a run as Ctrl-C would, after one step of an epoch; named in configurations."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.current_epoch == self.epoch:
+            raise KeyboardInterrupt
+
+
+class Painter(nn.Module):
+    """A generator that paints the label into every pixel, whatever it is trained to do."""
+
+    def __init__(self, latent_dim: int, num_classes: int, channels: int, image_size: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.shape = (channels, image_size, image_size)
+        self.weight = nn.Parameter(torch.zeros(()))
+
+    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+        shade = (2 * labels + 1) / self.num_classes - 1 + 0 * self.weight
+        return shade[:, None, None, None].expand(-1, *self.shape)
+
+
+def painted_labels(images: Tensor, num_classes: int) -> Tensor:
+    """The labels (B,) that the Painter put into images (B, C, S, S); -1 where it is not its picture."""
+    flat = images.flatten(1)
+    labels = ((flat.mean(dim=1) + 1) * num_classes / 2 - 0.5).round().long()
+    # a replay may have been kept as bytes
+    exact = (flat - ((2 * labels + 1) / num_classes - 1)[:, None]).abs().amax(dim=1) < 1 / 127
+    return torch.where(exact, labels, -1)
+
+
+PAINTER = ["network.generator._target_=tiny.Painter", "~network.generator.width", "~network.generator.norm"]
+
+
+class PoisonedFinetune(Strategy):
+    """Fine-tuning whose generator loss becomes NaN in the second task."""
+
+    def generator_terms(self, context: Context) -> dict[str, Tensor]:
+        value = float("nan") if context.task.index == 1 else 0.0
+        return {"poison": torch.tensor(value, device=context.device)}
+
+
+def weights(network: nn.Module) -> list[Tensor]:
+    """Copies of the parameters."""
+    return [parameter.detach().clone() for parameter in network.parameters()]
+
+
+def state(network: nn.Module) -> dict[str, Tensor]:
+    """Copies of parameters and buffers."""
+    return {key: value.clone() for key, value in network.state_dict().items()}
+
+
+def equal(first: Any, second: Any) -> bool:
+    """Whether two nested structures of tensors and plain values are the same to the bit."""
+    if isinstance(first, Tensor) and isinstance(second, Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first.keys() == second.keys() and all(equal(first[key], second[key]) for key in first)
+    if isinstance(first, (list, tuple)) and isinstance(second, (list, tuple)):
+        return len(first) == len(second) and all(equal(a, b) for a, b in zip(first, second, strict=True))
+    return bool(first == second)
+
+
+def csv_rows(folder: Path, name: str = "metrics.csv") -> list[dict[str, str]]:
+    """The rows of a run's CSV file, empty cells left out."""
+    with (folder / name).open(newline="", encoding="utf-8") as file:
+        return [{key: cell for key, cell in row.items() if cell} for row in csv.DictReader(file)]
+
+
+def event_steps(folder: Path) -> dict[str, list[int]]:
+    """The steps of every scalar in a run's TensorBoard files, by tag."""
+    events = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0, "images": 0})
+    events.Reload()
+    return {tag: [event.step for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
