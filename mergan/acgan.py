@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from mergan.errors import TrainingError
+from mergan.errors import ConfigError, TrainingError
 from mergan.networks.layers import inherit_classes
 from mergan.objectives import Judged, Objective
 from mergan.scenario import Scenario, Task
@@ -45,6 +45,9 @@ class ACGAN(pl.LightningModule):
         inherit_classes: start new classes from the mean of those learned before.
         seed: seed of every random draw of the training.
         log_every_n_steps: steps between two read-backs of the losses for the loggers.
+
+    Raises:
+        ConfigError: an option out of range.
     """
 
     def __init__(
@@ -67,6 +70,13 @@ class ACGAN(pl.LightningModule):
         log_every_n_steps: int = 25,
     ) -> None:
         super().__init__()
+        self.betas = tuple(betas)
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"acgan.betas={list(self.betas)}: use two numbers from 0 to below 1")
+        if ema is not None and not 0 < ema < 1:
+            raise ConfigError(f"acgan.ema={ema}: use a number between 0 and 1, or null")
+        if log_every_n_steps < 1:
+            raise ConfigError(f"acgan.log_every_n_steps={log_every_n_steps}: use a whole number of 1 or more")
         self.automatic_optimization = False
         self.generator = generator
         self.discriminator = discriminator
@@ -85,7 +95,6 @@ class ACGAN(pl.LightningModule):
         self.batch_size = batch_size
         self.lr = lr
         self.lr_d = lr if lr_d is None else lr_d
-        self.betas = tuple(betas)
         self.lr_schedule = schedule(lr_schedule)
         self.reset_optimizers = reset_optimizers
         self.inherit_classes = inherit_classes

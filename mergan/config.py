@@ -155,6 +155,8 @@ def check(cfg: DictConfig) -> None:
     for key in ("gradient_clip_val", "gradient_clip_algorithm", "accumulate_grad_batches"):
         if cfg.trainer.get(key) is not None:
             raise ConfigError(f"trainer.{key}: the steps are optimised by hand here, leave it out")
+    if str(cfg.trainer.get("precision")) in ("16", "16-mixed", "16-true"):
+        raise ConfigError(f"trainer.precision={cfg.trainer.precision}: use bf16-mixed or 32-true")
     _check_epochs(cfg.epochs)
     if cfg.ckpt_path is not None and cfg.init_from is not None:
         raise ConfigError("ckpt_path resumes a run and init_from starts a new one: give one of them")

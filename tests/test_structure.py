@@ -19,7 +19,7 @@ ALONE = {  # modules and what of this project they may import
     "plots.py": {"mergan.storage"},
     "networks/layers.py": {"mergan.errors"},
     "networks/dcgan.py": {"mergan.networks.layers"},
-    "networks/upsample.py": {"mergan.networks.layers"},
+    "networks/upsample.py": {"mergan.errors", "mergan.networks.layers"},
 }
 
 

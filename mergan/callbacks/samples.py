@@ -8,6 +8,7 @@ import lightning.pytorch as pl
 
 from mergan import plots
 from mergan.acgan import ACGAN
+from mergan.errors import ConfigError
 
 
 class SampleGrid(pl.Callback):
@@ -20,6 +21,8 @@ class SampleGrid(pl.Callback):
     """
 
     def __init__(self, columns: int = 10, seed: int = 0) -> None:
+        if columns < 1:
+            raise ConfigError(f"callbacks.samples.columns={columns}: use a whole number of 1 or more")
         self.columns = columns
         self.seed = seed
 

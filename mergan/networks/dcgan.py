@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from mergan.networks.layers import ClassTable, ConditionalNorm, num_doublings
+from mergan.networks.layers import ClassTable, ConditionalNorm, check_width, num_doublings
 
 BASE = 4  # resolution of the generator's first and the discriminator's last feature map
 
@@ -35,6 +35,7 @@ class Generator(nn.Module):
         norm: str = "group",
     ) -> None:
         super().__init__()
+        check_width(width, "generator")
         doublings = num_doublings(image_size, BASE)
         widths = [width * 2**i for i in reversed(range(doublings))]
         self.project = nn.Linear(latent_dim, widths[0] * BASE * BASE)
@@ -79,6 +80,7 @@ class Discriminator(nn.Module):
         projection: bool = False,
     ) -> None:
         super().__init__()
+        check_width(width, "discriminator")
         doublings = num_doublings(image_size, BASE)
         widths = [channels, *(width * 2**i for i in range(doublings))]
         normalise = spectral_norm if spectral else _identity

@@ -21,6 +21,16 @@ def num_doublings(image_size: int, start: int) -> int:
     return (image_size // start).bit_length() - 1
 
 
+def check_width(width: int, part: str) -> None:
+    """Refuse a network without channels.
+
+    Raises:
+        ConfigError: `width` is not a whole number of 1 or more.
+    """
+    if not isinstance(width, int) or width < 1:
+        raise ConfigError(f"network.{part}.width={width}: use a whole number of 1 or more")
+
+
 class ClassTable(nn.Embedding):
     """An embedding with one row per class.
 

@@ -7,7 +7,8 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-from mergan.networks.layers import ClassTable, num_doublings
+from mergan.errors import ConfigError
+from mergan.networks.layers import ClassTable, check_width, num_doublings
 
 BN_EPS = 0.8  # V2's setting; it damps the normalisation of small activations
 
@@ -27,6 +28,7 @@ class Generator(nn.Module):
         self, latent_dim: int, num_classes: int, channels: int, image_size: int, width: int = 64
     ) -> None:
         super().__init__()
+        check_width(width, "generator")
         num_doublings(image_size, start=4)
         self.start = image_size // 4
         self.embedding = ClassTable(num_classes, latent_dim)
@@ -70,7 +72,10 @@ class Discriminator(nn.Module):
         self, num_classes: int, channels: int, image_size: int, width: int = 16, dropout: float = 0.25
     ) -> None:
         super().__init__()
+        check_width(width, "discriminator")
         num_doublings(image_size, start=4)
+        if not 0 <= dropout < 1:
+            raise ConfigError(f"network.discriminator.dropout={dropout}: use a number from 0 to below 1")
         widths = [channels, width, 2 * width, 4 * width, 8 * width]
         layers: list[nn.Module] = []
         for index, (before, after) in enumerate(itertools.pairwise(widths)):
