@@ -56,9 +56,9 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, float]:
     data.attach(scenario)
     evaluator = build_evaluator(cfg, data)
 
-    write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
     evaluation = ContinualEvaluation(evaluator)
     trainer = build_trainer(cfg, folder, scenario, evaluation, resume_step)
+    write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
     _fit(trainer, module, data, cfg.ckpt_path)
     metrics = _final_metrics(module, scenario, evaluator, evaluation, trainer.global_step)
     _write_results(cfg, folder, trainer.loggers, metrics, trainer.global_step)
