@@ -159,6 +159,9 @@ class ACGAN(pl.LightningModule):
             batch_size=self.batch_size,
             latent_dim=self.latent_dim,
             counts=self.trainer.datamodule.counts(task.classes),  # type: ignore[attr-defined]
+            discriminator_steps=task.epochs
+            * int(self.trainer.num_training_batches)
+            * self.objective.critic_steps,
             rng=self._rng,
             device=self.device,
             seed=self.seed,

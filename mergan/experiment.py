@@ -203,6 +203,7 @@ def _final_metrics(
     metrics = {
         "accuracy": continual.average(evaluation.rows[-1]),
         "reverse_accuracy": evaluator.reverse_accuracy(module.generate, scenario.classes),
+        "judge_accuracy": evaluator.judge_accuracy(scenario.classes),
         "train_seconds": round(evaluation.train_seconds, 2),
         "images_per_second": round(
             steps * module.objective.critic_steps * module.batch_size / max(evaluation.train_seconds, 1e-9), 1

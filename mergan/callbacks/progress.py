@@ -63,7 +63,7 @@ class StreamProgress(pl.Callback):
         """Count one step."""
         assert isinstance(pl_module, ACGAN) and self._tqdm is not None
         losses = pl_module.last_losses
-        self._tqdm.postfix = " " + " ".join(f"{name} {losses[name]:.2f}" for name in SHOWN if name in losses)
+        self._tqdm.postfix = " ".join(f"{name} {losses[name]:.2f}" for name in SHOWN if name in losses)
         self._tqdm.update()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:

@@ -68,6 +68,10 @@ class Evaluator:
         self.reverse_steps = reverse_steps
         self.seed = seed
 
+    def judge_accuracy(self, classes: Sequence[int]) -> float:
+        """Accuracy of the judge itself on the real images of `classes`: how far it can be trusted."""
+        return accuracy_on(self.judge, self._real(classes))
+
     def accuracy(self, generate: Generate, classes: Sequence[int]) -> dict[int, float]:
         """Share of each class's generated images that the judge takes for that class."""
         images, labels = sample(generate, classes, self.samples_per_class, self.latent_dim, self.seed)
@@ -89,7 +93,10 @@ class Evaluator:
             augment=False,
             max_steps=self.reverse_steps,
         )
-        return accuracy_on(model, self.test.subset(self.test.indices_of(classes)))
+        return accuracy_on(model, self._real(classes))
+
+    def _real(self, classes: Sequence[int]) -> ImageSet:
+        return self.test.subset(self.test.indices_of(classes))
 
 
 def accuracy_on(model: Classifier, images: ImageSet) -> float:

@@ -23,6 +23,7 @@ class Context:
         batch_size: images per discriminator step.
         latent_dim: size of z.
         counts: real training images of each class of the task.
+        discriminator_steps: how many of them the whole task takes.
         rng: the random numbers of this epoch, on `device`; every draw comes from here.
         device: where images and labels live.
         seed: the seed of the run.
@@ -34,6 +35,7 @@ class Context:
     batch_size: int
     latent_dim: int
     counts: Mapping[int, int]
+    discriminator_steps: int
     rng: torch.Generator
     device: torch.device
     seed: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -22,8 +23,9 @@ class JointRetrain(Strategy):
         mode: "buffer" generates the replays once, when the task begins, and every batch is a draw
             from real images and buffer together (V2). "live" makes fresh replays for every batch of
             `batch_size` real images (the paper's code).
-        buffer_per_class: replays per past class ("buffer"); null takes as many as a class of the
-            task has real images on average, so that past and new classes are balanced.
+        buffer_per_class: replays per past class ("buffer"); null stands for as many as a class of
+            the task has real images on average, so that past and new classes are balanced. No more
+            of them are made than the task can draw.
         max_per_class: real images per new class at most (V2 caps them to the buffer's size, to keep
             the classes balanced); null: all.
         replay_per_step: replays per batch of real images ("live"), drawn uniformly from the past
@@ -71,8 +73,8 @@ class JointRetrain(Strategy):
         real = sum(counts.values())
         return batch_size * real / (real + self._replays_per_class(counts) * len(task.past))
 
-    def _replays_per_class(self, counts: Mapping[int, int]) -> int:
-        return self.buffer_per_class or max(1, round(sum(counts.values()) / len(counts)))
+    def _replays_per_class(self, counts: Mapping[int, int]) -> float:
+        return self.buffer_per_class or sum(counts.values()) / len(counts)
 
     def begin_task(self, context: Context) -> None:
         """Fill the buffer from the snapshot; the same images for the same (snapshot, seed, task)."""
@@ -84,9 +86,8 @@ class JointRetrain(Strategy):
 
     def _generate(self, context: Context) -> tuple[Tensor, Tensor]:
         rng = torch.Generator(context.device).manual_seed(context.seed * 100_003 + context.task.index)
-        labels = torch.tensor(context.task.past, device=context.device).repeat_interleave(
-            self._replays_per_class(context.counts)
-        )
+        past = torch.tensor(context.task.past, device=context.device)
+        labels = past.repeat_interleave(self._buffer_size(context))
         images = []
         with torch.no_grad():
             for part in labels.split(GENERATION_BATCH):
@@ -94,6 +95,13 @@ class JointRetrain(Strategy):
                 # kept as bytes, like the real images: a quarter of the memory, and no visible loss
                 images.append(((context.snapshot(z, part).float() + 1) * 127.5).round().to(torch.uint8))
         return torch.cat(images), labels
+
+    def _buffer_size(self, context: Context) -> int:
+        """Replays per past class: those asked for, or as many as the task's steps can use up."""
+        wanted = self._replays_per_class(context.counts)
+        replays = context.batch_size - self.real_per_step(context.task, context.batch_size, context.counts)
+        drawn = context.discriminator_steps * replays / len(context.task.past)
+        return max(1, math.ceil(wanted if self.buffer_per_class else min(wanted, drawn)))
 
     def real_batch(self, images: Tensor, labels: Tensor, context: Context) -> RealBatch:
         """Real images first, then replays."""
