@@ -19,8 +19,8 @@ config.register()
 def run(cfg: DictConfig) -> None:
     """Judge the generator on the classes it has learned, print the figures and write them to `cfg.out`.
 
-    The accuracy matrix of the run up to the checkpoint stands in the checkpoint; its last row is
-    replaced by what is measured now, so that forgetting is known too.
+    The accuracy matrix of the run stands in the checkpoint, so that forgetting is known too; what is
+    measured now is its last row.
 
     Raises:
         ConfigError: a value out of range.
@@ -44,7 +44,10 @@ def run(cfg: DictConfig) -> None:
 
     classes = sorted(generator.seen)
     row = evaluator.accuracy(generator, classes)
-    matrix = [*generator.matrix[:-1], row]
+    earlier = generator.matrix
+    if earlier and earlier[-1].keys() == row.keys():  # the row of the task that the checkpoint ends
+        earlier = earlier[:-1]
+    matrix = [*earlier, row]
     metrics = {
         "accuracy": continual.average(row),
         **{f"accuracy_class_{generator.class_names[label]}": value for label, value in row.items()},
