@@ -91,7 +91,11 @@ class Discriminator(nn.Module):
         features = widths[-1] * BASE * BASE
         self.adversarial = normalise(nn.Linear(features, 1))
         self.classify = nn.Linear(features, num_classes)
-        self.embedding = normalise(ClassTable(num_classes, features)) if projection else None
+        self.embedding: nn.Module | None = None
+        if projection:
+            table = ClassTable(num_classes, features)
+            nn.init.normal_(table.weight, std=0.01)  # begins without an opinion on classes not yet seen
+            self.embedding = normalise(table)
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """images (B, channels, S, S), labels (B,) -> adversarial (B,) and class logits (B, num_classes)."""
