@@ -1,0 +1,164 @@
+"""The generator/discriminator pairs and the blocks they share."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mergan.errors import ConfigError
+from mergan.networks import dcgan, upsample
+from mergan.networks.layers import ClassTable, ConditionalNorm, inherit_classes
+
+LATENT, CLASSES = 6, 5
+
+
+def inputs(count: int = 10, latent_dim: int = LATENT) -> tuple[Tensor, Tensor]:
+    """z and labels, every class among them, in mixed order."""
+    rng = torch.Generator().manual_seed(3)
+    labels = torch.randperm(count, generator=rng) % CLASSES
+    return torch.randn(count, latent_dim, generator=rng), labels
+
+
+@pytest.mark.parametrize("pair", [dcgan, upsample])
+@pytest.mark.parametrize("size", [16, 32, 64])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_pairs_follow_the_contract_of_shapes(pair: ModuleType, size: int, channels: int) -> None:
+    z, labels = inputs()
+    images = pair.Generator(LATENT, CLASSES, channels, size, width=2)(30 * z, labels)
+    assert images.shape == (10, channels, size, size)
+    assert images.dtype == torch.float32
+    assert -1 <= images.min() < images.max() <= 1
+    adversarial, classes = pair.Discriminator(CLASSES, channels, size, width=2)(images, labels)
+    assert adversarial.shape == (10,)
+    assert classes.shape == (10, CLASSES)
+
+
+@pytest.mark.parametrize("pair", [dcgan, upsample])
+@pytest.mark.parametrize("size", [0, 8, 28, 48, 128])
+def test_other_image_sizes_are_refused(pair: ModuleType, size: int) -> None:
+    with pytest.raises(ConfigError, match=rf"data\.image_size={size}"):
+        pair.Generator(LATENT, CLASSES, 1, size)
+    with pytest.raises(ConfigError, match=rf"data\.image_size={size}"):
+        pair.Discriminator(CLASSES, 1, size)
+
+
+@pytest.mark.parametrize("pair", [dcgan, upsample])
+def test_generated_images_depend_on_z_and_on_the_label(pair: ModuleType) -> None:
+    torch.manual_seed(0)
+    generator = pair.Generator(LATENT, CLASSES, 1, 16, width=4).eval()
+    for table in generator.modules():
+        if isinstance(table, ClassTable):
+            nn.init.normal_(table.weight, mean=1)  # rows that differ, as after training
+    z, _ = inputs(2)
+    same, other_z = generator(z[:1], torch.tensor([1])), generator(z[1:], torch.tensor([1]))
+    other_label = generator(z[:1], torch.tensor([2]))
+    assert not torch.allclose(same, other_z, atol=1e-4)
+    assert not torch.allclose(same, other_label, atol=1e-4)
+
+
+@pytest.mark.parametrize("pair", [dcgan, upsample])
+def test_only_discriminators_without_batch_statistics_call_their_samples_independent(
+    pair: ModuleType,
+) -> None:
+    discriminator = pair.Discriminator(CLASSES, 1, 16, width=4)
+    for dropout in (part for part in discriminator.modules() if isinstance(part, nn.Dropout2d)):
+        dropout.p = 0.0
+    _, labels = inputs()
+    images = torch.rand(10, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    discriminator(images, labels)  # spectral norm turns its vectors in every pass of the training mode
+    discriminator.train(not discriminator.sample_independent)
+    whole, part = discriminator(images, labels)[0][:4], discriminator(images[:4], labels[:4])[0]
+    assert torch.allclose(whole, part, atol=1e-6) == discriminator.sample_independent
+
+
+def randomised_norm(kind: str) -> ConditionalNorm:
+    torch.manual_seed(1)
+    norm = ConditionalNorm(8, CLASSES, kind, groups=4)
+    nn.init.normal_(norm.scale.weight)
+    nn.init.normal_(norm.shift.weight)
+    return norm
+
+
+def features(count: int) -> Tensor:
+    return 3 * torch.randn(count, 8, 4, 4, generator=torch.Generator().manual_seed(2)) + 1
+
+
+def test_batch_norm_by_class_equals_normalising_each_class_by_itself() -> None:
+    norm, x = randomised_norm("batch"), features(10)
+    _, labels = inputs()
+    expected = torch.empty_like(x)
+    for label in range(CLASSES):
+        mine = labels == label
+        plain = nn.functional.batch_norm(x[mine], None, None, training=True)
+        scale, shift = norm.scale.weight[label], norm.shift.weight[label]
+        expected[mine] = plain * scale[:, None, None] + shift[:, None, None]
+    assert torch.allclose(norm(x, labels), expected, atol=1e-5)
+    assert torch.allclose(norm.eval()(x, labels), expected, atol=1e-5)
+
+
+def test_group_norm_leaves_other_samples_out() -> None:
+    norm, x = randomised_norm("group"), features(6)
+    labels = torch.tensor([0, 1, 2, 3, 4, 0])
+    alone = torch.cat([norm(x[i : i + 1], labels[i : i + 1]) for i in range(6)])
+    assert torch.allclose(norm(x, labels), alone, atol=1e-5)
+    plain = nn.functional.group_norm(x, 4)
+    expected = (
+        plain * norm.scale.weight[labels][:, :, None, None] + norm.shift.weight[labels][:, :, None, None]
+    )
+    assert torch.allclose(norm(x, labels), expected, atol=1e-5)
+
+
+def test_unknown_kind_of_norm_is_refused() -> None:
+    with pytest.raises(ConfigError, match="norm=layer: use group or batch"):
+        ConditionalNorm(8, CLASSES, "layer")
+
+
+@pytest.mark.parametrize("projection", [True, False])
+def test_projection_makes_the_adversarial_logit_depend_on_the_label(projection: bool) -> None:
+    torch.manual_seed(0)
+    discriminator = dcgan.Discriminator(CLASSES, 1, 16, width=4, projection=projection).eval()
+    images = torch.rand(1, 1, 16, 16) * 2 - 1
+    (first, first_classes), (second, second_classes) = (
+        discriminator(images, torch.tensor([label])) for label in (0, 1)
+    )
+    assert torch.equal(first, second) != projection
+    assert torch.equal(first_classes, second_classes)
+
+
+@pytest.mark.parametrize("spectral", [True, False])
+def test_spectral_norm_bounds_the_largest_singular_value(spectral: bool) -> None:
+    torch.manual_seed(0)
+    discriminator = dcgan.Discriminator(CLASSES, 1, 16, width=4, spectral=spectral)
+    with torch.no_grad():
+        for parameter in discriminator.parameters():
+            parameter.mul_(30)
+        for _ in range(50):
+            discriminator(torch.zeros(1, 1, 16, 16), torch.tensor([0]))
+    conv = discriminator.eval().convs[1]
+    assert isinstance(conv, nn.Conv2d)
+    norm = torch.linalg.matrix_norm(conv.weight.flatten(1), ord=2).item()
+    assert (abs(norm - 1) < 0.02) == spectral
+
+
+def test_new_classes_start_from_the_mean_of_the_past_ones() -> None:
+    generator = dcgan.Generator(LATENT, CLASSES, 1, 16, width=4)
+    tables = [table for table in generator.modules() if isinstance(table, ClassTable)]
+    assert len(tables) == 4  # scale and shift of both norms
+    for table in tables:
+        nn.init.normal_(table.weight)
+    before = [table.weight.detach().clone() for table in tables]
+    inherit_classes(generator, new=(4, 1), past=(0, 2))
+    for table, old in zip(tables, before, strict=True):
+        mean = (old[0] + old[2]) / 2
+        assert torch.allclose(table.weight[1], mean) and torch.allclose(table.weight[4], mean)
+        assert torch.equal(table.weight[[0, 2, 3]], old[[0, 2, 3]])
+
+
+def test_first_classes_keep_their_initial_rows() -> None:
+    generator = upsample.Generator(LATENT, CLASSES, 1, 16, width=2)
+    before = generator.embedding.weight.detach().clone()
+    inherit_classes(generator, new=(0, 1), past=())
+    assert torch.equal(generator.embedding.weight, before)

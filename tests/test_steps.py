@@ -1,0 +1,278 @@
+"""The steps of generator and discriminator, watched through a real Trainer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import tiny
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from mergan import checkpoint, experiment
+from mergan.acgan import ACGAN
+from mergan.errors import ConfigError, TrainingError
+from mergan.objectives import NonSaturating
+from mergan.strategies.finetune import Finetune
+
+Build = Callable[..., tiny.Run]
+Compose = Callable[..., DictConfig]
+
+
+@dataclass
+class OptimizerStep:
+    """Everything that a step of an optimizer may and may not have changed."""
+
+    network: str  # g or d
+    before: dict[str, list[Tensor]]
+    grads: dict[str, list[Tensor]]
+    after: dict[str, list[Tensor]] = field(default_factory=dict)
+    steps_in_state: float = 0.0  # Adam's own count before the step, 0 when it starts afresh
+
+
+class StepWatcher(pl.Callback):
+    """Records the networks around each step of each optimizer."""
+
+    def __init__(self) -> None:
+        self.steps: list[OptimizerStep] = []
+        self.rates: list[tuple[float, float]] = []
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, ACGAN)
+        networks = {"g": pl_module.generator, "d": pl_module.discriminator}
+
+        def grads() -> dict[str, list[Tensor]]:
+            return {
+                name: [torch.zeros(()) if p.grad is None else p.grad.clone() for p in network.parameters()]
+                for name, network in networks.items()
+            }
+
+        def parameters() -> dict[str, list[Tensor]]:
+            return {name: tiny.weights(network) for name, network in networks.items()}
+
+        for name, optimizer in zip("gd", trainer.optimizers, strict=True):
+
+            def before(optimizer: Any, args: Any, kwargs: Any, name: str = name) -> None:
+                counts = [state["step"].item() for state in optimizer.state.values()]
+                self.steps.append(
+                    OptimizerStep(name, parameters(), grads(), steps_in_state=max(counts, default=0.0))
+                )
+
+            def after(optimizer: Any, args: Any, kwargs: Any) -> None:
+                self.steps[-1].after = parameters()
+
+            optimizer.register_step_pre_hook(before)
+            optimizer.register_step_post_hook(after)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        rate_g, rate_d = (optimizer.param_groups[0]["lr"] for optimizer in trainer.optimizers)
+        self.rates.append((rate_g, rate_d))
+
+    def of(self, network: str) -> list[OptimizerStep]:
+        return [step for step in self.steps if step.network == network]
+
+
+@pytest.mark.parametrize("network", ["dcgan", "upsample"])
+def test_each_step_changes_its_own_network_alone(build: Build, network: str) -> None:
+    watcher = StepWatcher()
+    overrides = ["strategy=replay_alignment", "strategy.classifier=true", "objective.critic_steps=2"]
+    build(f"network={network}", "epochs=1", *overrides).fit(watcher)
+    assert [step.network for step in watcher.steps] == ["g", "d", "d"] * 4  # 2 tasks of 2 steps
+    for step in watcher.steps:
+        other = {"g": "d", "d": "g"}[step.network]
+        assert not tiny.equal(step.before[step.network], step.after[step.network])
+        assert tiny.equal(step.before[other], step.after[other])
+    for first, second in zip(watcher.steps[:5], watcher.steps[1:6], strict=True):  # within the first task
+        assert tiny.equal(first.after, second.before)
+
+
+def test_gradients_of_one_player_do_not_leak_into_the_other(build: Build) -> None:
+    watcher = StepWatcher()
+    build("strategy=joint", "epochs=1", "objective.critic_steps=2").fit(watcher)
+    for first, second in zip(watcher.steps[:-1], watcher.steps[1:], strict=True):
+        idle = {"g": "d", "d": "g"}[second.network]
+        assert tiny.equal(first.grads[idle], second.grads[idle])
+
+
+def test_discriminator_steps_get_a_batch_each(build: Build) -> None:
+    run = build("strategy=finetune", "epochs=1", "objective.critic_steps=3")
+    sizes: list[int] = []
+    original = run.module.strategy.real_batch
+
+    def counting(images: Tensor, labels: Tensor, context: Any) -> Any:
+        sizes.append(len(images))
+        return original(images, labels, context)
+
+    run.module.strategy.real_batch = counting  # type: ignore[method-assign]
+    run.fit()
+    assert sizes == [8] * 12  # 2 tasks of 2 steps, 3 batches each
+
+
+@pytest.mark.parametrize("critic_steps", [1, 3])
+def test_every_log_counts_generator_steps(compose: Compose, tmp_path: Path, critic_steps: int) -> None:
+    overrides = ["strategy=finetune", "steps_per_epoch=3", f"objective.critic_steps={critic_steps}"]
+    metrics = experiment.run(compose(*overrides), tmp_path)
+    # 2 tasks of 2 epochs of 3 steps
+    assert metrics["steps"] == 12
+    rows = tiny.csv_rows(tmp_path)
+    assert [int(row["step"]) for row in rows if "g/loss" in row] == list(range(1, 13))
+    assert [int(row["epoch"]) for row in rows if "g/loss" in row] == [i // 3 for i in range(12)]
+    assert [int(row["step"]) for row in rows if "accuracy/average" in row] == [6, 12]
+    assert [int(row["step"]) for row in rows if "final/accuracy" in row] == [12]
+    events = tiny.event_steps(tmp_path)
+    assert events["g/loss"] == events["d/loss"] == list(range(1, 13))
+    assert events["accuracy/average"] == [6, 12]
+    for name, step in (("task_00", 6), ("task_01", 12), ("last", 12)):
+        content = checkpoint.read(tmp_path / "checkpoints" / f"{name}.ckpt")
+        assert content["global_step"] == step
+        adam_g, adam_d = content["optimizer_states"]
+        assert adam_g["state"][0]["step"] == 6  # of this task
+        assert adam_d["state"][0]["step"] == 6 * critic_steps
+
+
+def test_losses_are_read_back_every_so_often_and_at_the_end_of_epochs(build: Build) -> None:
+    run = build("strategy=joint", "acgan.log_every_n_steps=4", "epochs=2", "steps_per_epoch=5").fit()
+    run.trainer.loggers[0].save()
+    steps = [int(row["step"]) for row in tiny.csv_rows(run.folder) if "g/loss" in row]
+    assert steps == [4, 8, 10, 12, 16, 20]  # 2 epochs of 10 steps
+
+
+def test_logged_loss_is_the_sum_of_its_weighted_terms(build: Build) -> None:
+    weights = {"lambda_cls_g": 2.0, "lambda_cls_d": 3.0, "lambda_cls_fake": 0.5, "gradient_penalty": 4.0}
+    weights |= {"r1": 5.0, "scale_g": 0.5, "scale_d": 0.25}
+    overrides = [f"objective.{name}={value}" for name, value in weights.items()]
+    losses = build("strategy=joint", "epochs=1", *overrides).fit().module.last_losses
+    expected_g = 0.5 * (losses["g/adversarial"] + 2 * losses["g/classifier"])
+    assert losses["g/loss"] == pytest.approx(expected_g, rel=1e-4)
+    adversarial = losses["d/real"] + losses["d/fake"]
+    classifier = 3 * losses["d/classifier"] + 0.5 * losses["d/classifier_fake"]
+    penalties = 4 * losses["d/gradient_penalty"] + 5 * losses["d/r1"]
+    expected_d = 0.25 * (adversarial + classifier) + penalties
+    assert losses["d/loss"] == pytest.approx(expected_d, rel=1e-4)
+    assert losses["g/classifier"] > 0 and losses["d/r1"] > 0
+
+
+def test_terms_of_weight_zero_are_left_out(build: Build) -> None:
+    losses = build("strategy=joint", "epochs=1").fit().module.last_losses
+    assert not {"d/classifier_fake", "d/gradient_penalty", "d/r1", "g/alignment"} & set(losses)
+
+
+def test_sampler_is_the_average_of_the_generators_so_far(build: Build) -> None:
+    watcher = StepWatcher()
+    module = build("strategy=joint", "acgan.ema=0.75", "epochs=1").fit(watcher).module
+    generators = [step.after["g"] for step in watcher.of("g")]
+    average = generators[0]
+    for generator in generators[1:]:
+        average = [0.75 * old + 0.25 * new for old, new in zip(average, generator, strict=True)]
+    sampled = tiny.weights(module.sampler)
+    assert len(generators) == 4
+    for parameter, expected in zip(sampled, average, strict=True):
+        assert torch.allclose(parameter, expected, atol=1e-6)
+    assert not tiny.equal(sampled, tiny.weights(module.generator))
+    z, labels = torch.randn(3, 8), torch.tensor([0, 1, 2])
+    with torch.no_grad():
+        assert torch.equal(module.generate(z, labels), module.sampler(z, labels))
+
+
+def test_sampler_without_averaging_is_the_generator(build: Build) -> None:
+    module = build().module
+    assert module.sampler is module.generator
+
+
+def test_generating_uses_eval_mode_and_leaves_the_mode_as_it_was(build: Build) -> None:
+    module = build("network=upsample").module
+    module.train()
+    before = tiny.state(module.generator)
+    z, labels = torch.randn(4, 8), torch.tensor([0, 1, 2, 3])
+    whole = module.generate(z, labels)
+    assert torch.allclose(whole[:1], module.generate(z[:1], labels[:1]), atol=1e-6)  # no batch statistics
+    assert module.generator.training
+    assert tiny.equal(before, tiny.state(module.generator))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "factors"),
+    [
+        ("constant", [1.0, 1.0, 1.0, 1.0]),
+        ("linear", [1.0, 0.75, 0.5, 0.25]),
+        ("cosine", [(1 + math.cos(math.pi * i / 4)) / 2 for i in range(4)]),
+    ],
+)
+def test_learning_rates_follow_the_schedule_within_each_task(
+    build: Build, schedule: str, factors: list[float]
+) -> None:
+    watcher = StepWatcher()
+    build("strategy=finetune", f"acgan.lr_schedule={schedule}", "lr=0.01", "lr_d=0.002").fit(watcher)
+    rates_g, rates_d = zip(*watcher.rates, strict=True)
+    assert list(rates_g) == pytest.approx([0.01 * factor for factor in factors * 2])
+    assert list(rates_d) == pytest.approx([0.002 * factor for factor in factors * 2])
+
+
+def test_discriminator_learns_at_the_rate_of_the_generator_by_default(build: Build) -> None:
+    module = build("lr=0.003").module
+    assert (module.lr, module.lr_d) == (0.003, 0.003)
+
+
+def test_unknown_schedule_is_refused() -> None:
+    layer = torch.nn.Linear(1, 1)
+    with pytest.raises(ConfigError, match=r"lr_schedule=step: use one of constant, linear, cosine"):
+        ACGAN(layer, layer, NonSaturating(), Finetune(), 1, 1, 0.1, lr_schedule="step")
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_adam_forgets_at_the_start_of_a_task_if_told_to(build: Build, reset: bool) -> None:
+    watcher = StepWatcher()
+    build("strategy=finetune", f"acgan.reset_optimizers={reset}").fit(watcher)
+    expected = [0, 1, 2, 3] * 2 if reset else list(range(8))  # 2 tasks of 4 steps
+    assert [step.steps_in_state for step in watcher.of("g")] == expected
+    assert [step.steps_in_state for step in watcher.of("d")] == expected
+
+
+@pytest.mark.parametrize("renew", [True, False])
+def test_discriminator_is_renewed_at_the_start_of_a_task_if_told_to(build: Build, renew: bool) -> None:
+    watcher = StepWatcher()
+    build("strategy=finetune", f"acgan.renew_discriminator={renew}").fit(watcher)
+    steps = watcher.of("d")
+    initial, trained, next_task = steps[0].before["d"], steps[3].after["d"], steps[4].before["d"]
+    assert not tiny.equal(initial, trained)
+    assert tiny.equal(next_task, initial if renew else trained)
+    assert tiny.equal(steps[2].before["d"], steps[1].after["d"])  # the second epoch is no task's start
+
+
+@pytest.mark.parametrize("inherit", [True, False])
+def test_new_classes_inherit_when_their_task_begins(build: Build, inherit: bool) -> None:
+    watcher = StepWatcher()
+    module = build("strategy=finetune", f"acgan.inherit_classes={inherit}").fit(watcher).module
+    names = [name for name, _ in module.generator.named_parameters()]
+    table = names.index("norms.0.scale.weight")
+    end, start = watcher.of("g")[3].after["g"][table], watcher.of("g")[4].before["g"][table]
+    assert tiny.equal(end[:2], start[:2])
+    assert torch.equal(end[2:], torch.ones(2, 8))  # never trained, as initialised
+    mean = end[:2].mean(dim=0).expand(2, 8)
+    assert torch.allclose(start[2:], mean if inherit else torch.ones(2, 8))
+    assert not torch.allclose(mean, torch.ones(2, 8))
+
+
+def test_nan_names_the_term_the_task_and_the_epoch(compose: Compose, tmp_path: Path) -> None:
+    cfg = compose("strategy=finetune", "strategy._target_=tiny.PoisonedFinetune")
+    with pytest.raises(TrainingError) as caught:
+        experiment.run(cfg, tmp_path)
+    message = str(caught.value)
+    assert "g/poison is nan in task 1, epoch 2, step 5" in message
+    assert f"the last good checkpoint is {tmp_path / 'checkpoints' / 'last.ckpt'}" in message
+    assert "\n" not in message
+    assert checkpoint.read(tmp_path / "checkpoints" / "last.ckpt")["global_step"] == 4
+
+
+def test_nan_is_noticed_before_a_checkpoint_keeps_it(compose: Compose, tmp_path: Path) -> None:
+    cfg = compose("strategy=finetune", "acgan.log_every_n_steps=1000", "lr=1e30", "steps_per_epoch=5")
+    with pytest.raises(TrainingError, match=r"[gd]/\w+ is (nan|-?inf) in task 0, epoch 0.*no checkpoint yet"):
+        experiment.run(cfg, tmp_path)
