@@ -236,8 +236,14 @@ class ACGAN(pl.LightningModule):
         self.discriminator.requires_grad_(True)
         if self.ema is not None:
             self.ema.update_parameters(self.generator)
-        losses["class_accuracy/fake"] = _accuracy(class_logits, labels)
+        if self._learns_classes:
+            losses["class_accuracy/fake"] = _accuracy(class_logits, labels)
         return labels, fakes.detach(), losses
+
+    @property
+    def _learns_classes(self) -> bool:
+        """Whether the discriminator's classifier is trained, so that its accuracy means something."""
+        return self.strategy.uses_classifier and self.objective.lambda_cls_d > 0
 
     @torch.no_grad()
     def _fresh_fakes(self) -> tuple[Tensor, Tensor]:
@@ -269,7 +275,8 @@ class ACGAN(pl.LightningModule):
         self.manual_backward(loss)
         # the bare optimizer: Lightning would count its step, and global_step would run double
         optimizer.step()
-        losses["class_accuracy/real"] = _accuracy(judged_real.classes, real.labels)
+        if self._learns_classes:
+            losses["class_accuracy/real"] = _accuracy(judged_real.classes, real.labels)
         return losses
 
     def _judge(self, real: RealBatch, fakes: Tensor, fake_labels: Tensor) -> tuple[Judged, Judged]:

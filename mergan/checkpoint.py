@@ -210,6 +210,7 @@ def _class_keys(module: nn.Module) -> set[str]:
     keys: set[str] = set()
     for name, part in module.named_modules():
         if isinstance(part, ClassTable) or name.endswith("discriminator.classify"):
-            prefix = f"{name}."
-            keys |= {key for key in module.state_dict() if key.startswith(prefix)}
+            # with spectral norm the weight goes by its second name, beside a vector with one entry per row
+            names = ("weight", "bias", "parametrizations.weight.original", "parametrizations.weight.0._u")
+            keys |= {f"{name}.{key}" for key in names}
     return keys

@@ -166,7 +166,6 @@ def _how_to_go_on() -> str:
 
 def _report(error: Exception) -> int:
     """Print the error, in one line if the user can mend it; returns the exit status."""
-    error = _root(error)
     status = _status(error)
     if status == UNEXPECTED:
         traceback.print_exception(error)
@@ -175,18 +174,7 @@ def _report(error: Exception) -> int:
     return status
 
 
-def _root(error: Exception) -> Exception:
-    """The error of this project behind the wrapper that Hydra's `instantiate` puts around it."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, MerganError):
-            return cause
-        cause = cause.__cause__
-    return error
-
-
 def _status(error: Exception) -> int:
-    error = _root(error)
     if isinstance(error, MerganError):
         return error.exit_status
     refused = (HydraException, OmegaConfBaseException)

@@ -9,6 +9,7 @@ from typing import Any
 
 import hydra
 import lightning.pytorch as pl
+from hydra.errors import InstantiationException
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -19,7 +20,7 @@ from mergan.callbacks.checkpoint import StreamCheckpoint
 from mergan.callbacks.evaluation import ContinualEvaluation
 from mergan.callbacks.snapshot import GeneratorSnapshot
 from mergan.data.datamodule import ClassIncrementalDataModule
-from mergan.errors import CheckpointError, ConfigError, TrainingError
+from mergan.errors import CheckpointError, ConfigError, MerganError, TrainingError
 from mergan.evaluation import continual
 from mergan.evaluation.classifier import load_or_train
 from mergan.evaluation.evaluator import Evaluator
@@ -46,8 +47,8 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, float]:
         MerganError: something the user can mend.
     """
     pl.seed_everything(cfg.seed, verbose=False)
-    objective: Objective = hydra.utils.instantiate(cfg.objective)
-    strategy: Strategy = hydra.utils.instantiate(cfg.strategy)
+    objective: Objective = _build(cfg.objective)
+    strategy: Strategy = _build(cfg.strategy)
     data = build_data(cfg, strategy, objective.critic_steps)
     module = build_module(cfg, data, objective, strategy)
     known, resume_step = _load_networks(cfg, module, data)
@@ -100,6 +101,16 @@ def _fit(trainer: pl.Trainer, module: ACGAN, data: ClassIncrementalDataModule, c
         raise TrainingError(f"{error}; {saved}") from error
 
 
+def _build(node: Any, **arguments: Any) -> Any:
+    """What a node of the configuration names, with the constructor's own error if it refuses."""
+    try:
+        return hydra.utils.instantiate(node, **arguments)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, MerganError):
+            raise error.__cause__ from None
+        raise
+
+
 def build_data(
     cfg: DictConfig, strategy: Strategy | None = None, critic_steps: int = 1
 ) -> ClassIncrementalDataModule:
@@ -111,7 +122,7 @@ def build_data(
         return strategy.real_per_step(task, cfg.batch_size, data.counts(task.classes))
 
     data = ClassIncrementalDataModule(
-        hydra.utils.instantiate(cfg.data.source),
+        _build(cfg.data.source),
         image_size=cfg.data.image_size,
         batch_size=cfg.batch_size,
         cache_dir=cfg.cache_dir,
@@ -137,10 +148,10 @@ def build_module(
 ) -> ACGAN:
     """The conditional GAN for the images of `data`."""
     shape = {"num_classes": data.num_classes, "channels": data.channels, "image_size": data.image_size}
-    return hydra.utils.instantiate(  # type: ignore[no-any-return]
+    return _build(
         cfg.acgan,
-        generator=hydra.utils.instantiate(cfg.network.generator, **shape),
-        discriminator=hydra.utils.instantiate(cfg.network.discriminator, **shape),
+        generator=_build(cfg.network.generator, **shape),
+        discriminator=_build(cfg.network.discriminator, **shape),
         objective=objective,
         strategy=strategy,
     )
@@ -174,12 +185,12 @@ def build_trainer(
     cfg: DictConfig, folder: Path, scenario: Scenario, evaluation: ContinualEvaluation, resume_step: int
 ) -> pl.Trainer:
     """Lightning's trainer with the callbacks and loggers of the configuration."""
-    callbacks = [hydra.utils.instantiate(node) for node in cfg.callbacks.values() if node is not None]
+    callbacks = [_build(node) for node in cfg.callbacks.values() if node is not None]
     for callback in callbacks:
         if isinstance(callback, StreamCheckpoint):
             callback.config = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)  # type: ignore[assignment]
-    loggers = [hydra.utils.instantiate(node) for node in cfg.logger.values() if node is not None]
-    return hydra.utils.instantiate(  # type: ignore[no-any-return]
+    loggers = [_build(node) for node in cfg.logger.values() if node is not None]
+    return _build(
         cfg.trainer,
         default_root_dir=str(folder),
         max_epochs=scenario.total_epochs,

@@ -26,12 +26,17 @@ class _ResumedWriter(ExperimentWriter):
             return
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
-            rows = [row for row in reader if row["step"] and int(row["step"]) <= self._resume_step]
+            rows = [row for row in reader if self._stays(row)]
             self.metrics_keys = list(reader.fieldnames or [])
         with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, fieldnames=self.metrics_keys)
             writer.writeheader()
             writer.writerows(rows)
+
+    def _stays(self, row: dict[str, str]) -> bool:
+        """Whether the resumed run will not log the row again; it will log its final figures again."""
+        final = any(value for key, value in row.items() if key.startswith("final/"))
+        return not final and bool(row["step"]) and int(row["step"]) <= self._resume_step
 
 
 class CSVLog(CSVLogger):

@@ -126,9 +126,9 @@ def save_png(picture: np.ndarray, path: Path) -> None:
         temporary.write_bytes(buffer.getvalue())
 
 
-def to_tensorboard(loggers: Iterable[Any], tag: str, picture: np.ndarray, step: int) -> None:
-    """Hand a picture to the loggers that show pictures."""
-    for logger in loggers:
-        add_image = getattr(logger.experiment, "add_image", None)
-        if add_image is not None:
-            add_image(tag, picture, step, dataformats="HWC")
+def to_tensorboard(loggers: Iterable[Any], tag: str, draw: Callable[[], np.ndarray], step: int) -> None:
+    """Hand a picture to the loggers that show pictures; it is drawn only if there is one."""
+    boards = [logger.experiment.add_image for logger in loggers if hasattr(logger.experiment, "add_image")]
+    picture = draw() if boards else None
+    for add_image in boards:
+        add_image(tag, picture, step, dataformats="HWC")

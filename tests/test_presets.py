@@ -13,11 +13,26 @@ from mergan import config, experiment
 
 PRESETS = sorted(path.stem for path in (tiny.ROOT / "conf" / "experiment").glob("*.yaml"))
 EXPECTED = {
-    "v2_offline", "v2_online_2", "v2_online_10", "v2_retrain_2x4000", "v2_retrain_2x2000",
-    "v2_retrain_3x4000", "v2_retrain_3x2000", "v2_retrain_3x500", "v2_retrain_10x3000", "v2_align_2", "v2_align_3",
-    "paper_mnist_joint", "paper_mnist_finetune", "paper_mnist_retrain", "paper_mnist_align",
-    "paper_svhn_joint", "paper_svhn_finetune", "paper_svhn_retrain", "paper_svhn_align",
-}  # fmt: skip
+    "v2_offline",
+    "v2_online_2",
+    "v2_online_10",
+    "v2_retrain_2x4000",
+    "v2_retrain_2x2000",
+    "v2_retrain_3x4000",
+    "v2_retrain_3x2000",
+    "v2_retrain_3x500",
+    "v2_retrain_10x3000",
+    "v2_align_2",
+    "v2_align_3",
+    "paper_mnist_joint",
+    "paper_mnist_finetune",
+    "paper_mnist_retrain",
+    "paper_mnist_align",
+    "paper_svhn_joint",
+    "paper_svhn_finetune",
+    "paper_svhn_retrain",
+    "paper_svhn_align",
+}
 
 
 def preset(name: str, *overrides: str) -> DictConfig:

@@ -41,6 +41,7 @@ SETTINGS = [
     "acgan.betas=[0.5,0.999]",
     "acgan.ema=null",
     "objective.lambda_cls_g=1.0",
+    "objective.lambda_cls_d=1.0",
     "network.generator.width=4",
     "network.discriminator.width=4",
     "evaluation.samples_per_class=4",

@@ -75,7 +75,10 @@ class ContinualEvaluation(pl.Callback):
         for logger in trainer.loggers:
             logger.log_metrics({**values, "epoch": trainer.current_epoch}, step=trainer.global_step)
         plots.to_tensorboard(
-            trainer.loggers, "accuracy_matrix", plots.matrix_heat_map(self.rows, names), trainer.global_step
+            trainer.loggers,
+            "accuracy_matrix",
+            lambda: plots.matrix_heat_map(self.rows, names),
+            trainer.global_step,
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -36,4 +36,4 @@ class SampleGrid(pl.Callback):
             pl_module.generate, sorted(task.seen), self.columns, pl_module.latent_dim, self.seed
         )
         plots.save_png(grid, Path(trainer.default_root_dir) / "samples" / f"task_{task.index:02d}.png")
-        plots.to_tensorboard(trainer.loggers, "samples", grid, trainer.global_step)
+        plots.to_tensorboard(trainer.loggers, "samples", lambda: grid, trainer.global_step)

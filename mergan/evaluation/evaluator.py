@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -101,9 +102,5 @@ class Evaluator:
 
 def accuracy_on(model: Classifier, images: ImageSet) -> float:
     """Share of the images whose class `model` recognises."""
-    return (
-        (model.predict(torch.from_numpy(images.images)) == torch.from_numpy(images.labels))
-        .float()
-        .mean()
-        .item()
-    )
+    pixels, labels = (torch.from_numpy(part) for part in images.take(np.arange(len(images))))
+    return (model.predict(pixels) == labels).float().mean().item()

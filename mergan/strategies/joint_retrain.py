@@ -57,7 +57,7 @@ class JointRetrain(Strategy):
         for name, count in counts.items():
             if count is not None and (not isinstance(count, int) or count < 1):
                 raise ConfigError(f"strategy.{name}={count}: use a whole number of 1 or more, or null")
-        if not 0 <= replay_weight < float("inf"):
+        if not isinstance(replay_weight, (int, float)) or not 0 <= replay_weight < float("inf"):
             raise ConfigError(f"strategy.replay_weight={replay_weight}: use a number of 0 or more")
         self.mode = mode
         self.buffer_per_class = buffer_per_class

@@ -44,7 +44,7 @@ class ReplayAlignment(Strategy):
         classifier: bool = False,
     ) -> None:
         super().__init__()
-        if not 0 <= weight < float("inf"):
+        if not isinstance(weight, (int, float)) or not 0 <= weight < float("inf"):
             raise ConfigError(f"strategy.weight={weight}: use a number of 0 or more")
         if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
             raise ConfigError(f"strategy.batch_size={batch_size}: use a whole number of 1 or more, or null")
