@@ -22,8 +22,8 @@ $(READY): pyproject.toml constraints.txt
 train: $(READY) ## learn ten digits one after another (ARGS="strategy=finetune ..." for others)
 	$(BIN)/python train.py strategy=joint_retrain $(ARGS)
 
-test: $(READY) ## run the tests
-	$(BIN)/python -m pytest $(ARGS)
+test: $(READY) ## run the tests, side by side
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: $(READY) ## check style and types
 	$(BIN)/ruff check .

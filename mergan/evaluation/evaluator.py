@@ -76,7 +76,7 @@ class Evaluator:
     def accuracy(self, generate: Generate, classes: Sequence[int]) -> dict[int, float]:
         """Share of each class's generated images that the judge takes for that class."""
         images, labels = sample(generate, classes, self.samples_per_class, self.latent_dim, self.seed)
-        correct = (self.judge.predict(images) == labels).float()
+        correct = (self.judge.predict(images) == labels).double()
         return {label: correct[labels == label].mean().item() for label in classes}
 
     def reverse_accuracy(self, generate: Generate, classes: Sequence[int]) -> float:
@@ -103,4 +103,4 @@ class Evaluator:
 def accuracy_on(model: Classifier, images: ImageSet) -> float:
     """Share of the images whose class `model` recognises."""
     pixels, labels = (torch.from_numpy(part) for part in images.take(np.arange(len(images))))
-    return (model.predict(pixels) == labels).float().mean().item()
+    return (model.predict(pixels) == labels).double().mean().item()
