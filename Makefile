@@ -38,7 +38,7 @@ smoke: $(READY) ## all strategies in seconds, on generated images
 	$(BIN)/python train.py -m strategy=joint,finetune,joint_retrain,replay_alignment debug=smoke
 
 tensorboard: $(READY) ## watch the runs
-	$(BIN)/tensorboard --logdir .
+	$(BIN)/tensorboard --logdir runs
 
 clean: ## remove the environment and all caches; runs stay
 	rm -rf $(VENV) cache .pytest_cache .ruff_cache .mypy_cache *.egg-info
