@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from mergan.data import denormalise, normalise
 from mergan.errors import ConfigError
 from mergan.scenario import Task
 from mergan.strategies.base import Context, RealBatch, Strategy
@@ -93,7 +94,7 @@ class JointRetrain(Strategy):
             for part in labels.split(GENERATION_BATCH):
                 z = torch.randn(len(part), context.latent_dim, generator=rng, device=context.device)
                 # kept as bytes, like the real images: a quarter of the memory, and no visible loss
-                images.append(((context.snapshot(z, part).float() + 1) * 127.5).round().to(torch.uint8))
+                images.append(denormalise(context.snapshot(z, part)))
         return torch.cat(images), labels
 
     def _buffer_size(self, context: Context) -> int:
@@ -116,7 +117,7 @@ class JointRetrain(Strategy):
         weights = torch.ones(context.batch_size, device=context.device)
         weights[len(images) :] = self.replay_weight
         return RealBatch(
-            torch.cat([images, pool[picks].to(images.dtype) / 127.5 - 1]),
+            torch.cat([images, normalise(pool[picks])]),
             torch.cat([labels, pool_labels[picks]]),
             weights / context.batch_size,
             context.batch_size,
