@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test lint format smoke tensorboard clean
+.PHONY: help install train test lint format smoke reproduce tensorboard clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ format: $(READY) ## lay out the code
 
 smoke: $(READY) ## all strategies in seconds, on generated images
 	$(BIN)/python train.py -m strategy=joint,finetune,joint_retrain,replay_alignment debug=smoke
+
+reproduce: $(READY) ## train every row of the table of results, and write the table (hours; goes on where it stopped)
+	$(BIN)/python -m mergan.reproduce $(ARGS)
 
 tensorboard: $(READY) ## watch the runs
 	$(BIN)/tensorboard --logdir runs

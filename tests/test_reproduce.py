@@ -1,0 +1,112 @@
+"""The table of results: what is trained, what is left alone, what goes on, what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import tiny
+from omegaconf import OmegaConf
+
+from mergan import config, reproduce
+from mergan.errors import ConfigError, TrainingError
+
+ROWS = {
+    "joint": {"experiment": "paper_mnist_joint", "seeds": [0, 1], "paper": 96.92},
+    "finetune": {"experiment": "paper_mnist_finetune", "seeds": [0]},
+}
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> reproduce.Plan:
+    """Both rows, in seconds."""
+    folder = tmp_path_factory.mktemp("reproduce")
+    rows = folder / "rows.yaml"
+    OmegaConf.save(OmegaConf.create(ROWS), rows)
+    return reproduce.read_plan([f"out={folder / 'out'}", "debug=smoke", f"cache_dir={cache_dir}"], rows)
+
+
+@pytest.fixture(scope="module")
+def trained(plan: reproduce.Plan) -> list[reproduce.Training]:
+    reproduce.reproduce(plan)
+    return reproduce.trainings(plan)
+
+
+def cells(plan: reproduce.Plan) -> dict[str, dict[str, str]]:
+    """table.md as {row: {heading: cell}}."""
+    lines = [line.strip("| ").split(" | ") for line in (plan.out / "table.md").read_text().splitlines()]
+    return {line[0]: dict(zip(lines[0][1:], line[1:], strict=True)) for line in lines[2:]}
+
+
+def test_the_table_has_a_row_per_strategy_with_mean_and_deviation_over_its_seeds(
+    plan: reproduce.Plan, trained: list[reproduce.Training]
+) -> None:
+    assert [training.folder.name for training in trained] == ["joint_seed0", "finetune_seed0", "joint_seed1"]
+    table = cells(plan)
+    assert list(table) == ["joint", "finetune"]
+    first, second = (
+        json.loads((plan.out / f"joint_seed{seed}" / "metrics.json").read_text())["reverse_accuracy"] * 100
+        for seed in (0, 1)
+    )
+    mean, deviation = (float(part) for part in table["joint"]["reverse accuracy %"].split(" ± "))
+    assert mean == pytest.approx((first + second) / 2, abs=0.06)
+    assert deviation == pytest.approx(abs(first - second) / 2**0.5, abs=0.06)
+    assert table["joint"]["paper: accuracy %"] == "96.92"
+    assert table["finetune"]["paper: accuracy %"] == "-"
+    assert "±" not in table["finetune"]["accuracy %"]
+    assert (plan.out / "samples.png").is_file()
+
+
+def test_finished_rows_are_left_alone_and_an_interrupted_one_goes_on(
+    plan: reproduce.Plan, trained: list[reproduce.Training]
+) -> None:
+    kept, interrupted = trained[0], trained[1]
+    before = (kept.folder / "metrics.json").stat().st_mtime_ns
+    matrix = (interrupted.folder / "accuracy_matrix.csv").read_text()
+    first_task = (interrupted.folder / "samples" / "task_00.png").stat().st_mtime_ns
+    (interrupted.folder / "metrics.json").unlink()
+    shutil.copy(interrupted.folder / "checkpoints" / "task_00.ckpt", interrupted.last)
+
+    reproduce.reproduce(plan)
+
+    assert (kept.folder / "metrics.json").stat().st_mtime_ns == before
+    assert interrupted.finished
+    assert (interrupted.folder / "accuracy_matrix.csv").read_text() == matrix
+    assert (interrupted.folder / "samples" / "task_00.png").stat().st_mtime_ns == first_task
+
+
+def test_runs_of_other_settings_are_not_passed_off_as_these(
+    plan: reproduce.Plan, trained: list[reproduce.Training]
+) -> None:
+    other = reproduce.Plan(plan.rows, plan.out, plan.jobs, [*plan.overrides, "lr=0.5"])
+    with pytest.raises(ConfigError, match="joint_seed0: was trained with another lr"):
+        reproduce.reproduce(other)
+
+
+def test_a_failed_training_is_named_and_the_table_written_all_the_same(
+    plan: reproduce.Plan, tmp_path: Path
+) -> None:
+    failing = reproduce.Plan(
+        {"finetune": plan.rows["finetune"]},
+        tmp_path,
+        1,
+        [*plan.overrides, "init_from=" + str(tiny.ROOT / "README.md")],
+    )
+    with pytest.raises(TrainingError, match="finetune_seed0: failed"):
+        reproduce.reproduce(failing)
+    assert cells(failing)["finetune"]["accuracy %"] == "-"
+    assert "README.md" in (tmp_path / "finetune_seed0.log").read_text()
+
+
+@pytest.mark.parametrize("arguments", [["only=joint,nothing"], ["jobs=0"], ["jobs=two"]])
+def test_bad_arguments_are_refused(arguments: list[str]) -> None:
+    with pytest.raises(ConfigError, match=arguments[0].split("=")[0]):
+        reproduce.read_plan(arguments)
+
+
+def test_every_row_of_the_results_names_a_recipe() -> None:
+    plan = reproduce.read_plan([])
+    for row in plan.rows.values():
+        assert (config.CONF / "experiment" / f"{row.experiment}.yaml").is_file(), row.experiment
