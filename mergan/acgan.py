@@ -209,7 +209,10 @@ class ACGAN(pl.LightningModule):
             if index > 0:
                 real = self.strategy.real_batch(images[index], labels[index], context)
                 fake_labels, fakes = self._fresh_fakes()
-            losses |= self._discriminator_step(optimizer_d.optimizer, real, fakes, fake_labels)
+            # counted by G's steps, which the checkpoint keeps
+            number = (self.global_step - 1) * self.objective.critic_steps + index
+            penalise = number % self.objective.penalty_every == 0
+            losses |= self._discriminator_step(optimizer_d.optimizer, real, fakes, fake_labels, penalise)
         last_of_epoch = batch_idx + 1 == self.trainer.num_training_batches
         if self.global_step % self.log_every_n_steps == 0 or last_of_epoch:
             self._log(losses)
@@ -253,7 +256,12 @@ class ACGAN(pl.LightningModule):
         return labels, self.generator(self.context.latent(self.batch_size), labels)
 
     def _discriminator_step(
-        self, optimizer: torch.optim.Optimizer, real: RealBatch, fakes: Tensor, fake_labels: Tensor
+        self,
+        optimizer: torch.optim.Optimizer,
+        real: RealBatch,
+        fakes: Tensor,
+        fake_labels: Tensor,
+        penalise: bool,
     ) -> dict[str, Tensor]:
         """Update the discriminator on real (and replayed) against generated images; returns the losses."""
         assert self.context is not None
@@ -261,7 +269,7 @@ class ACGAN(pl.LightningModule):
         loss, losses = self.objective.discriminator_loss(
             judged_real, judged_fake, real.weights, self.strategy.uses_classifier
         )
-        if real.penalised > 0:
+        if penalise and real.penalised > 0:
             images, labels = real.images[: real.penalised], real.labels[: real.penalised]
             penalty, terms = self.objective.penalties(
                 lambda points: self.discriminator(points, labels)[0],

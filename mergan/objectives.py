@@ -50,12 +50,15 @@ class Objective(ABC):
         lambda_cls_fake: the same on generated images (V2 trains its classifier on both).
         gradient_penalty: weight of the penalty on gradients between real and fake (WGAN-GP).
         r1: weight of the penalty on gradients at real images (gamma of Mescheder et al.).
+        penalty_every: the gradient penalties are taken in every so-many-th discriminator step, with so
+            many times their weight: nearly the same regularisation for less time ("lazy
+            regularization", Karras et al. 2020, arXiv 1912.04958, section 3.1).
         critic_steps: discriminator steps per generator step.
         scale_g: factor on the whole of the generator's loss (V2: 0.5).
         scale_d: factor on the adversarial and classifier terms of the discriminator (V2: 0.25).
 
     Raises:
-        ConfigError: a negative weight or fewer than one critic step.
+        ConfigError: a negative weight or a count below 1.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Objective(ABC):
         lambda_cls_fake: float = 0.0,
         gradient_penalty: float = 0.0,
         r1: float = 0.0,
+        penalty_every: int = 1,
         critic_steps: int = 1,
         scale_g: float = 1.0,
         scale_d: float = 1.0,
@@ -81,13 +85,15 @@ class Objective(ABC):
         for name, value in weights.items():
             if not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
                 raise ConfigError(f"objective.{name}={value}: use a number of 0 or more")
-        if not isinstance(critic_steps, int) or critic_steps < 1:
-            raise ConfigError(f"objective.critic_steps={critic_steps}: use a whole number of 1 or more")
+        for name, count in {"critic_steps": critic_steps, "penalty_every": penalty_every}.items():
+            if not isinstance(count, int) or count < 1:
+                raise ConfigError(f"objective.{name}={count}: use a whole number of 1 or more")
         self.lambda_cls_g = lambda_cls_g
         self.lambda_cls_d = lambda_cls_d
         self.lambda_cls_fake = lambda_cls_fake
         self.gradient_penalty = gradient_penalty
         self.r1 = r1
+        self.penalty_every = penalty_every
         self.critic_steps = critic_steps
         self.scale_g = scale_g
         self.scale_d = scale_d
@@ -145,7 +151,7 @@ class Objective(ABC):
     def penalties(
         self, critic: Critic, real: Tensor, fake: Tensor, rng: torch.Generator
     ) -> tuple[Tensor, Terms]:
-        """The weighed gradient penalties of the discriminator's step, and each by itself.
+        """The weighed gradient penalties of a discriminator step that takes them, and each by itself.
 
         Args:
             critic: images (B, C, S, S) -> adversarial logits (B,).
@@ -162,7 +168,7 @@ class Objective(ABC):
         if self.r1 > 0:
             terms["d/r1"] = r1_penalty(critic, real)
             loss = loss + self.r1 * terms["d/r1"]
-        return loss, terms
+        return self.penalty_every * loss, terms
 
     @abstractmethod
     def real(self, logits: Tensor) -> Tensor:

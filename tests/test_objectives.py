@@ -130,6 +130,7 @@ def test_penalties_train_the_critic(penalty: str) -> None:
         {"lambda_cls_fake": float("inf")},
         {"gradient_penalty": -0.1},
         {"r1": "much"},
+        {"penalty_every": 0},
         {"scale_g": -1},
         {"scale_d": float("nan")},
         {"critic_steps": 0},

@@ -21,7 +21,8 @@ Compose = Callable[..., DictConfig]
 TIMINGS = {"train_seconds", "images_per_second", "final/train_seconds", "final/images_per_second"}
 
 # everything that carries state from step to step, at once
-STATEFUL = ["objective.critic_steps=2", "acgan.ema=0.9", "acgan.lr_schedule=cosine", "objective.r1=0.1"]
+STATEFUL = ["objective.critic_steps=2", "acgan.ema=0.9", "acgan.lr_schedule=cosine", "objective.r1=0.1",
+            "objective.penalty_every=3"]  # fmt: skip
 ADAM_GOES_ON = "acgan.reset_optimizers=false"
 RENEWED = "acgan.renew_discriminator=true"
 STREAMS = {

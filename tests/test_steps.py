@@ -160,6 +160,24 @@ def test_logged_loss_is_the_sum_of_its_weighted_terms(build: Build) -> None:
     assert losses["g/classifier"] > 0 and losses["d/r1"] > 0
 
 
+def test_lazy_penalties_come_every_so_often_with_as_many_times_the_weight(build: Build) -> None:
+    overrides = ["objective.r1=5.0", "objective.penalty_every=3", "objective.critic_steps=2"]
+    run = build("strategy=joint", "epochs=1", "steps_per_epoch=4", *overrides).fit()
+    run.trainer.loggers[0].save()
+    rows = [row for row in tiny.csv_rows(run.folder) if "g/loss" in row]
+    # discriminator steps 0, 3, 6, ... lie in generator steps 1, 2, 4, 5, 7, 8; the last one of each is logged
+    assert [int(row["step"]) for row in rows if "d/r1" in row] == [1, 2, 4, 5, 7, 8]
+    for row in rows:
+        value = {
+            key: float(row.get(key, 0)) for key in ("d/loss", "d/real", "d/fake", "d/classifier", "d/r1")
+        }
+        parts = value["d/real"] + value["d/fake"] + value["d/classifier"]
+        if int(row["step"]) in (2, 5, 8):  # the penalised step is the one whose loss is logged
+            assert value["d/loss"] == pytest.approx(parts + 15 * value["d/r1"], rel=1e-4)
+        else:
+            assert value["d/loss"] == pytest.approx(parts, rel=1e-4)
+
+
 def test_terms_of_weight_zero_are_left_out(build: Build) -> None:
     losses = build("strategy=joint", "epochs=1").fit().module.last_losses
     assert not {"d/classifier_fake", "d/gradient_penalty", "d/r1", "g/alignment"} & set(losses)
