@@ -36,7 +36,7 @@ class ACGAN(pl.LightningModule):
         lr: Adam's learning rate of the generator.
         lr_d: that of the discriminator; null: `lr`.
         betas: Adam's decay rates.
-        lr_schedule: constant, linear or cosine, within each task.
+        lr_schedule: constant, linear, cosine or cooldown, within each task.
         ema: decay of an exponential moving average of the generator's weights, or null. With it the
             averaged generator is what the snapshot, the evaluation and the sampling use; the
             strategies' losses act on the generator in training.

@@ -23,7 +23,20 @@ def cosine(progress: float) -> float:
     return (1 + math.cos(math.pi * progress)) / 2
 
 
-SCHEDULES: dict[str, Callable[[float], float]] = {"constant": constant, "linear": linear, "cosine": cosine}
+def cooldown(progress: float) -> float:
+    """1 for the first half, then straight to 0 (the form is that of Hägele et al. 2024, arXiv 2405.18392).
+
+    A continual generator gains twice: the noise of the last steps is not what the snapshot hands on.
+    """
+    return min(1.0, 2 * (1 - progress))
+
+
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": constant,
+    "linear": linear,
+    "cosine": cosine,
+    "cooldown": cooldown,
+}
 
 
 def schedule(name: str) -> Callable[[float], float]:

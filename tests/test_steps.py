@@ -221,6 +221,7 @@ def test_generating_uses_eval_mode_and_leaves_the_mode_as_it_was(build: Build) -
     [
         ("constant", [1.0, 1.0, 1.0, 1.0]),
         ("linear", [1.0, 0.75, 0.5, 0.25]),
+        ("cooldown", [1.0, 1.0, 1.0, 0.5]),
         ("cosine", [(1 + math.cos(math.pi * i / 4)) / 2 for i in range(4)]),
     ],
 )
@@ -241,7 +242,7 @@ def test_discriminator_learns_at_the_rate_of_the_generator_by_default(build: Bui
 
 def test_unknown_schedule_is_refused() -> None:
     layer = torch.nn.Linear(1, 1)
-    with pytest.raises(ConfigError, match=r"lr_schedule=step: use one of constant, linear, cosine"):
+    with pytest.raises(ConfigError, match=r"lr_schedule=step: use one of constant, linear, cosine, cooldown"):
         ACGAN(layer, layer, NonSaturating(), Finetune(), 1, 1, 0.1, lr_schedule="step")
 
 
