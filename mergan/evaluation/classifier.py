@@ -60,7 +60,7 @@ class Classifier(nn.Module):
         return self.head(self.drop(self.features(images)))
 
     @torch.no_grad()
-    def look(self, images: Tensor, batch_size: int = 250) -> tuple[Tensor, Tensor]:
+    def look(self, images: Tensor, batch_size: int = 200) -> tuple[Tensor, Tensor]:
         """Features and classes in one pass, in eval mode.
 
         Args:

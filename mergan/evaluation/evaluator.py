@@ -17,7 +17,7 @@ from mergan.evaluation.classifier import Classifier, train_classifier
 from mergan.evaluation.metrics import Comparison, FeatureSet, Metric
 
 Generate = Callable[[Tensor, Tensor], Tensor]  # z (B, latent_dim), labels (B,) -> images in [-1, 1]
-CHUNK = 250  # images made at a time
+CHUNK = 200  # images made at a time
 TAKEN = ("accuracy", "reverse_accuracy", "judge_accuracy", "forgetting")  # names of figures
 
 
@@ -123,21 +123,20 @@ class Evaluator:
         The accuracy is the share of a class's images that the judge takes for that class.
         """
         measured = Measured({name: {} for name in self.higher_is_better})
-        pairs = []
+        pairs: dict[int, Comparison] = {}
         for label in classes:
             images = sample_class(generate, label, self.samples_per_class, self.latent_dim, self.seed)
             features, taken_for = self._look(images)
             measured.per_class["accuracy"][label] = (taken_for == label).double().mean().item()
             if self.metrics:
-                pairs.append(Comparison(self.references(label), FeatureSet(features)))
-                self._compare(pairs[-1], label, measured)
+                pairs[label] = Comparison(self.references(label), FeatureSet(features))
+                self._compare(pairs[label], label, measured)
         if any(metric.pooled for metric in self.metrics.values()):
-            together = Comparison(
-                _union([pair.real for pair in pairs]), _union([pair.generated for pair in pairs])
+            in_order = [pairs[label] for label in sorted(pairs)]  # whatever the order of the stream
+            self._compare_pooled(
+                Comparison(_union([p.real for p in in_order]), _union([p.generated for p in in_order])),
+                measured,
             )
-            for name, metric in self.metrics.items():
-                if metric.pooled and metric.measurable(together):
-                    measured.pooled[name] = metric(together)
         return measured
 
     def references(self, label: int) -> FeatureSet:
@@ -181,6 +180,11 @@ class Evaluator:
         for name, metric in self.metrics.items():
             if metric.measurable(pair):
                 measured.per_class[name][label] = metric(pair)
+
+    def _compare_pooled(self, pair: Comparison, measured: Measured) -> None:
+        for name, metric in self.metrics.items():
+            if metric.pooled and metric.measurable(pair):
+                measured.pooled[name] = metric(pair)
 
     def _real(self, classes: Sequence[int]) -> ImageSet:
         return self.test.subset(self.test.indices_of(classes))

@@ -41,7 +41,22 @@ class Density(_RealBalls):
 
 
 class Coverage(_RealBalls):
-    """Share of the real samples whose ball holds a generated sample, 0 to 1 (section 3)."""
+    """Share of the real samples whose ball holds a generated sample, 0 to 1 (section 3).
+
+    Of N real and M generated samples of the same distribution it expects 1 - (N-1)...(N-k) /
+    ((N+M-1)...(N+M-k)) (lemma 2): 0.97 for M = N and k = 5, but 1.00 for M = 5 N, where it can no
+    longer tell a generator with a tenth of the variety from a good one.
+
+    Args:
+        k: see above.
+        balanced: look at no more generated samples than there are real ones, as the paper does.
+    """
+
+    def __init__(self, k: int = 5, balanced: bool = True) -> None:
+        super().__init__(k)
+        self.balanced = balanced
 
     def __call__(self, comparison: Comparison) -> float:
-        return self._inside(comparison).any(dim=1).double().mean().item()
+        inside = self._inside(comparison)
+        looked_at = len(comparison.real) if self.balanced else len(comparison.generated)
+        return inside[:, :looked_at].any(dim=1).double().mean().item()

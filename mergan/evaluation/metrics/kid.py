@@ -28,7 +28,7 @@ class KID(Metric):
     pooled = True
     min_real = min_generated = 2
 
-    def __init__(self, subsets: int = 10, subset_size: int = 100, seed: int = 0) -> None:
+    def __init__(self, subsets: int = 5, subset_size: int = 100, seed: int = 0) -> None:
         self.subsets = check_count("subsets", subsets)
         self.subset_size = check_count("subset_size", subset_size, least=2)
         self.seed = check_count("seed", seed, least=0)
