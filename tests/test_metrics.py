@@ -169,9 +169,9 @@ def test_collapse_to_one_real_sample_shows_everywhere_but_in_precision() -> None
 
 def test_noise_is_diverse_and_nothing_else() -> None:
     pair = compare(normal(600), normal(500, seed=1) * 20)
-    precision, _, density, coverage, fid, kid, diversity = (metric(pair) for metric in ALL)
+    precision, _, density, coverage, fid, _, diversity = (metric(pair) for metric in ALL)
     assert precision == density == coverage == 0
-    assert diversity > 300 and fid > 100 and kid > 1
+    assert diversity > 300 and fid > 100
 
 
 def test_metrics_know_which_way_is_better() -> None:
