@@ -88,9 +88,15 @@ class TrainedGenerator:
     config: DictConfig
 
     @property
-    def matrix(self) -> list[dict[int, float]]:
-        """The accuracy matrix of the run up to the checkpoint."""
-        return list(self.content["callbacks"]["ContinualEvaluation"]["rows"])
+    def matrices(self) -> dict[str, list[dict[int, float]]]:
+        """The matrices (task x class) of the run up to the checkpoint, by name of the metric."""
+        state = self.content["callbacks"]["ContinualEvaluation"]
+        return dict(state["matrices"]) if "matrices" in state else {"accuracy": list(state["rows"])}
+
+    @property
+    def known(self) -> list[int]:
+        """The classes that the networks knew before the run's first task."""
+        return list(self.content[KEY]["known"])
 
     @torch.no_grad()
     def __call__(self, z: Tensor, labels: Tensor) -> Tensor:

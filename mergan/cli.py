@@ -48,7 +48,7 @@ class Job:
 
     folder: Path | None
     name: str
-    metrics: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, float | str] = field(default_factory=dict)
     error: Exception | None = None
 
 
@@ -82,7 +82,7 @@ def train_job(cfg: DictConfig) -> float | None:
     if not multirun:
         print(tables.plain(list(tables.COLUMNS.values()), [tables.figures(job.metrics)]))
         print(f"run folder: {job.folder}")
-    return job.metrics["accuracy"]
+    return float(job.metrics["accuracy"])
 
 
 def small_job(run: Callable[[DictConfig], None], cfg: DictConfig) -> None:
@@ -96,7 +96,7 @@ def small_job(run: Callable[[DictConfig], None], cfg: DictConfig) -> None:
         job.error = error
 
 
-def _train(cfg: DictConfig, job: Job, folder: Path) -> dict[str, float]:
+def _train(cfg: DictConfig, job: Job, folder: Path) -> dict[str, float | str]:
     config.check(cfg)
     cfg = config.apply_caps(cfg)
     if cfg.ckpt_path is None and (folder / "config.yaml").exists():

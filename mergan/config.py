@@ -13,11 +13,19 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
 from mergan.errors import ConfigError
+from mergan.evaluation.inception import find_weights
 from mergan.scenario import Scenario, split_classes
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 SEED_RANGE = "a whole number from 0 to 2147483647"
 SMOKE_CLASSES = 10  # of the generated images, where the configured data set finds out its own number late
+
+
+class Features(Enum):
+    """What the metrics compare: the judge's penultimate features, or Inception-v3's."""
+
+    judge = "judge"
+    inception = "inception"
 
 
 class Split(Enum):
@@ -57,6 +65,11 @@ class EvaluationConfig:
 
     split: Split = Split.test
     samples_per_class: int = 100
+    references_per_class: int = 900
+    k: int = 5
+    features: Features = Features.judge
+    inception_weights: str | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
     reverse_per_class: int = 400
     reverse_steps: int = 600
     classifier_steps: int = 1500
@@ -139,10 +152,13 @@ def check(cfg: DictConfig) -> None:
 
     Raises:
         ConfigError: naming the key, its value and what is allowed.
+        DataError: the weights that evaluation.features=inception needs are missing.
     """
     for key in ("batch_size", "embedding_dim"):
         _require(cfg, key, lambda value: value >= 1, "a whole number of 1 or more")
     check_evaluation(cfg)
+    if cfg.evaluation.features is Features.inception and cfg.caps is None:
+        find_weights(cfg.evaluation.inception_weights, cfg.cache_dir)
     for key in ("steps_per_epoch", "scenario.classes_per_task", "data.num_classes"):
         _require(cfg, key, lambda value: value is None or value >= 1, "a whole number of 1 or more, or null")
     for key in ("lr", "lr_d"):
@@ -174,8 +190,14 @@ def check_evaluation(cfg: DictConfig) -> None:
     Raises:
         ConfigError: naming the key, its value and what is allowed.
     """
-    for key in ("samples_per_class", "reverse_per_class", "reverse_steps", "classifier_steps"):
+    for key in ("samples_per_class", "references_per_class", "k", "reverse_steps", "classifier_steps"):
         _require(cfg, f"evaluation.{key}", lambda value: value >= 1, "a whole number of 1 or more")
+    _require(
+        cfg,
+        "evaluation.reverse_per_class",
+        lambda value: value >= 0,
+        "a whole number of 0 or more (0: not measured)",
+    )
     _require(cfg, "evaluation.seed", lambda value: 0 <= value < 2**31, SEED_RANGE)
 
 
@@ -239,6 +261,7 @@ def apply_caps(cfg: DictConfig) -> DictConfig:
     cfg.batch_size = min(caps.batch_size, cfg.batch_size)
     evaluation = cfg.evaluation
     evaluation.samples_per_class = min(caps.samples_per_class, evaluation.samples_per_class)
+    evaluation.features = Features.judge  # Inception is no matter of seconds, and its weights are a download
     evaluation.reverse_per_class = min(caps.samples_per_class, evaluation.reverse_per_class)
     evaluation.reverse_steps = min(caps.classifier_steps, evaluation.reverse_steps)
     evaluation.classifier_steps = min(caps.classifier_steps, evaluation.classifier_steps)

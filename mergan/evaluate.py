@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import hydra
@@ -15,17 +16,21 @@ from mergan import cli, config, tables
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")
 config.register()
 
+# settings of the evaluation that do not change what the metrics of a task come to
+IRRELEVANT = {"reverse_per_class", "reverse_steps", "inception_weights"}
+
 
 def run(cfg: DictConfig) -> None:
     """Judge the generator on the classes it has learned, print the figures and write them to `cfg.out`.
 
-    The accuracy matrix of the run stands in the checkpoint, so that forgetting is known too; what is
-    measured now is its last row.
+    The matrices of the run stand in the checkpoint, so that forgetting is known too; what is measured
+    now is their last row. Earlier rows of metrics count only if the run measured as this command does
+    (the same metrics, split, counts, k and features); those of the accuracy always.
 
     Raises:
         ConfigError: a value out of range.
         CheckpointError: the checkpoint cannot be read.
-        DataError: the data set of the run is missing.
+        DataError: the data set of the run or the Inception weights are missing.
     """
     config.check_evaluation(cfg)
     from mergan import experiment
@@ -43,24 +48,66 @@ def run(cfg: DictConfig) -> None:
     evaluator = experiment.build_evaluator(run_cfg, experiment.build_data(run_cfg))
 
     classes = sorted(generator.seen)
-    row = evaluator.accuracy(generator, classes)
-    earlier = generator.matrix
-    if earlier and earlier[-1].keys() == row.keys():  # the row of the task that the checkpoint ends
-        earlier = earlier[:-1]
-    matrix = [*earlier, row]
-    metrics = {
-        "accuracy": continual.average(row),
-        **{f"accuracy_class_{generator.class_names[label]}": value for label, value in row.items()},
-        "reverse_accuracy": evaluator.reverse_accuracy(generator, classes),
+    measured = evaluator.measure(generator, classes)
+    matrices = _continued(measured.per_class, generator.matrices, _same_measures(generator.config, cfg))
+    first = [label for label in matrices["accuracy"][0] if label not in generator.known]
+    metrics: dict[str, float | str] = {
+        **continual.figures(matrices, measured.pooled, evaluator.higher_is_better, first)
     }
-    forgotten = continual.forgetting(matrix)
-    if forgotten is not None:
-        metrics["forgetting"] = forgotten
-        for label, value in continual.forgetting_per_class(matrix).items():
-            metrics[f"forgetting_class_{generator.class_names[label]}"] = value
-    print(tables.plain(["figure", "value"], [[key, f"{value:.4f}"] for key, value in metrics.items()]))
+    if evaluator.reverse_per_class > 0:
+        metrics["reverse_accuracy"] = evaluator.reverse_accuracy(generator, classes)
+    metrics |= experiment.conditions(run_cfg, evaluator, classes)
+    names = generator.class_names
+    print(_class_table(measured.per_class, classes, names))
+    print()
+    print(tables.plain(["figure", "value"], [[key, _cell(value)] for key, value in metrics.items()]))
     if cfg.out is not None:
+        for name, rows in matrices.items():
+            metrics |= {f"{name}_class_{names[label]}": value for label, value in rows[-1].items()}
+            fallen = continual.forgetting_per_class(rows, evaluator.higher_is_better[name])
+            prefix = "" if name == "accuracy" else f"{name}_"
+            metrics |= {f"{prefix}forgetting_class_{names[label]}": value for label, value in fallen.items()}
         write_text(Path(cfg.out), json.dumps(metrics, indent=2) + "\n")
+
+
+def _same_measures(run: DictConfig, cfg: DictConfig) -> bool:
+    """Whether the run measured its metrics as this command does."""
+    schema = OmegaConf.structured(config.TrainConfig)
+    own, now = (
+        OmegaConf.to_container(OmegaConf.merge(schema, part).evaluation, resolve=True, enum_to_str=True)
+        for part in (run, {"evaluation": cfg.evaluation})
+    )
+    assert isinstance(own, dict) and isinstance(now, dict)
+    return not set(config.differences(own, now)) - IRRELEVANT  # type: ignore[arg-type]
+
+
+def _continued(
+    rows: Mapping[str, dict[int, float]], earlier: Mapping[str, list[dict[int, float]]], same: bool
+) -> dict[str, list[dict[int, float]]]:
+    """The matrices with what has just been measured as their last row."""
+    past = earlier["accuracy"]
+    tasks = len(past)
+    if past and past[-1].keys() == rows["accuracy"].keys():  # the row of the task that the checkpoint ends
+        tasks -= 1
+    return {
+        name: [*(earlier.get(name, [])[:tasks] if same or name == "accuracy" else []), row]
+        for name, row in rows.items()
+    }
+
+
+def _class_table(
+    per_class: Mapping[str, Mapping[int, float]], classes: Sequence[int], names: Sequence[str]
+) -> str:
+    shown = {name: row for name, row in per_class.items() if row}
+    rows = [
+        [names[label], *(_cell(row[label]) if label in row else "-" for row in shown.values())]
+        for label in classes
+    ]
+    return tables.plain(["class", *shown], rows)
+
+
+def _cell(value: float | str) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 @hydra.main(version_base="1.3", config_path=str(config.CONF), config_name="evaluate")

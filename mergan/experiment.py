@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,17 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from mergan import checkpoint, config
+from mergan import checkpoint, config, plots
 from mergan.acgan import ACGAN
 from mergan.callbacks.checkpoint import StreamCheckpoint
 from mergan.callbacks.evaluation import ContinualEvaluation
 from mergan.callbacks.snapshot import GeneratorSnapshot
 from mergan.data.datamodule import ClassIncrementalDataModule
 from mergan.errors import CheckpointError, ConfigError, MerganError, TrainingError
-from mergan.evaluation import continual
+from mergan.evaluation import inception
 from mergan.evaluation.classifier import load_or_train
 from mergan.evaluation.evaluator import Evaluator
+from mergan.evaluation.metrics import Metric
 from mergan.objectives import Objective
 from mergan.scenario import Scenario, Task
 from mergan.storage import write_text
@@ -32,7 +34,7 @@ from mergan.strategies import Strategy
 log = logging.getLogger(__name__)
 
 
-def run(cfg: DictConfig, folder: Path) -> dict[str, float]:
+def run(cfg: DictConfig, folder: Path) -> dict[str, float | str]:
     """Train the stream of tasks that the configuration describes and measure the outcome.
 
     Args:
@@ -61,7 +63,12 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, float]:
     trainer = build_trainer(cfg, folder, scenario, evaluation, resume_step)
     write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
     _fit(trainer, module, data, cfg.ckpt_path)
-    metrics = _final_metrics(module, scenario, evaluator, evaluation, trainer.global_step)
+    metrics = _final_metrics(module, scenario, evaluation, trainer.global_step)
+    metrics |= conditions(cfg, evaluator, scenario.classes)
+    plots.save_png(
+        plots.heat_maps(evaluation.matrices, data.class_names, evaluator.higher_is_better),
+        folder / "matrices.png",
+    )
     _write_results(cfg, folder, trainer.loggers, metrics, trainer.global_step)
     return metrics
 
@@ -79,6 +86,11 @@ def _load_networks(
         content = checkpoint.read(path)
         if content[checkpoint.KEY]["class_names"] != data.class_names:
             raise CheckpointError(f"ckpt_path={path}: the run had other classes than the data set has now")
+        if "matrices" not in content["callbacks"]["ContinualEvaluation"]:
+            raise CheckpointError(
+                f"ckpt_path={path}: written before mergan kept more than the accuracy; its run cannot go on, "
+                f"but init_from={path} starts a new one from its networks, and mergan.evaluate measures it"
+            )
         checkpoint.restore(module, content["state_dict"], path)
         return tuple(content[checkpoint.KEY]["known"]), content["global_step"]
     if cfg.init_from is not None:
@@ -158,8 +170,20 @@ def build_module(
 
 
 def build_evaluator(cfg: DictConfig, data: ClassIncrementalDataModule) -> Evaluator:
-    """The evaluator, with its judge trained or read from the cache."""
+    """The evaluator, with its judge trained or read from the cache.
+
+    Raises:
+        ConfigError: a metric refuses its settings, or is none.
+        DataError: the Inception weights are asked for and missing or broken.
+    """
     settings = cfg.evaluation
+    metrics = {name: _build(node) for name, node in settings.metrics.items() if node is not None}
+    for name, metric in metrics.items():
+        if not isinstance(metric, Metric):
+            raise ConfigError(f"evaluation.metrics.{name}: {type(metric).__name__} is not a Metric")
+    extract = None
+    if settings.features is config.Features.inception:
+        extract = inception.load(inception.find_weights(settings.inception_weights, cfg.cache_dir))
     source = data.source
     shape = f"{data.image_size}|{source.channels}"
     part = settings.split.name if settings.split.name == "test" else f"val {cfg.data.val_fraction}"
@@ -174,7 +198,11 @@ def build_evaluator(cfg: DictConfig, data: ClassIncrementalDataModule) -> Evalua
         judge,
         data.evaluation_set,
         latent_dim=cfg.embedding_dim,
+        metrics=metrics,
         samples_per_class=settings.samples_per_class,
+        references_per_class=settings.references_per_class,
+        features=settings.features.name,
+        extract=extract,
         reverse_per_class=settings.reverse_per_class,
         reverse_steps=settings.reverse_steps,
         seed=settings.seed,
@@ -208,34 +236,42 @@ def build_trainer(
     )
 
 
+def conditions(cfg: DictConfig, evaluator: Evaluator, classes: Sequence[int]) -> dict[str, float | str]:
+    """What stands beside the figures: split, sample counts, features and k."""
+    found = {"evaluation_split": cfg.evaluation.split.name, **evaluator.conditions(classes)}
+    if evaluator.metrics:
+        found["evaluation_k"] = cfg.evaluation.k
+    return found
+
+
 def _final_metrics(
-    module: ACGAN, scenario: Scenario, evaluator: Evaluator, evaluation: ContinualEvaluation, steps: int
-) -> dict[str, float]:
-    metrics = {
-        "accuracy": continual.average(evaluation.rows[-1]),
-        "reverse_accuracy": evaluator.reverse_accuracy(module.generate, scenario.classes),
+    module: ACGAN, scenario: Scenario, evaluation: ContinualEvaluation, steps: int
+) -> dict[str, float | str]:
+    evaluator = evaluation.evaluator
+    metrics: dict[str, float | str] = {**evaluation.figures(scenario.tasks[0].classes)}
+    if evaluator.reverse_per_class > 0:
+        metrics["reverse_accuracy"] = evaluator.reverse_accuracy(module.generate, scenario.classes)
+    return metrics | {
         "judge_accuracy": evaluator.judge_accuracy(scenario.classes),
         "train_seconds": round(evaluation.train_seconds, 2),
+        "evaluation_seconds": round(evaluation.evaluation_seconds, 2),
         "images_per_second": round(
             steps * module.objective.critic_steps * module.batch_size / max(evaluation.train_seconds, 1e-9), 1
         ),
         "steps": float(steps),
     }
-    forgotten = continual.forgetting(evaluation.rows)
-    if forgotten is not None:
-        metrics["forgetting"] = forgotten
-    return metrics
 
 
 def _write_results(
-    cfg: DictConfig, folder: Path, loggers: list[Logger], metrics: dict[str, float], step: int
+    cfg: DictConfig, folder: Path, loggers: list[Logger], metrics: dict[str, float | str], step: int
 ) -> None:
     write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    final = {f"final/{key}": value for key, value in metrics.items() if not isinstance(value, str)}
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
             settings: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
-            logger.log_hyperparams(settings, {f"final/{key}": value for key, value in metrics.items()})
+            logger.log_hyperparams(settings, final)
         else:
-            logger.log_metrics({f"final/{key}": value for key, value in metrics.items()}, step=step)
+            logger.log_metrics(final, step=step)
         logger.save()
         logger.finalize("success")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -53,23 +53,53 @@ def tile(images: np.ndarray, gap: int = 2) -> np.ndarray:
     return picture
 
 
-def matrix_heat_map(rows: Sequence[Mapping[int, float]], names: Sequence[str]) -> np.ndarray:
-    """An accuracy matrix (task x class) as a picture."""
-    labels = sorted(rows[-1])
-    values = np.array([[row.get(label, np.nan) for label in labels] for row in rows])
-    figure = _figure(1.6 + 0.5 * len(labels), 1.4 + 0.4 * len(rows))
-    axes = figure.add_subplot()
-    image = axes.imshow(values, vmin=0, vmax=1, cmap="viridis", aspect="auto")
-    axes.set_xticks(range(len(labels)), [names[label] for label in labels])
-    axes.set_yticks(range(len(rows)), [str(index) for index in range(len(rows))])
-    axes.set_xlabel("class")
-    axes.set_ylabel("after task")
-    for (row, column), value in np.ndenumerate(values):
-        if not np.isnan(value):
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7,
-                      color="black" if value > 0.6 else "white")  # fmt: skip
-    figure.colorbar(image, label="accuracy")
+def heat_maps(
+    matrices: Mapping[str, Sequence[Mapping[int, float]]],
+    names: Sequence[str],
+    higher_is_better: Mapping[str, bool],
+) -> np.ndarray:
+    """Matrices (task x class) side by side, four in a row; bright is good.
+
+    The range of the colours stands in the titles, for speed: a bar beside each panel and numbers in
+    the cells would take many times as long as the rest of the figure.
+
+    Args:
+        matrices: by name of the metric; those without any value are left out.
+        names: names of the classes.
+        higher_is_better: by name.
+    """
+    shown = {name: rows for name, rows in matrices.items() if any(rows)}
+    columns = min(4, len(shown))
+    lines = -(-len(shown) // columns)
+    width, height = 3.2 * columns, 3.2 * lines
+    figure = _figure(width, height, layout=None)  # the constrained layout draws everything several times
+    figure.subplots_adjust(
+        0.45 / width, 0.45 / height, 1 - 0.1 / width, 1 - 0.3 / height, wspace=0.2, hspace=0.32
+    )
+    panels = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axes, (name, rows) in zip(panels, shown.items(), strict=False):
+        _heat_map(axes, name, rows, names, higher_is_better[name])
+    for axes in panels[len(shown) :]:
+        axes.axis("off")
     return _drawn(figure)
+
+
+def _heat_map(
+    axes: Any, name: str, rows: Sequence[Mapping[int, float]], names: Sequence[str], higher_is_better: bool
+) -> None:
+    labels = sorted(set().union(*rows))
+    values = np.array([[row.get(label, np.nan) for label in labels] for row in rows])
+    low, high = min(0.0, np.nanmin(values)), np.nanmax(values)
+    if 0.05 < high < 1:
+        high = 1.0  # most are shares
+    axes.imshow(
+        values, vmin=low, vmax=high, cmap="viridis" if higher_is_better else "viridis_r", aspect="auto"
+    )
+    axes.set_xticks(range(len(labels)), [names[label] for label in labels], fontsize=7)
+    axes.set_yticks(range(len(rows)), [str(index) for index in range(len(rows))], fontsize=7)
+    axes.set_title(f"{name}, {low:.3g} to {high:.3g}", fontsize=9)
+    axes.set_xlabel("class", fontsize=7)
+    axes.set_ylabel("after task", fontsize=7)
 
 
 def accuracy_curves(curves: Mapping[str, Sequence[float]]) -> np.ndarray:
@@ -101,11 +131,11 @@ def side_by_side(pictures: Mapping[str, Path]) -> np.ndarray:
     return _drawn(figure)
 
 
-def _figure(width: float, height: float) -> Figure:
+def _figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
     """An empty figure, in inches; made without pyplot's global state and window system."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained", dpi=120)
+    return Figure(figsize=(width, height), layout=layout, dpi=120)
 
 
 def _drawn(figure: Figure) -> np.ndarray:

@@ -44,7 +44,7 @@ class Run:
 
     folder: Path
     config: DictConfig
-    metrics: dict[str, float]
+    metrics: dict[str, float | str]
     averages: list[float]
 
     @property

@@ -13,7 +13,7 @@ from mergan.errors import ConfigError
 
 # what may differ between a run and its continuation without changing what is learned
 HARMLESS = ("trainer", "logger", "callbacks", "cache_dir", "data.root", "data.download", "data.source.root",
-            "data.source.download", "ckpt_path")  # fmt: skip
+            "data.source.download", "evaluation.inception_weights", "ckpt_path")  # fmt: skip
 WHOLE = ("experiment", "debug")  # groups that may set any key
 
 

@@ -10,20 +10,27 @@ from collections.abc import Mapping, Sequence
 COLUMNS = {
     "accuracy": "accuracy",
     "reverse_accuracy": "reverse accuracy",
+    "recall": "recall",
+    "coverage": "coverage",
+    "fid": "FID",
     "forgetting": "forgetting",
     "train_seconds": "seconds",
 }
 
+DIGITS = {"train_seconds": 0, "fid": 1}  # behind the point, where it is not 3
 
-def figures(metrics: Mapping[str, float]) -> list[str]:
+
+def figures(metrics: Mapping[str, float | str]) -> list[str]:
     """The cells of COLUMNS; a figure that was not computed is a dash."""
     return [_cell(key, metrics.get(key)) for key in COLUMNS]
 
 
-def _cell(key: str, value: float | None) -> str:
+def _cell(key: str, value: float | str | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.0f}" if key.endswith("seconds") else f"{value:.3f}"
+    if isinstance(value, str):
+        return value
+    return f"{value:.{DIGITS.get(key, 3)}f}"
 
 
 def plain(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

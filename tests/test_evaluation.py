@@ -5,22 +5,30 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tiny
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from mergan import checkpoint, experiment
+from mergan import checkpoint, config, evaluate, experiment
 from mergan.callbacks.evaluation import write_matrix
 from mergan.data import cache, normalise
 from mergan.data.image_set import ImageSet
 from mergan.data.synthetic import Synthetic
+from mergan.errors import ConfigError
 from mergan.evaluation import continual
 from mergan.evaluation.classifier import Classifier, load_or_train, train_classifier
 from mergan.evaluation.evaluator import Evaluator, accuracy_on, sample
+from mergan.evaluation.metrics import Comparison, Metric
+from mergan.evaluation.metrics.density_coverage import Coverage
+from mergan.evaluation.metrics.diversity import Diversity
+from mergan.evaluation.metrics.fid import FID
+from mergan.evaluation.metrics.kid import KID
+from mergan.evaluation.metrics.precision_recall import Precision, Recall
 
 CLASSES = 4
 STEPS = 60
@@ -60,10 +68,21 @@ def noise(z: Tensor, labels: Tensor) -> Tensor:
     return torch.rand(len(z), 1, 16, 16, generator=rng) * 2 - 1
 
 
-def evaluator(judge: Classifier, test: ImageSet) -> Evaluator:
-    return Evaluator(
-        judge, test, latent_dim=4, samples_per_class=20, reverse_per_class=40, reverse_steps=STEPS
-    )
+def evaluator(judge: Classifier, test: ImageSet, **settings: Any) -> Evaluator:
+    metrics: dict[str, Metric] = {
+        "precision": Precision(k=3),
+        "recall": Recall(k=3),
+        "coverage": Coverage(k=3),
+        "fid": FID(min_references=100),
+        "kid": KID(),
+        "diversity": Diversity(),
+    }
+    counts = {"samples_per_class": 40, "reverse_per_class": 40, "reverse_steps": STEPS}
+    return Evaluator(judge, test, latent_dim=4, metrics=metrics, **{**counts, **settings})
+
+
+def accuracy(measure: Evaluator, generate: Any, classes: Any) -> dict[int, float]:
+    return measure.measure(generate, classes).per_class["accuracy"]
 
 
 def test_judge_tells_the_classes_of_unseen_images_apart(
@@ -75,7 +94,7 @@ def test_judge_tells_the_classes_of_unseen_images_apart(
 def test_real_images_score_high_both_ways(judge: Classifier, sets: tuple[ImageSet, ImageSet]) -> None:
     train, test = sets
     measure = evaluator(judge, test)
-    accuracies = measure.accuracy(RealImages(train), [2, 0, 3])
+    accuracies = accuracy(measure, RealImages(train), [2, 0, 3])
     assert list(accuracies) == [2, 0, 3]
     assert min(accuracies.values()) > 0.8
     assert measure.reverse_accuracy(RealImages(train), range(CLASSES)) > 0.85
@@ -83,7 +102,7 @@ def test_real_images_score_high_both_ways(judge: Classifier, sets: tuple[ImageSe
 
 def test_noise_scores_at_chance(judge: Classifier, sets: tuple[ImageSet, ImageSet]) -> None:
     measure = evaluator(judge, sets[1])
-    assert sum(measure.accuracy(noise, range(CLASSES)).values()) / CLASSES == pytest.approx(0.25, abs=0.15)
+    assert sum(accuracy(measure, noise, range(CLASSES)).values()) / CLASSES == pytest.approx(0.25, abs=0.15)
     assert measure.reverse_accuracy(noise, range(CLASSES)) == pytest.approx(0.25, abs=0.2)
 
 
@@ -95,12 +114,12 @@ def test_pictures_of_another_class_count_as_wrong(judge: Classifier, sets: tuple
         return real(z, torch.where(labels < 2, 1 - labels, labels))
 
     measure = evaluator(judge, test)
-    accuracies = measure.accuracy(swapped, range(CLASSES))
+    accuracies = accuracy(measure, swapped, range(CLASSES))
     assert max(accuracies[0], accuracies[1]) < 0.2 and min(accuracies[2], accuracies[3]) > 0.8
     assert measure.reverse_accuracy(swapped, range(CLASSES)) == pytest.approx(0.5, abs=0.15)
 
 
-def test_collapse_shows_in_the_reverse_accuracy_alone(
+def test_collapse_shows_in_everything_but_accuracy_and_precision(
     judge: Classifier, sets: tuple[ImageSet, ImageSet]
 ) -> None:
     train, test = sets
@@ -110,10 +129,88 @@ def test_collapse_shows_in_the_reverse_accuracy_alone(
         return real(torch.zeros_like(z), labels)
 
     measure = evaluator(judge, test)
-    assert min(measure.accuracy(collapsed, range(CLASSES)).values()) == 1
+    healthy, broken = (measure.measure(generate, range(CLASSES)) for generate in (real, collapsed))
+    assert min(broken.per_class["accuracy"].values()) == 1
+    for label in range(CLASSES):
+        good, bad = (
+            {name: row[label] for name, row in part.per_class.items() if row} for part in (healthy, broken)
+        )
+        assert bad["recall"] <= 0.05 < 0.6 < good["recall"]
+        assert bad["coverage"] < 0.4 < 0.6 < good["coverage"]
+        assert bad["diversity"] == pytest.approx(0, abs=1e-9)
+        assert good["diversity"] == pytest.approx(1, abs=0.5)
+        assert bad["kid"] > good["kid"]
+    assert broken.pooled["fid"] > 2 * healthy.pooled["fid"]
     assert measure.reverse_accuracy(collapsed, range(CLASSES)) < measure.reverse_accuracy(
         real, range(CLASSES)
     )
+
+
+def test_forgetting_of_a_class_is_positive_whichever_way_is_better(
+    judge: Classifier, sets: tuple[ImageSet, ImageSet]
+) -> None:
+    train, test = sets
+    real = RealImages(train)
+
+    def forgetful(z: Tensor, labels: Tensor) -> Tensor:  # class 0 has become class 1
+        return real(z, labels.clamp(min=1))
+
+    measure = evaluator(judge, test)
+    before, after = measure.measure(real, [0]), measure.measure(forgetful, [0, 1])
+    matrices = {name: [row, after.per_class[name]] for name, row in before.per_class.items()}
+    figures = continual.figures(matrices, after.pooled, measure.higher_is_better, first=[0])
+    assert figures["forgetting"] > 0.8
+    assert figures["recall_forgetting"] > 0.5
+    assert figures["coverage_forgetting"] > 0.5
+    assert figures["kid_forgetting"] > 0
+    assert figures["accuracy_first_task"] < 0.2 < 0.45 < figures["accuracy"]
+    assert figures["recall_first_task"] < figures["recall"]
+
+
+def test_figures_need_images_enough_and_are_absent_otherwise(
+    judge: Classifier, sets: tuple[ImageSet, ImageSet]
+) -> None:
+    train, test = sets
+    measured = evaluator(judge, test, samples_per_class=3).measure(RealImages(train), range(CLASSES))
+    assert not measured.per_class["recall"]  # as many neighbours as samples
+    assert len(measured.per_class["coverage"]) == CLASSES
+    assert not measured.per_class["fid"] and "fid" in measured.pooled  # 30 references per class, 120 in all
+    few = evaluator(judge, test, references_per_class=3)
+    measured = few.measure(RealImages(train), range(CLASSES))
+    assert {name for name, row in measured.per_class.items() if row} == {"accuracy", "kid", "diversity"}
+    assert set(measured.pooled) == {"kid"}
+    assert few.conditions(range(CLASSES)) == {
+        "evaluation_samples_per_class": 40,
+        "evaluation_references_per_class": 3,
+        "evaluation_features": "judge",
+    }
+
+
+def test_all_figures_come_from_the_same_images_of_a_class(
+    judge: Classifier, sets: tuple[ImageSet, ImageSet]
+) -> None:
+    """Each image is made once, and does not depend on which other classes are measured."""
+    train, test = sets
+    made: list[int] = []
+
+    def counted(z: Tensor, labels: Tensor) -> Tensor:
+        made.extend(labels.tolist())
+        return RealImages(train)(z, labels)
+
+    measure = evaluator(judge, test)
+    both = measure.measure(counted, [2, 1])
+    assert sorted(made) == [1] * 40 + [2] * 40
+    alone = measure.measure(counted, [1])
+    assert {name: row[1] for name, row in both.per_class.items() if row} == {
+        name: row[1] for name, row in alone.per_class.items() if row
+    }
+
+
+def test_metric_cannot_take_the_name_of_another_figure(
+    judge: Classifier, sets: tuple[ImageSet, ImageSet]
+) -> None:
+    with pytest.raises(ConfigError, match=r"evaluation\.metrics\.accuracy"):
+        Evaluator(judge, sets[1], latent_dim=4, metrics={"accuracy": Recall()})
 
 
 def test_evaluation_leaves_the_global_random_state_alone(
@@ -122,10 +219,10 @@ def test_evaluation_leaves_the_global_random_state_alone(
     train, test = sets
     before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()
     measure = evaluator(judge, test)
-    first = measure.accuracy(RealImages(train), [0, 1]), measure.reverse_accuracy(noise, [0, 1])
+    first = accuracy(measure, RealImages(train), [0, 1]), measure.reverse_accuracy(noise, [0, 1])
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(99)  # nor does it depend on it
-    assert (measure.accuracy(RealImages(train), [0, 1]), measure.reverse_accuracy(noise, [0, 1])) == first
+    assert (accuracy(measure, RealImages(train), [0, 1]), measure.reverse_accuracy(noise, [0, 1])) == first
     assert np.array_equal(np.random.get_state()[1], numpy_before)
 
 
@@ -196,6 +293,32 @@ def test_forgetting_is_the_fall_from_the_best_earlier_value() -> None:
     assert continual.forgetting_per_class(MATRIX[:2]) == pytest.approx({0: 0.4})
 
 
+def test_forgetting_is_the_rise_from_the_lowest_where_lower_is_better() -> None:
+    assert continual.forgetting_per_class(MATRIX, higher_is_better=False) == pytest.approx({0: 0.1, 1: 0.1})
+
+
+def test_figures_are_flat_and_hold_only_what_was_computed() -> None:
+    kid = [{}, {0: 3.0, 1: 2.0}, {0: 5.0, 1: 1.0, 2: 6.0}]
+    fid: list[dict[int, float]] = [{}, {}, {}]
+    matrices = {"accuracy": MATRIX, "kid": kid, "fid": fid, "recall": fid}
+    directions = {"accuracy": True, "kid": False, "fid": False, "recall": True}
+    figures = continual.figures(matrices, {"kid": 9.0, "fid": 7.0}, directions, first=[0])
+    assert figures == pytest.approx(
+        {
+            "accuracy": 2.5 / 3,
+            "forgetting": 0.1,
+            "accuracy_first_task": 0.6,
+            "kid": 9.0,
+            "kid_average": 4.0,
+            "kid_forgetting": 0.5,  # class 0 two worse, class 1 one better
+            "kid_first_task": 5.0,
+            "fid": 7.0,
+        }
+    )
+    one = continual.figures({"accuracy": MATRIX[:1]}, {}, directions, first=[0])
+    assert one == {"accuracy": 0.9}  # no task to compare with
+
+
 def test_there_is_no_forgetting_after_one_task() -> None:
     assert continual.forgetting(MATRIX[:1]) is None
 
@@ -224,17 +347,35 @@ def test_run_folder_holds_what_was_promised(
         for i in range(last + 1)
         for name in (f"samples/task_{i:02d}.png", f"checkpoints/task_{i:02d}.ckpt")
     ]
-    names = ["config.yaml", "metrics.json", "accuracy_matrix.csv", "metrics.csv", "checkpoints/last.ckpt"]
+    matrices = ["accuracy", "precision", "recall", "density", "coverage", "kid", "diversity"]
+    names = ["config.yaml", "metrics.json", "metrics.csv", "matrices.png", "checkpoints/last.ckpt"]
+    names += [f"{name}_matrix.csv" for name in matrices]  # ten references are too few for FID
     files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     events = {name for name in files if name.startswith("tensorboard/")}
     assert any("tfevents" in name for name in events)
     assert files - events == {*names, *per_task}
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics == returned
-    expected = {"accuracy", "reverse_accuracy", "train_seconds", "images_per_second", "steps"}
-    assert expected <= set(metrics)
+    expected = {"reverse_accuracy", "train_seconds", "evaluation_seconds", "images_per_second", "steps"}
+    assert expected | set(matrices) <= set(metrics)
+    assert "fid" not in metrics
+    conditions = {key: value for key, value in metrics.items() if key.startswith("evaluation_")}
+    assert conditions.pop("evaluation_seconds") > 0
+    assert conditions == {
+        "evaluation_split": "test",
+        "evaluation_samples_per_class": 4,
+        "evaluation_references_per_class": 10,
+        "evaluation_features": "judge",
+        "evaluation_k": 2,
+    }
+    summaries = {f"{name}_{kind}" for name in matrices[1:] for kind in ("forgetting", "first_task")}
+    summaries |= {"forgetting", "accuracy_first_task"}
+    assert summaries & set(metrics) == (summaries if strategy == "finetune" else set())
+    (logged,) = [row for row in tiny.csv_rows(tmp_path) if "coverage/average" in row][-1:]
+    assert {"recall/class_3", "kid/class_0", "kid/pooled", "accuracy/average"} <= set(logged)
+    assert {"recall/average", "kid/pooled", "diversity/class_2"} <= set(tiny.event_steps(tmp_path))
     assert ("forgetting" in metrics) == (strategy == "finetune")  # one row knows of no forgetting
-    assert all(isinstance(value, (int, float)) and value == value for value in metrics.values())
+    assert all(isinstance(value, (int, float, str)) and value == value for value in metrics.values())
     matrix = tiny.csv_rows(tmp_path, "accuracy_matrix.csv")
     assert [row["task"] for row in matrix] == [str(i) for i in range(last + 1)]
     assert list(matrix[-1]) == ["task", "0", "1", "2", "3"]
@@ -261,3 +402,58 @@ def test_validation_images_judge_in_place_of_the_test_images(
     run = tiny.build(compose("evaluation.split=val", "data.val_fraction=0.2"), tmp_path)
     assert len(run.evaluation.evaluator.test) == 4 * 6
     assert len(run.data.train_set) == 4 * 24
+
+
+def test_everything_but_the_accuracy_can_be_left_out(
+    compose: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    metrics = experiment.run(
+        compose("evaluation=accuracy", "evaluation.reverse_per_class=0", "epochs=1"), tmp_path
+    )
+    measured = {"accuracy", "forgetting", "accuracy_first_task", "judge_accuracy"}
+    conditions = {"evaluation_split", "evaluation_samples_per_class"}
+    clocks = {"train_seconds", "evaluation_seconds", "images_per_second", "steps"}
+    assert set(metrics) == measured | conditions | clocks
+    assert [path.name for path in tmp_path.glob("*_matrix.csv")] == ["accuracy_matrix.csv"]
+
+
+def test_evaluate_measures_a_checkpoint_as_the_run_did(
+    compose: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    cfg = compose("strategy=finetune", "epochs=1", "scenario.class_order=[3,1,0,2]")
+    final = experiment.run(cfg, tmp_path / "run")
+    path, out = tmp_path / "run" / "checkpoints" / "last.ckpt", tmp_path / "figures.json"
+    same = OmegaConf.create({"checkpoint": str(path), "out": str(out), "evaluation": cfg.evaluation})
+    evaluate.run(OmegaConf.merge(OmegaConf.structured(config.EvaluateConfig), same))
+    again = json.loads(out.read_text())
+    for key, value in final.items():
+        if key not in ("train_seconds", "evaluation_seconds", "images_per_second", "steps", "judge_accuracy"):
+            close = value if isinstance(value, str) else pytest.approx(value, rel=1e-9)
+            assert again[key] == close, key
+    assert "recall_class_3" in again and "kid_forgetting_class_1" in again
+
+    same.evaluation.k = 1  # earlier rows were measured otherwise: nothing to compare with
+    evaluate.run(OmegaConf.merge(OmegaConf.structured(config.EvaluateConfig), same))
+    other = json.loads(out.read_text())
+    assert other["evaluation_k"] == 1 and "recall" in other
+    assert "recall_forgetting" not in other and "forgetting" in other
+
+
+class Sharpness(Metric):
+    """A metric of one's own: the largest feature."""
+
+    def __call__(self, comparison: Comparison) -> float:
+        return comparison.generated.features.max().item()
+
+
+def test_metric_of_ones_own_needs_a_class_and_an_entry(
+    compose: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    own = "+evaluation.metrics.sharpness._target_=test_evaluation.Sharpness"
+    metrics = experiment.run(compose(own, "evaluation.metrics.kid=null", "epochs=1"), tmp_path)
+    assert {"sharpness", "sharpness_forgetting", "sharpness_first_task"} <= set(metrics)
+    assert "kid" not in metrics
+    assert (tmp_path / "sharpness_matrix.csv").is_file()
+    wrong = "+evaluation.metrics.other._target_=builtins.dict"
+    with pytest.raises(ConfigError, match=r"evaluation\.metrics\.other: dict is not a Metric"):
+        experiment.run(compose(wrong), tmp_path / "new")

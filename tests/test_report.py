@@ -18,7 +18,7 @@ def finished_run(folder: Path, strategy: str, accuracy: float, forgetting: float
     (folder / "config.yaml").write_text(
         f"strategy: {{_target_: x.{strategy}}}\nseed: 0\nepochs: 3\nlr: 0.001\n"
     )
-    metrics = {"accuracy": accuracy, "train_seconds": 12.0}
+    metrics = {"accuracy": accuracy, "fid": 251.26, "train_seconds": 12.0, "evaluation_split": "val"}
     if forgetting is not None:
         metrics["forgetting"] = forgetting
     (folder / "metrics.json").write_text(json.dumps(metrics))
@@ -33,12 +33,13 @@ def test_report_compares_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     out = tmp_path / "report"
     assert report.main([str(first), str(second), f"out={out}"]) == 0
     text = (out / "report.md").read_text()
-    assert "| Finetune | 0.200 | - | 0.900 | 12 |" in text
-    assert "| Joint | 0.970 | - | - | 12 |" in text
+    assert "| Finetune | 0.200 | - | - | - | 251.3 | 0.900 | 12 |" in text
+    assert "| Joint | 0.970 | - | - | - | 251.3 | - | 12 |" in text
     with (out / "report.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["accuracy"] for row in rows] == ["0.2", "0.97"]
     assert rows[1]["forgetting"] == ""
+    assert rows[0]["evaluation_split"] == "val"
     for name in ("accuracy.png", "samples.png"):
         assert np.asarray(Image.open(out / name)).std() > 0, name
     assert "0.970" in capsys.readouterr().out
@@ -79,8 +80,13 @@ def test_tile_puts_rows_and_columns_where_they_belong() -> None:
     assert (picture[1:5, 1:5] == 0).all()
 
 
-def test_heat_map_shows_the_values() -> None:
-    low = plots.matrix_heat_map([{0: 0.0}, {0: 0.0, 1: 0.0}], ["0", "1"])
-    high = plots.matrix_heat_map([{0: 1.0}, {0: 1.0, 1: 1.0}], ["0", "1"])
-    assert low.shape == high.shape
-    assert not np.array_equal(low, high)
+def test_heat_maps_show_the_values_and_which_way_is_better() -> None:
+    def drawn(value: float, higher_is_better: bool = True) -> np.ndarray:
+        rows = [{0: 0.5}, {0: 0.0, 1: value}]
+        return plots.heat_maps({"a": rows, "empty": [{}, {}]}, ["0", "1"], {"a": higher_is_better})
+
+    low, high, turned = drawn(0.1), drawn(1.0), drawn(1.0, higher_is_better=False)
+    assert low.shape == high.shape == turned.shape
+    assert not np.array_equal(low, high) and not np.array_equal(high, turned)
+    wide = plots.heat_maps({name: [{0: 1.0}] for name in "abcde"}, ["0"], dict.fromkeys("abcde", True))
+    assert wide.shape[1] > 3 * low.shape[1] and wide.shape[0] > 1.5 * low.shape[0]  # four and one

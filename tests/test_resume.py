@@ -18,7 +18,8 @@ from mergan.errors import CheckpointError, ConfigError
 
 Compose = Callable[..., DictConfig]
 
-TIMINGS = {"train_seconds", "images_per_second", "final/train_seconds", "final/images_per_second"}
+CLOCKS = ("train_seconds", "evaluation_seconds", "images_per_second")
+TIMINGS = {*CLOCKS, *(f"final/{name}" for name in CLOCKS)}
 
 # everything that carries state from step to step, at once
 STATEFUL = ["objective.critic_steps=2", "acgan.ema=0.9", "acgan.lr_schedule=cosine", "objective.r1=0.1",
@@ -58,10 +59,13 @@ def assert_same_run(folder: Path, reference: Path) -> None:
             assert torch.equal(own["state_dict"][key], value), f"{name}: {key}"
         assert tiny.equal(own["optimizer_states"], other["optimizer_states"]), name
         assert (own["global_step"], own["epoch"]) == (other["global_step"], other["epoch"])
-        rows, other_rows = (part["callbacks"]["ContinualEvaluation"]["rows"] for part in (own, other))
-        assert rows == other_rows
+        measured, expected = (part["callbacks"]["ContinualEvaluation"] for part in (own, other))
+        assert {"accuracy", "recall", "coverage", "kid"} <= set(measured["matrices"])
+        assert measured["matrices"] == expected["matrices"]
+        assert measured["pooled"] == expected["pooled"]
     for name in (
-        "accuracy_matrix.csv",
+        *(path.name for path in reference.glob("*_matrix.csv")),
+        "matrices.png",
         *(f"samples/{path.name}" for path in (reference / "samples").iterdir()),
     ):
         assert (folder / name).read_bytes() == (reference / name).read_bytes(), name
@@ -134,6 +138,22 @@ def test_stopping_before_the_first_checkpoint_leaves_none(compose: Compose, tmp_
         experiment.run(compose("+callbacks.stop._target_=tiny.StopAt", "+callbacks.stop.epoch=0"), tmp_path)
     assert not list(tmp_path.rglob("*.ckpt"))
     assert not (tmp_path / "metrics.json").exists()
+
+
+def test_checkpoint_from_before_the_metrics_is_refused_for_going_on(compose: Compose, tmp_path: Path) -> None:
+    experiment.run(compose("strategy=finetune", "epochs=1"), tmp_path / "run")
+    path = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    content = checkpoint.read(path)
+    old = content["callbacks"]["ContinualEvaluation"]
+    content["callbacks"]["ContinualEvaluation"] = {
+        "rows": old["matrices"]["accuracy"],
+        "train_seconds": old["train_seconds"],
+    }
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match=r"more than the accuracy.*init_from"):
+        experiment.run(compose("strategy=finetune", "epochs=1", f"ckpt_path={path}"), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    assert checkpoint.load_generator(path).matrices == {"accuracy": old["matrices"]["accuracy"]}
 
 
 def test_checkpoint_of_other_classes_is_refused(compose: Compose, tmp_path: Path) -> None:

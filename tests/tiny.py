@@ -45,6 +45,7 @@ SETTINGS = [
     "network.generator.width=4",
     "network.discriminator.width=4",
     "evaluation.samples_per_class=4",
+    "evaluation.k=2",
     "evaluation.reverse_per_class=4",
     "evaluation.reverse_steps=2",
     "evaluation.classifier_steps=2",

@@ -1,10 +1,11 @@
-"""Judging the generator after each task."""
+"""Measuring the generator after each task."""
 
 from __future__ import annotations
 
 import csv
 import logging
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,82 +19,140 @@ from mergan.storage import replacing
 
 log = logging.getLogger(__name__)
 
+SHOWN = ("accuracy", "recall", "coverage")  # in the line that is printed after a task
+DRAWN = ("accuracy", "coverage")  # after a task; all matrices are drawn once, at the end
+
 
 class ContinualEvaluation(pl.Callback):
-    """Adds a row to the accuracy matrix when a task's last epoch is over, logs it and reports it.
+    """Adds a row to every matrix (task x class) when a task's last epoch is over, logs and reports it.
 
     Args:
-        evaluator: what judges the generator.
+        evaluator: what measures the generator.
+
+    Attributes:
+        matrices: by name of the metric, one row per task.
+        pooled: per task, the figures over all classes together, by name.
+        train_seconds: time spent in epochs.
+        evaluation_seconds: time spent here, between them.
     """
 
     def __init__(self, evaluator: Evaluator) -> None:
         self.evaluator = evaluator
-        self.rows: list[dict[int, float]] = []
+        self.matrices: dict[str, list[dict[int, float]]] = {name: [] for name in evaluator.higher_is_better}
+        self.pooled: list[dict[str, float]] = []
         self.train_seconds = 0.0
+        self.evaluation_seconds = 0.0
         self._started = 0.0
+
+    @property
+    def rows(self) -> list[dict[int, float]]:
+        """The accuracy matrix."""
+        return self.matrices["accuracy"]
+
+    def figures(self, first: Sequence[int]) -> dict[str, float]:
+        """The continual summaries of all matrices; see mergan.evaluation.continual.figures."""
+        return continual.figures(self.matrices, self.pooled[-1], self.evaluator.higher_is_better, first)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock of the epoch."""
         self._started = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop the clock; after the last epoch of a task judge the generator."""
+        """Stop the clock; after the last epoch of a task measure the generator."""
         assert isinstance(pl_module, ACGAN)
-        self.train_seconds += time.perf_counter() - self._started
+        ended = time.perf_counter()
+        self.train_seconds += ended - self._started
         task = pl_module.task
         if trainer.current_epoch != task.last_epoch or not trainer.is_global_zero:
             return
-        self.rows.append(self.evaluator.accuracy(pl_module.generate, task.seen))
-        names = trainer.datamodule.class_names  # type: ignore[attr-defined]
-        self._log_row(trainer, pl_module, names)
-        write_matrix(Path(trainer.default_root_dir) / "accuracy_matrix.csv", self.rows, names)
+        measured = self.evaluator.measure(pl_module.generate, task.seen)
+        for name, row in measured.per_class.items():
+            self.matrices[name].append(row)
+        self.pooled.append(measured.pooled)
+        names: list[str] = trainer.datamodule.class_names  # type: ignore[attr-defined]
+        self._log(trainer, pl_module, names)
+        write_matrices(Path(trainer.default_root_dir), self.matrices, names)
+        self._report(pl_module, names)
+        self.evaluation_seconds += time.perf_counter() - ended
+
+    def _report(self, module: ACGAN, names: Sequence[str]) -> None:
+        """One line on the screen."""
+        last = {name: rows[-1] for name, rows in self.matrices.items() if rows[-1]}
+        shown = [f"{name} {continual.average(last[name]):.3f}" for name in SHOWN if name in last]
         forgotten = continual.forgetting(self.rows)
         log.info(
-            "task %d/%d  classes %s  accuracy %.3f%s  %.0f s",
-            task.index + 1,
-            len(pl_module.scenario.tasks) if pl_module.scenario else 0,
-            ",".join(names[label] for label in task.classes),
-            continual.average(self.rows[-1]),
+            "task %d/%d  classes %s  %s%s  %.0f s",
+            module.task.index + 1,
+            len(module.scenario.tasks) if module.scenario else 0,
+            ",".join(names[label] for label in module.task.classes),
+            "  ".join(shown),
             "" if forgotten is None else f"  forgetting {forgotten:.3f}",
             self.train_seconds,
         )
 
-    def _log_row(self, trainer: pl.Trainer, module: ACGAN, names: list[str]) -> None:
+    def _log(self, trainer: pl.Trainer, module: ACGAN, names: Sequence[str]) -> None:
         row = self.rows[-1]
-        values = {f"accuracy/class_{names[label]}": value for label, value in row.items()}
-        values |= {
+        values = {
             f"accuracy/task_{task.index:02d}": sum(row[label] for label in task.classes) / len(task.classes)
             for task in (module.scenario.tasks if module.scenario else ())
             if all(label in row for label in task.classes)
         }
-        values["accuracy/average"] = continual.average(row)
-        forgotten = continual.forgetting(self.rows)
-        if forgotten is not None:
-            values["forgetting/average"] = forgotten
-            for label, value in continual.forgetting_per_class(self.rows).items():
-                values[f"forgetting/class_{names[label]}"] = value
+        for name, rows in self.matrices.items():
+            values |= {f"{name}/class_{names[label]}": value for label, value in rows[-1].items()}
+            if rows[-1]:
+                values[f"{name}/average"] = continual.average(rows[-1])
+            if name in self.pooled[-1]:
+                values[f"{name}/pooled"] = self.pooled[-1][name]
+            values |= self._forgetting(name, names)
         for logger in trainer.loggers:
             logger.log_metrics({**values, "epoch": trainer.current_epoch}, step=trainer.global_step)
+        drawn = {name: self.matrices[name] for name in DRAWN if name in self.matrices}
         plots.to_tensorboard(
             trainer.loggers,
-            "accuracy_matrix",
-            lambda: plots.matrix_heat_map(self.rows, names),
+            "matrices",
+            lambda: plots.heat_maps(drawn, names, self.evaluator.higher_is_better),
             trainer.global_step,
         )
 
+    def _forgetting(self, name: str, names: Sequence[str]) -> dict[str, float]:
+        values = continual.forgetting_per_class(self.matrices[name], self.evaluator.higher_is_better[name])
+        if not values:
+            return {}
+        tag = "forgetting" if name == "accuracy" else f"{name}_forgetting"
+        return {
+            f"{tag}/average": continual.average(values),
+            **{f"{tag}/class_{names[label]}": value for label, value in values.items()},
+        }
+
     def state_dict(self) -> dict[str, Any]:
-        """The matrix so far and the clock, saved with every checkpoint."""
-        return {"rows": [dict(row) for row in self.rows], "train_seconds": self.train_seconds}
+        """The matrices so far and the clocks, saved with every checkpoint."""
+        return {
+            "matrices": {name: [dict(row) for row in rows] for name, rows in self.matrices.items()},
+            "pooled": [dict(row) for row in self.pooled],
+            "train_seconds": self.train_seconds,
+            "evaluation_seconds": self.evaluation_seconds,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the matrix of the run that is resumed."""
-        self.rows = [dict(row) for row in state_dict["rows"]]
+        """Take up the matrices of the run that is resumed."""
+        self.matrices = {name: [dict(row) for row in rows] for name, rows in state_dict["matrices"].items()}
+        self.pooled = [dict(row) for row in state_dict["pooled"]]
         self.train_seconds = state_dict["train_seconds"]
+        self.evaluation_seconds = state_dict["evaluation_seconds"]
 
 
-def write_matrix(path: Path, rows: list[dict[int, float]], names: list[str]) -> None:
-    """Write an accuracy matrix: one line per task, one column per class; not yet seen is left empty."""
-    labels = sorted(rows[-1])
+def write_matrices(
+    folder: Path, matrices: Mapping[str, Sequence[Mapping[int, float]]], names: Sequence[str]
+) -> None:
+    """Write `NAME_matrix.csv` for every matrix that holds a value."""
+    for name, rows in matrices.items():
+        if any(rows):
+            write_matrix(folder / f"{name}_matrix.csv", rows, names)
+
+
+def write_matrix(path: Path, rows: Sequence[Mapping[int, float]], names: Sequence[str]) -> None:
+    """Write a matrix: one line per task, one column per class; what has no value is left empty."""
+    labels = sorted(set().union(*rows))
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["task", *(names[label] for label in labels)])

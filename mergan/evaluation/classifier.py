@@ -60,12 +60,24 @@ class Classifier(nn.Module):
         return self.head(self.drop(self.features(images)))
 
     @torch.no_grad()
-    def predict(self, images: Tensor, batch_size: int = 500) -> Tensor:
-        """images uint8 (N, C, S, S) -> predicted classes (N,), in eval mode."""
+    def look(self, images: Tensor, batch_size: int = 200) -> tuple[Tensor, Tensor]:
+        """Features and classes in one pass, in eval mode.
+
+        Args:
+            images: uint8 (N, C, S, S).
+            batch_size: images at a time.
+
+        Returns:
+            Penultimate features (N, num_features) and predicted classes (N,), on the CPU.
+        """
         self.eval()
         device = next(self.parameters()).device
-        parts = [self(normalise(part.to(device))).argmax(dim=1) for part in images.split(batch_size)]
-        return torch.cat(parts).cpu()
+        features = torch.cat([self.features(normalise(part.to(device))) for part in images.split(batch_size)])
+        return features.cpu(), self.head(features).argmax(dim=1).cpu()
+
+    def predict(self, images: Tensor) -> Tensor:
+        """images uint8 (N, C, S, S) -> predicted classes (N,), in eval mode."""
+        return self.look(images)[1]
 
 
 def train_classifier(

@@ -1,8 +1,9 @@
-"""What is measured of a generator, by a classifier of real images."""
+"""What is measured of a generator, against real images that no network was trained on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -10,18 +11,23 @@ from torch import Tensor
 
 from mergan.data import denormalise
 from mergan.data.image_set import ImageSet
+from mergan.data.splits import at_most
+from mergan.errors import ConfigError
 from mergan.evaluation.classifier import Classifier, train_classifier
+from mergan.evaluation.metrics import Comparison, FeatureSet, Metric
 
 Generate = Callable[[Tensor, Tensor], Tensor]  # z (B, latent_dim), labels (B,) -> images in [-1, 1]
 CHUNK = 200  # images made at a time
+TAKEN = ("accuracy", "reverse_accuracy", "judge_accuracy", "forgetting")  # names of figures
 
 
-def sample_class(generate: Generate, label: int, count: int, latent_dim: int, rng: torch.Generator) -> Tensor:
+def sample_class(generate: Generate, label: int, count: int, latent_dim: int, seed: int) -> Tensor:
     """`count` images of one class, uint8 (count, C, S, S).
 
     They are made in batches of one class, so that a generator with batch statistics is measured the
-    way it is used.
+    way it is used. z depends on the seed and the class alone, not on which others are asked for.
     """
+    rng = torch.Generator().manual_seed(seed * 1_000_003 + label)
     images = []
     for start in range(0, count, CHUNK):
         z = torch.randn(min(CHUNK, count - start), latent_dim, generator=rng)
@@ -33,22 +39,43 @@ def sample(
     generate: Generate, classes: Sequence[int], per_class: int, latent_dim: int, seed: int
 ) -> tuple[Tensor, Tensor]:
     """Images uint8 (N, C, S, S) and labels (N,), `per_class` of each of `classes`."""
-    rng = torch.Generator().manual_seed(seed)
-    images = [sample_class(generate, label, per_class, latent_dim, rng) for label in classes]
+    images = [sample_class(generate, label, per_class, latent_dim, seed) for label in classes]
     return torch.cat(images), torch.tensor(classes).repeat_interleave(per_class)
 
 
+@dataclass
+class Measured:
+    """The figures of one generator.
+
+    Attributes:
+        per_class: by name of the metric, then by class; the accuracy comes first. A class for which a
+            metric has too few images is absent from its row.
+        pooled: by name, over all classes together, for the metrics that ask for it.
+    """
+
+    per_class: dict[str, dict[int, float]]
+    pooled: dict[str, float] = field(default_factory=dict)
+
+
 class Evaluator:
-    """Accuracy and reverse accuracy of a generator.
+    """Measures a generator: accuracy by the judge, and metrics that compare features.
 
     Args:
         judge: classifier of the real images.
         test: real images of the evaluation split.
         latent_dim: size of z.
-        samples_per_class: images generated per class for the accuracy.
-        reverse_per_class: images generated per class to train the fresh classifier on.
+        metrics: what to measure besides the accuracy, by name.
+        samples_per_class: images generated per class, for the accuracy and all metrics.
+        references_per_class: real images per class at most, always the same ones.
+        features: what the metrics compare, by name.
+        extract: uint8 images (N, C, S, S) -> these features (N, D); None: the judge's penultimate ones.
+        reverse_per_class: images generated per class to train the fresh classifier on; 0: no reverse
+            accuracy.
         reverse_steps: cap on its training steps.
         seed: seed of z, the same after every task.
+
+    Raises:
+        ConfigError: a metric has the name of another figure.
     """
 
     def __init__(
@@ -56,7 +83,11 @@ class Evaluator:
         judge: Classifier,
         test: ImageSet,
         latent_dim: int,
+        metrics: Mapping[str, Metric] | None = None,
         samples_per_class: int = 100,
+        references_per_class: int = 900,
+        features: str = "judge",
+        extract: Callable[[Tensor], Tensor] | None = None,
         reverse_per_class: int = 400,
         reverse_steps: int = 600,
         seed: int = 0,
@@ -64,20 +95,56 @@ class Evaluator:
         self.judge = judge
         self.test = test
         self.latent_dim = latent_dim
+        self.metrics = dict(metrics or {})
+        for name in TAKEN:
+            if name in self.metrics:
+                raise ConfigError(f"evaluation.metrics.{name}: this name is taken, use another one")
         self.samples_per_class = samples_per_class
+        self.features = features
+        self.extract = extract
         self.reverse_per_class = reverse_per_class
         self.reverse_steps = reverse_steps
         self.seed = seed
+        self._capped = test.subset(at_most(test.labels, references_per_class))
+        self._references: dict[int, FeatureSet] = {}
+
+    @property
+    def higher_is_better(self) -> dict[str, bool]:
+        """The direction of improvement of every figure per class, by name."""
+        return {"accuracy": True} | {name: metric.higher_is_better for name, metric in self.metrics.items()}
 
     def judge_accuracy(self, classes: Sequence[int]) -> float:
         """Accuracy of the judge itself on the real images of `classes`: how far it can be trusted."""
         return accuracy_on(self.judge, self._real(classes))
 
-    def accuracy(self, generate: Generate, classes: Sequence[int]) -> dict[int, float]:
-        """Share of each class's generated images that the judge takes for that class."""
-        images, labels = sample(generate, classes, self.samples_per_class, self.latent_dim, self.seed)
-        correct = (self.judge.predict(images) == labels).double()
-        return {label: correct[labels == label].mean().item() for label in classes}
+    def measure(self, generate: Generate, classes: Sequence[int]) -> Measured:
+        """Accuracy and all metrics for each of `classes`, on the same generated images.
+
+        The accuracy is the share of a class's images that the judge takes for that class.
+        """
+        measured = Measured({name: {} for name in self.higher_is_better})
+        pairs: dict[int, Comparison] = {}
+        for label in classes:
+            images = sample_class(generate, label, self.samples_per_class, self.latent_dim, self.seed)
+            features, taken_for = self._look(images)
+            measured.per_class["accuracy"][label] = (taken_for == label).double().mean().item()
+            if self.metrics:
+                pairs[label] = Comparison(self.references(label), FeatureSet(features))
+                self._compare(pairs[label], label, measured)
+        if any(metric.pooled for metric in self.metrics.values()):
+            in_order = [pairs[label] for label in sorted(pairs)]  # whatever the order of the stream
+            self._compare_pooled(
+                Comparison(_union([p.real for p in in_order]), _union([p.generated for p in in_order])),
+                measured,
+            )
+        return measured
+
+    def references(self, label: int) -> FeatureSet:
+        """Features of the real images of a class, computed at the first demand and kept."""
+        if label not in self._references:
+            images, _ = self._capped.take(self._capped.indices_of([label]))
+            self._references[label] = FeatureSet(self._look(torch.from_numpy(images))[0])
+        return self._references[label]
 
     def reverse_accuracy(self, generate: Generate, classes: Sequence[int]) -> float:
         """Accuracy on real images of `classes` of a fresh classifier trained on generated ones only.
@@ -96,8 +163,35 @@ class Evaluator:
         )
         return accuracy_on(model, self._real(classes))
 
+    def conditions(self, classes: Sequence[int]) -> dict[str, float | str]:
+        """What the figures depend on and are to be read with, under the names of metrics.json."""
+        found: dict[str, float | str] = {"evaluation_samples_per_class": self.samples_per_class}
+        if self.metrics:
+            found["evaluation_references_per_class"] = min(len(self.references(label)) for label in classes)
+            found["evaluation_features"] = self.features
+        return found
+
+    def _look(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Features for the metrics (N, D), and the judge's classes (N,)."""
+        features, taken_for = self.judge.look(images)
+        return (features if self.extract is None else self.extract(images)), taken_for
+
+    def _compare(self, pair: Comparison, label: int, measured: Measured) -> None:
+        for name, metric in self.metrics.items():
+            if metric.measurable(pair):
+                measured.per_class[name][label] = metric(pair)
+
+    def _compare_pooled(self, pair: Comparison, measured: Measured) -> None:
+        for name, metric in self.metrics.items():
+            if metric.pooled and metric.measurable(pair):
+                measured.pooled[name] = metric(pair)
+
     def _real(self, classes: Sequence[int]) -> ImageSet:
         return self.test.subset(self.test.indices_of(classes))
+
+
+def _union(sets: Sequence[FeatureSet]) -> FeatureSet:
+    return FeatureSet(torch.cat([part.features for part in sets]))
 
 
 def accuracy_on(model: Classifier, images: ImageSet) -> float:

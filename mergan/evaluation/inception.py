@@ -1,0 +1,75 @@
+"""Inception features: where their weights lie, and how they are computed.
+
+Finding the file needs no torch, so that its absence is reported at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mergan.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FILE = "weights-inception-2015-12-05-6726825d.pth"
+SOURCE = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{FILE}"
+LAYER = "2048"  # the last average pooling, what FID was defined on
+BATCH = 50  # images of 299 x 299 at a time
+
+
+def find_weights(path: str | None, cache_dir: str | Path) -> Path:
+    """The file with the weights; it is never downloaded.
+
+    Args:
+        path: where it lies; None looks in `cache_dir` and in torch's own folder of downloads.
+        cache_dir: folder of the caches.
+
+    Raises:
+        DataError: there is no such file; says where to get it and where to put it.
+    """
+    places = [Path(cache_dir) / FILE, _torch_hub() / FILE] if path is None else [Path(path)]
+    for place in places:
+        if place.is_file():
+            return place
+    raise DataError(
+        f"evaluation.features=inception: {places[0]} is missing; fetch {SOURCE} and put it there, "
+        "name another place with evaluation.inception_weights, or use evaluation.features=judge"
+    )
+
+
+def load(path: Path) -> Callable[[Tensor], Tensor]:
+    """The Inception-v3 of torch-fidelity as a function: images uint8 (N, C, S, S) -> features (N, 2048).
+
+    Grey images are repeated over the three channels; the network scales them to 299 x 299 itself.
+
+    Raises:
+        DataError: the file holds no such weights.
+    """
+    import torch
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    from mergan.storage import load_tensors
+
+    try:
+        load_tensors(path)  # torch-fidelity would also run code from the file: let only tensors pass
+        network = FeatureExtractorInceptionV3("inception", [LAYER], feature_extractor_weights_path=str(path))
+    except Exception as error:  # torch raises many kinds for files that are none of its own
+        reason = str(error).strip().splitlines()[0][:80] if str(error).strip() else type(error).__name__
+        raise DataError(f"inception weights {path}: not readable ({reason}); fetch {SOURCE} again") from error
+
+    @torch.no_grad()
+    def extract(images: Tensor) -> Tensor:
+        parts = [network(part.expand(-1, 3, -1, -1).contiguous())[0] for part in images.split(BATCH)]
+        return torch.cat(parts)
+
+    return extract
+
+
+def _torch_hub() -> Path:
+    """Where torch.hub keeps downloaded weights."""
+    caches = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    return Path(os.environ.get("TORCH_HOME", f"{caches}/torch")).expanduser() / "hub" / "checkpoints"

@@ -1,0 +1,53 @@
+"""Improved precision and recall (Kynkäänniemi et al. 2019, arXiv 1904.06991), by torch-fidelity."""
+
+from __future__ import annotations
+
+from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
+
+from mergan.evaluation.metrics.base import Comparison, Metric, check_count
+
+BATCH = 10_000  # rows of the distance matrices at a time
+
+
+class _PrecisionRecall(Metric):
+    """What both share: one pass of torch-fidelity yields the two.
+
+    Args:
+        k: each sample stands for the closed ball that reaches to its k-th nearest other sample
+            (eq. 1). Both sets must have more than k samples.
+    """
+
+    key: str
+
+    def __init__(self, k: int = 5) -> None:
+        self.k = check_count("k", k)
+        self.min_real = self.min_generated = k + 1
+
+    def __call__(self, comparison: Comparison) -> float:
+        figures = comparison.derived(("precision and recall", self.k), lambda: self._both(comparison))
+        return float(figures[self.key])
+
+    def _both(self, comparison: Comparison) -> dict[str, float]:
+        return prc_features_to_metric(
+            comparison.generated.features,
+            comparison.real.features,
+            prc_neighborhood=self.k,
+            prc_batch_size=BATCH,
+            save_cpu_ram=False,
+            verbose=False,
+        )
+
+
+class Precision(_PrecisionRecall):
+    """Share of the generated samples that lie in the ball of some real sample, 0 to 1 (eq. 2)."""
+
+    key = KEY_METRIC_PRECISION
+
+
+class Recall(_PrecisionRecall):
+    """Share of the real samples that lie in the ball of some generated sample, 0 to 1 (eq. 2).
+
+    Near 0 for a generator that has collapsed: its balls have no extent.
+    """
+
+    key = KEY_METRIC_RECALL
