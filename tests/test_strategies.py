@@ -9,6 +9,7 @@ from typing import Any
 
 import hydra
 import lightning.pytorch as pl
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -17,6 +18,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from mergan.acgan import ACGAN
+from mergan.data.image_set import ImageSet
 from mergan.errors import ConfigError
 from mergan.networks import dcgan
 from mergan.scenario import Scenario, Task
@@ -88,6 +90,7 @@ def context(task: Task, **changes: Any) -> Context:
         "snapshot": snapshot,
         "batch_size": 8,
         "latent_dim": 8,
+        "real": real_images(task),
         "counts": dict.fromkeys(task.classes, 30),
         "discriminator_steps": 100,
         "rng": torch.Generator().manual_seed(5),
@@ -95,6 +98,13 @@ def context(task: Task, **changes: Any) -> Context:
         "seed": 0,
     }
     return Context(task, **settings | changes)
+
+
+def real_images(task: Task) -> ImageSet:
+    """Thirty images of each class of the task, every one different."""
+    labels = np.repeat(np.array(task.classes), 30)
+    pixels = np.random.default_rng(task.index).integers(0, 256, (len(labels), 1, 16, 16), dtype=np.uint8)
+    return ImageSet(pixels, labels)
 
 
 def real(count: int, label: int) -> tuple[Tensor, Tensor]:
