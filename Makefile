@@ -35,7 +35,7 @@ format: $(READY) ## lay out the code
 	$(BIN)/ruff format .
 
 smoke: $(READY) ## all strategies in seconds, on generated images
-	$(BIN)/python train.py -m strategy=joint,finetune,joint_retrain,replay_alignment debug=smoke
+	$(BIN)/python train.py -m 'strategy=glob(*)' debug=smoke
 
 tensorboard: $(READY) ## watch the runs
 	$(BIN)/tensorboard --logdir runs
