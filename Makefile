@@ -35,7 +35,7 @@ format: $(READY) ## lay out the code
 	$(BIN)/ruff format .
 
 smoke: $(READY) ## all strategies in seconds, on generated images
-	$(BIN)/python train.py -m strategy=joint,finetune,joint_retrain,replay_alignment debug=smoke
+	$(BIN)/python train.py -m 'strategy=glob(*)' debug=smoke
 
 reproduce: $(READY) ## train every row of the table of results, and write the table (hours; goes on where it stopped)
 	$(BIN)/python -m mergan.reproduce $(ARGS)

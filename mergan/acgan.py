@@ -123,7 +123,7 @@ class ACGAN(pl.LightningModule):
         sampler = self.sampler
         training = sampler.training
         sampler.eval()
-        images = sampler(z.to(self.device), labels.to(self.device)).float()
+        images = self.strategy.generate(sampler, z.to(self.device), labels.to(self.device)).float()
         sampler.train(training)
         return images
 
@@ -158,6 +158,7 @@ class ACGAN(pl.LightningModule):
             snapshot=self.snapshot,
             batch_size=self.batch_size,
             latent_dim=self.latent_dim,
+            real=self.trainer.datamodule.real_of(task.classes),  # type: ignore[attr-defined]
             counts=self.trainer.datamodule.counts(task.classes),  # type: ignore[attr-defined]
             discriminator_steps=task.epochs
             * int(self.trainer.num_training_batches)
@@ -181,10 +182,11 @@ class ACGAN(pl.LightningModule):
             for optimizer in self.trainer.optimizers:
                 optimizer.state.clear()
 
-    def on_train_epoch_end(self) -> None:
+    def end_task(self) -> None:
+        """Conclude the current task: freeze the trained generator as the snapshot, tell the strategy."""
         assert self.context is not None
-        if self.current_epoch == self.task.last_epoch:
-            self.strategy.end_task(self.context)
+        self.snapshot.load_state_dict(self.sampler.state_dict())
+        self.strategy.end_task(self.context)
 
     # ------------------------------------------------------------------ steps
 

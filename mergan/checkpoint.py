@@ -14,13 +14,15 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from mergan.config import differences
-from mergan.errors import CheckpointError
+from mergan.errors import CheckpointError, ConfigError
 from mergan.networks.layers import ClassTable
 from mergan.storage import load_tensors, save_atomically
+from mergan.strategies import Strategy
 
 KEY = "mergan"  # what this project adds to Lightning's checkpoint
 FORMAT = 1
 TRAINED, AVERAGED = "generator.", "ema.module."  # prefixes of the generator in a state dict
+STRATEGY = "strategy."  # that of the strategy
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -73,6 +75,7 @@ class TrainedGenerator:
 
     Attributes:
         network: the averaged generator where the run kept one, in eval mode.
+        strategy: what the run did against forgetting; it may have a say in the sampling.
         latent_dim: size of z.
         class_names: names of the data set's classes.
         seen: the classes it has learned.
@@ -81,6 +84,7 @@ class TrainedGenerator:
     """
 
     network: nn.Module
+    strategy: Strategy
     latent_dim: int
     class_names: list[str]
     seen: list[int]
@@ -102,7 +106,7 @@ class TrainedGenerator:
     def __call__(self, z: Tensor, labels: Tensor) -> Tensor:
         """z (B, latent_dim), labels (B,) -> images (B, C, S, S) in [-1, 1]."""
         device = next(self.network.parameters()).device
-        return self.network(z.to(device), labels.to(device)).float()
+        return self.strategy.generate(self.network, z.to(device), labels.to(device)).float()
 
 
 def load_generator(path: Path) -> TrainedGenerator:
@@ -114,20 +118,34 @@ def load_generator(path: Path) -> TrainedGenerator:
     content = read(path)
     own = content[KEY]
     cfg = OmegaConf.create(own["config"])
-    network = hydra.utils.instantiate(
-        cfg.network.generator,
-        num_classes=len(own["class_names"]),
-        channels=cfg.data.channels,
-        image_size=cfg.data.image_size,
-    )
+    shape = {
+        "num_classes": len(own["class_names"]),
+        "channels": cfg.data.channels,
+        "image_size": cfg.data.image_size,
+    }
+    network = hydra.utils.instantiate(cfg.network.generator, **shape)
+    strategy: Strategy = hydra.utils.instantiate(cfg.strategy)
+    strategy.build(network, **shape)
     state = content["state_dict"]
     averaged = any(key.startswith(AVERAGED) for key in state)
     prefix = AVERAGED if averaged else TRAINED
-    restore(network, {key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)}, path)
+    restore(network, _below(state, prefix), path)
+    restore(strategy, _below(state, STRATEGY), path)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return TrainedGenerator(
-        network.eval().to(device), cfg.embedding_dim, own["class_names"], own["seen"], content, cfg
+        network.eval().to(device),
+        strategy.eval().to(device),
+        cfg.embedding_dim,
+        own["class_names"],
+        own["seen"],
+        content,
+        cfg,
     )
+
+
+def _below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The part of a state dict that belongs to the submodule of that name."""
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
 def restore(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
@@ -153,7 +171,8 @@ def transfer(
     """Start `module` (an ACGAN) from the trained networks of a checkpoint (`init_from`).
 
     Rows that belong to single classes are carried over by the name of the class, so that the number
-    of classes may grow. The snapshot becomes the trained generator.
+    of classes may grow. The snapshot becomes the trained generator. The strategy, which may be another
+    one than that of the checkpoint, takes over what it can use.
 
     Args:
         module: the freshly built module.
@@ -166,7 +185,8 @@ def transfer(
         The classes the networks know, as labels of the present data set.
 
     Raises:
-        CheckpointError: another network, or a class that the data set lacks.
+        CheckpointError: another network, a class that the data set lacks, or a run that the strategy
+            cannot go on from.
     """
     own = content[KEY]
     changed = differences(own["config"]["network"], network)
@@ -184,11 +204,15 @@ def transfer(
     state = _merged(module, content["state_dict"], rows)
     restore(module, state, path)
     module.snapshot.load_state_dict(module.sampler.state_dict())  # type: ignore[union-attr,operator]
+    try:
+        module.strategy.inherit(_below(content["state_dict"], STRATEGY), rows)  # type: ignore[union-attr,operator]
+    except ConfigError as error:
+        raise CheckpointError(f"init_from={path}: {error}") from error
     return tuple(int(rows[label]) for label in own["seen"])
 
 
 def _merged(module: nn.Module, old: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
-    """The module's own state with everything of `old` that it can take over.
+    """The module's own state with everything of the networks in `old` that it can take over.
 
     The averaged generator, where the old run kept one, is its trained generator: it becomes both the
     generator and the start of a new average.
@@ -198,6 +222,8 @@ def _merged(module: nn.Module, old: Mapping[str, Tensor], rows: Tensor) -> dict[
     by_class = _class_keys(module)
     state = dict(module.state_dict())
     for key, fresh in state.items():
+        if key.startswith(STRATEGY):
+            continue  # see Strategy.inherit
         name = key
         for prefix in (AVERAGED, TRAINED):
             name = name.replace(prefix, trained, 1) if key.startswith(prefix) else name

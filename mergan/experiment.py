@@ -160,10 +160,13 @@ def build_module(
 ) -> ACGAN:
     """The conditional GAN for the images of `data`."""
     shape = {"num_classes": data.num_classes, "channels": data.channels, "image_size": data.image_size}
+    generator = _build(cfg.network.generator, **shape)
+    discriminator = _build(cfg.network.discriminator, **shape)
+    strategy.build(generator, **shape)
     return _build(
         cfg.acgan,
-        generator=_build(cfg.network.generator, **shape),
-        discriminator=_build(cfg.network.discriminator, **shape),
+        generator=generator,
+        discriminator=discriminator,
         objective=objective,
         strategy=strategy,
     )

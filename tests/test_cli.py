@@ -145,12 +145,12 @@ def test_missing_and_broken_images_are_refused_by_name(cache_dir: Path, tmp_path
 
 
 def test_sweep_trains_every_strategy_and_survives_a_failing_job(cache_dir: Path, tmp_path: Path) -> None:
-    strategies = ["joint", "finetune", "joint_retrain", "replay_alignment"]
+    strategies = tiny.STRATEGIES
     overrides = ["-m", f"hydra.sweep.dir={tmp_path}", f"strategy={','.join(strategies)}", "debug=smoke"]
     result = train(cache_dir, tmp_path, *overrides, "objective.critic_steps=0,1")
     assert result.returncode == 2  # half of the jobs were refused
     lines = errors_of(result)
-    assert len(lines) == 4
+    assert len(lines) == len(strategies)
     assert all("objective.critic_steps=0" in line for line in lines)
     for index, strategy in enumerate(strategies):
         refused, done = tmp_path / f"{2 * index}_{strategy}", tmp_path / f"{2 * index + 1}_{strategy}"
@@ -165,9 +165,9 @@ def test_sweep_trains_every_strategy_and_survives_a_failing_job(cache_dir: Path,
         ):
             assert (done / name).exists(), f"{done / name}"
     table = result.stdout[result.stdout.rindex("\njob ") :].splitlines()[1:]
-    assert len(table) == 9
+    assert len(table) == 1 + 2 * len(strategies)
     assert "accuracy" in table[0] and "run folder" in table[0]
-    assert [("failed" in row) for row in table[1:]] == [True, False] * 4
+    assert [("failed" in row) for row in table[1:]] == [True, False] * len(strategies)
     # a line per failed job, and one that Hydra adds for the first of them
     others = [line for line in result.stderr.splitlines() if line not in lines]
     assert len(others) == 1 and others[0].startswith("Error executing job with overrides")

@@ -34,6 +34,11 @@ STREAMS = {
     "alignment": ["strategy=replay_alignment", "network=upsample", ADAM_GOES_ON, *STATEFUL],
     "buffer dcgan": ["strategy=joint_retrain", ADAM_GOES_ON, "objective=wasserstein_gp"],
     "alignment dcgan": ["strategy=replay_alignment", *STATEFUL],
+    "retrain and align": ["strategy=retrain_and_align", ADAM_GOES_ON, "network=upsample", *STATEFUL],
+    "ewc": ["strategy=ewc", "strategy.samples=8", "network=upsample", *STATEFUL],
+    "mas dcgan": ["strategy=mas", "strategy.samples=8", ADAM_GOES_ON, "network.generator.norm=batch"],
+    "experience replay": ["strategy=experience_replay", "strategy.capacity=9", "network=upsample", *STATEFUL],
+    "generative replay": ["strategy=deep_generative_replay", "strategy.solver_steps=3", *STATEFUL],
 }
 
 

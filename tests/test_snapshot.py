@@ -78,7 +78,7 @@ def test_checkpoints_of_a_task_hold_the_snapshot_taken_at_its_end(build: Build) 
         assert tiny.equal(generator, snapshot)
 
 
-@pytest.mark.parametrize("strategy", ["joint_retrain", "replay_alignment"])
+@pytest.mark.parametrize("strategy", ["joint_retrain", "replay_alignment", "ewc", "deep_generative_replay"])
 def test_snapshot_is_frozen(build: Build, strategy: str) -> None:
     watcher = SnapshotWatcher()
     run = build(f"strategy={strategy}", "network=upsample", "acgan.ema=0.5").fit(watcher)

@@ -14,12 +14,12 @@ import tiny
 import torch
 from hydra.errors import HydraException
 from omegaconf import DictConfig
+from tiny import context, tasks
 from torch import Tensor, nn
 
 from mergan.acgan import ACGAN
 from mergan.errors import ConfigError
-from mergan.networks import dcgan
-from mergan.scenario import Scenario, Task
+from mergan.scenario import Task
 from mergan.strategies import Context, RealBatch
 from mergan.strategies.finetune import Finetune
 from mergan.strategies.joint import Joint
@@ -29,7 +29,7 @@ from mergan.strategies.replay_alignment import ReplayAlignment
 Build = Callable[..., tiny.Run]
 
 BUFFER, LIVE = ["strategy=joint_retrain"], ["strategy=joint_retrain", "strategy.mode=live"]
-CONTINUAL = [["strategy=finetune"], BUFFER, LIVE, ["strategy=replay_alignment"]]
+CONTINUAL = [LIVE, *([f"strategy={name}"] for name in tiny.STRATEGIES if name != "joint")]
 
 
 @dataclass
@@ -72,29 +72,6 @@ def watch(run: tiny.Run) -> list[Draw]:
 
     run.module.strategy.real_batch = recording  # type: ignore[method-assign]
     return draws
-
-
-def tasks(*classes: list[int]) -> tuple[Task, ...]:
-    return Scenario.from_classes(classes, epochs=1).tasks
-
-
-def context(task: Task, **changes: Any) -> Context:
-    """A context with small networks, whose snapshot differs from the generator."""
-    torch.manual_seed(0)
-    generator = dcgan.Generator(8, 4, 1, 16, width=4)
-    snapshot = dcgan.Generator(8, 4, 1, 16, width=4).eval().requires_grad_(False)
-    settings: dict[str, Any] = {
-        "generator": generator,
-        "snapshot": snapshot,
-        "batch_size": 8,
-        "latent_dim": 8,
-        "counts": dict.fromkeys(task.classes, 30),
-        "discriminator_steps": 100,
-        "rng": torch.Generator().manual_seed(5),
-        "device": torch.device("cpu"),
-        "seed": 0,
-    }
-    return Context(task, **settings | changes)
 
 
 def real(count: int, label: int) -> tuple[Tensor, Tensor]:
@@ -413,7 +390,7 @@ def test_arguments_out_of_range_are_refused_by_name(kind: type[nn.Module], wrong
         kind(**wrong)
 
 
-@pytest.mark.parametrize("strategy", ["finetune", "joint", "joint_retrain", "replay_alignment"])
+@pytest.mark.parametrize("strategy", tiny.STRATEGIES)
 def test_unknown_arguments_are_refused(compose: Callable[..., DictConfig], strategy: str) -> None:
     with pytest.raises(HydraException, match="colour"):
         compose(f"strategy={strategy}", "strategy.colour=red")

@@ -9,6 +9,7 @@ from typing import Any
 
 import hydra
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from omegaconf import DictConfig
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -18,11 +19,14 @@ from mergan import config, experiment
 from mergan.acgan import ACGAN
 from mergan.callbacks.evaluation import ContinualEvaluation
 from mergan.data.datamodule import ClassIncrementalDataModule
+from mergan.data.image_set import ImageSet
+from mergan.networks import dcgan
 from mergan.objectives import Objective
-from mergan.scenario import Scenario
+from mergan.scenario import Scenario, Task
 from mergan.strategies import Context, Strategy
 
 ROOT = Path(__file__).resolve().parent.parent
+STRATEGIES = sorted(path.stem for path in (ROOT / "conf" / "strategy").glob("*.yaml"))
 
 # Four classes of 16x16 generated images in two tasks of two epochs, networks of a few thousand weights,
 # and a plain recipe that does not follow the defaults when these get better.
@@ -94,6 +98,38 @@ def build(cfg: DictConfig, folder: Path) -> Run:
     evaluation = ContinualEvaluation(experiment.build_evaluator(cfg, data))
     trainer = experiment.build_trainer(cfg, folder, module.scenario, evaluation, resume_step=-1)
     return Run(module, data, module.scenario, evaluation, trainer, folder)
+
+
+def tasks(*classes: list[int]) -> tuple[Task, ...]:
+    """The tasks of a stream, one epoch each."""
+    return Scenario.from_classes(classes, epochs=1).tasks
+
+
+def context(task: Task, **changes: Any) -> Context:
+    """A context with small networks, whose snapshot differs from the generator."""
+    torch.manual_seed(0)
+    generator = dcgan.Generator(8, 4, 1, 16, width=4)
+    snapshot = dcgan.Generator(8, 4, 1, 16, width=4).eval().requires_grad_(False)
+    settings: dict[str, Any] = {
+        "generator": generator,
+        "snapshot": snapshot,
+        "batch_size": 8,
+        "latent_dim": 8,
+        "real": real_images(task),
+        "counts": dict.fromkeys(task.classes, 30),
+        "discriminator_steps": 100,
+        "rng": torch.Generator().manual_seed(5),
+        "device": torch.device("cpu"),
+        "seed": 0,
+    }
+    return Context(task, **settings | changes)
+
+
+def real_images(task: Task) -> ImageSet:
+    """Thirty images of each class of the task, every one different."""
+    labels = np.repeat(np.array(task.classes), 30)
+    pixels = np.random.default_rng(task.index).integers(0, 256, (len(labels), 1, 16, 16), dtype=np.uint8)
+    return ImageSet(pixels, labels)
 
 
 class StopAt(pl.Callback):

@@ -6,14 +6,16 @@ from mergan.acgan import ACGAN
 
 
 class GeneratorSnapshot(pl.Callback):
-    """Copies the generator into the module's frozen snapshot when a task's last epoch is over.
+    """Concludes a task when its last epoch is over: the generator is copied into the module's frozen
+    snapshot (with weight averaging: the averaged generator), and the strategy takes its leave.
 
-    With weight averaging it copies the averaged generator. It runs before the checkpoint of that
-    epoch is written, so a resumed task finds the snapshot that the uninterrupted one had.
+    It is the first callback of a run: the evaluation's clock still runs, what the strategy then
+    samples with is what is judged, and the checkpoint of that epoch holds both, so that a resumed
+    run finds what the uninterrupted one had.
     """
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take the snapshot, in the last epoch of a task."""
+        """Conclude the task, in its last epoch."""
         assert isinstance(pl_module, ACGAN)
         if trainer.current_epoch == pl_module.task.last_epoch:
-            pl_module.snapshot.load_state_dict(pl_module.sampler.state_dict())
+            pl_module.end_task()

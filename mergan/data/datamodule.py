@@ -145,6 +145,10 @@ class ClassIncrementalDataModule(LightningDataModule):
         self.setup()
         return {label: self._counts[label] for label in classes}
 
+    def real_of(self, classes: Iterable[int]) -> ImageSet:
+        """The images of `real_set` that belong to these classes."""
+        return self.real_set.subset(self.real_set.indices_of(classes))
+
     def steps_per_epoch_of(self, task: Task) -> int:
         """Steps of an epoch of this task; in a distributed run of each process."""
         if self._steps_per_epoch is not None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mergan.data.image_set import ImageSet
 from mergan.scenario import Task
 
 
@@ -19,7 +20,9 @@ class Context:
         task: the current task.
         generator: the generator in training.
         snapshot: the generator as it was at the end of the last task, frozen, in eval mode.
-            Meaningful only if `task.past` is not empty.
+            Meaningful only if `task.past` is not empty. In `end_task` it is the generator that the
+            task has just trained.
+        real: the real training images of the task's classes.
         batch_size: images per discriminator step.
         latent_dim: size of z.
         counts: real training images of each class of the task.
@@ -34,11 +37,18 @@ class Context:
     snapshot: nn.Module
     batch_size: int
     latent_dim: int
+    real: ImageSet
     counts: Mapping[int, int]
     discriminator_steps: int
     rng: torch.Generator
     device: torch.device
     seed: int
+
+    def task_rng(self) -> torch.Generator:
+        """Fresh random numbers on `device` that depend on (seed, task) alone: what is made from them
+        and the snapshot comes out the same in every process, and again after a resume.
+        """
+        return torch.Generator(self.device).manual_seed(self.seed * 100_003 + self.task.index)
 
     def latent(self, count: int) -> Tensor:
         """Standard normal z (count, latent_dim)."""
@@ -83,8 +93,10 @@ class RealBatch:
 class Strategy(nn.Module):
     """A way to learn a task without forgetting those before. The base class does nothing against it.
 
-    State that must survive a restart (a Fisher matrix, a solver) belongs into parameters or buffers:
-    it is saved with the module. What can be derived from (snapshot, seed, task) is derived again.
+    State that must survive a restart (a Fisher matrix, a solver) belongs into parameters or buffers,
+    created in `build` with their final shapes: it is saved with the module. What can be derived from
+    (snapshot, seed, task) is derived again. No optimizer of the training touches a strategy's
+    parameters.
 
     Attributes:
         uses_classifier: False takes the classifier terms out of both losses.
@@ -93,6 +105,32 @@ class Strategy(nn.Module):
 
     uses_classifier: bool = True
     max_per_class: int | None = None
+
+    def build(self, generator: nn.Module, num_classes: int, channels: int, image_size: int) -> None:
+        """Called once, before training and before weights are loaded: create the state whose shape
+        depends on the generator or on the images.
+
+        Args:
+            generator: the freshly built generator.
+            num_classes: classes of the data set.
+            channels: channels of the images.
+            image_size: their side in pixels.
+
+        Raises:
+            ConfigError: an argument of the strategy does not fit them.
+        """
+
+    def inherit(self, state: Mapping[str, Tensor], rows: Tensor) -> None:
+        """Called before a stream that starts from trained networks (`init_from`): take over what the
+        run before has left. A strategy that can do without leaves it.
+
+        Args:
+            state: the state dict of the strategy of that run, whichever it was.
+            rows: (n,), the label that each of its n classes has in the present data set.
+
+        Raises:
+            ConfigError: the strategy cannot go on from such a run.
+        """
 
     def real_per_step(self, task: Task, batch_size: int, counts: Mapping[int, int]) -> float:
         """How many real images a batch of `batch_size` holds on average; the strategy adds the rest.
@@ -111,7 +149,9 @@ class Strategy(nn.Module):
         """
 
     def end_task(self, context: Context) -> None:
-        """Called once when a task's last epoch is over, before the checkpoint is written."""
+        """Called once when a task's last epoch is over and the snapshot has been taken, before the
+        generator is judged and the checkpoint is written. Its time counts as training.
+        """
 
     def real_batch(self, images: Tensor, labels: Tensor, context: Context) -> RealBatch:
         """What the discriminator takes as real, given real images of the task's classes."""
@@ -124,3 +164,11 @@ class Strategy(nn.Module):
     def generator_terms(self, context: Context) -> dict[str, Tensor]:
         """Further terms of the generator's loss, by the name they are logged under."""
         return {}
+
+    def generate(self, generator: nn.Module, z: Tensor, labels: Tensor) -> Tensor:
+        """Images (B, C, S, S) in [-1, 1] of classes `labels` (B,), as a function of z (B, latent_dim).
+
+        Evaluation, sample grids and `mergan.sample` draw all their images through this; `generator`
+        is in eval mode.
+        """
+        return generator(z, labels)

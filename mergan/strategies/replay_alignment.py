@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mergan.errors import ConfigError
+from mergan.strategies.arguments import check_counts, check_weights
 from mergan.strategies.base import Context, Strategy
 
 
@@ -44,10 +44,8 @@ class ReplayAlignment(Strategy):
         classifier: bool = False,
     ) -> None:
         super().__init__()
-        if not isinstance(weight, (int, float)) or not 0 <= weight < float("inf"):
-            raise ConfigError(f"strategy.weight={weight}: use a number of 0 or more")
-        if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
-            raise ConfigError(f"strategy.batch_size={batch_size}: use a whole number of 1 or more, or null")
+        check_weights(weight=weight)
+        check_counts(optional=True, batch_size=batch_size)
         self.weight = weight
         self.divide_by_classes = divide_by_classes
         self.batch_size = batch_size

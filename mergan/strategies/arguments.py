@@ -1,0 +1,36 @@
+"""Checks of the arguments that strategies have in common; the messages name the key of the configuration."""
+
+from __future__ import annotations
+
+import math
+
+from mergan.errors import ConfigError
+
+
+def check_counts(optional: bool = False, **counts: int | None) -> None:
+    """Refuse what is not a whole number of 1 or more.
+
+    Args:
+        optional: allow null.
+        **counts: the arguments by name.
+
+    Raises:
+        ConfigError: naming the first that is refused.
+    """
+    for name, count in counts.items():
+        if count is None and optional:
+            continue
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            allowed = "a whole number of 1 or more" + (", or null" if optional else "")
+            raise ConfigError(f"strategy.{name}={count}: use {allowed}")
+
+
+def check_weights(**weights: float) -> None:
+    """Refuse what is not a finite number of 0 or more.
+
+    Raises:
+        ConfigError: naming the first that is refused.
+    """
+    for name, weight in weights.items():
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < math.inf:
+            raise ConfigError(f"strategy.{name}={weight}: use a number of 0 or more")

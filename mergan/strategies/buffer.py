@@ -1,0 +1,97 @@
+"""Images of the past that fill up the batches of real images, and how the two are mixed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from mergan.data import denormalise, normalise
+from mergan.scenario import Task
+from mergan.strategies.base import Context, RealBatch
+
+GENERATION_BATCH = 256  # images the snapshot makes at a time
+
+
+class ReplayBuffer:
+    """A set of images of the classes before, the same all through a task.
+
+    Every batch is a draw from the task's real images and the buffer together: it holds real images
+    in their share of the two, filled up with replays drawn with replacement.
+
+    It is no part of a strategy's saved state: the strategy fills it when the task begins, from what
+    is saved (the snapshot, a memory of real images).
+
+    Args:
+        per_class: replays per past class that the shares go by; None for as many as a class of the
+            task has real images on average, which balances past and new classes.
+        weight: weight of a replay in the discriminator's loss, relative to a real image.
+    """
+
+    def __init__(self, per_class: int | None = None, weight: float = 1.0) -> None:
+        self.per_class = per_class
+        self.weight = weight
+        self.images = torch.empty(0)  # uint8 (N, C, S, S)
+        self.labels = torch.empty(0)  # int64 (N,)
+        self._task: int | None = None  # whose replays these are
+
+    def real_per_step(self, task: Task, batch_size: int, counts: Mapping[int, int]) -> float:
+        """Real images in a batch, on average: `batch_size` times their share; see Strategy."""
+        if not task.past:
+            return batch_size
+        real = sum(counts.values())
+        return batch_size * real / (real + self._per_class(counts) * len(task.past))
+
+    def _per_class(self, counts: Mapping[int, int]) -> float:
+        return self.per_class or sum(counts.values()) / len(counts)
+
+    def size(self, context: Context) -> int:
+        """Replays per past class to provide: those asked for, or as many as the task can draw."""
+        wanted = self._per_class(context.counts)
+        replays = context.batch_size - self.real_per_step(context.task, context.batch_size, context.counts)
+        drawn = context.discriminator_steps * replays / len(context.task.past)
+        return max(1, math.ceil(wanted if self.per_class else min(wanted, drawn)))
+
+    def refill(self, context: Context, replays: Callable[[], tuple[Tensor, Tensor]]) -> None:
+        """Take the replays of a task, once; in a task without past classes there are none.
+
+        Args:
+            context: of the task.
+            replays: makes uint8 images (N, C, S, S) and their labels (N,); not called if they are
+                there already.
+        """
+        if self._task != context.task.index:
+            self._task = context.task.index
+            self.images, self.labels = replays() if context.task.past else (torch.empty(0), torch.empty(0))
+
+    def fill_up(self, images: Tensor, labels: Tensor, context: Context) -> RealBatch:
+        """Real images (n, C, S, S) and labels (n,) first, then replays up to the batch size."""
+        if not context.task.past:
+            return RealBatch.uniform(images, labels)
+        count = context.batch_size - len(images)
+        picks = torch.randint(len(self.images), (count,), generator=context.rng, device=context.device)
+        weights = torch.ones(context.batch_size, device=context.device)
+        weights[len(images) :] = self.weight
+        return RealBatch(
+            torch.cat([images, normalise(self.images[picks])]),
+            torch.cat([labels, self.labels[picks]]),
+            weights / context.batch_size,
+            context.batch_size,
+        )
+
+
+@torch.no_grad()
+def snapshot_images(context: Context, labels: Tensor) -> Tensor:
+    """What the snapshot draws for labels (N,), uint8 (N, C, S, S); the same for the same (snapshot, seed,
+    task).
+
+    Bytes, like the real images: a quarter of the memory, and no visible loss.
+    """
+    rng = context.task_rng()
+    images = []
+    for part in labels.split(GENERATION_BATCH):
+        z = torch.randn(len(part), context.latent_dim, generator=rng, device=context.device)
+        images.append(denormalise(context.snapshot(z, part)))
+    return torch.cat(images)

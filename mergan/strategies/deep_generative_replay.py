@@ -1,0 +1,189 @@
+"""Deep generative replay: an unconditional generator and a solver (Shin et al. 2017, arXiv 1705.08690)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from mergan.data import normalise
+from mergan.errors import ConfigError
+from mergan.networks.solver import Solver
+from mergan.scenario import Task
+from mergan.strategies.arguments import check_counts, check_weights
+from mergan.strategies.base import Context, RealBatch, Strategy
+from mergan.strategies.buffer import ReplayBuffer, snapshot_images
+
+LABELLING_BATCH = 500
+
+
+class DeepGenerativeReplay(Strategy):
+    """The generator learns pictures without their classes, a classifier (the solver) learns the classes,
+    and both train on real images together with replays x' = G_{t-1}(z) that the solver before has
+    labelled (section 3, the "scholar"):
+
+        generator, discriminator:  x ~ r p(x | task t) + (1 - r) p(x'),  no labels
+        solver:  r E_{(x, y) ~ task t}[CE(S_t(x), y)] + (1 - r) E_{x'}[CE(S_t(x'), S_{t-1}(x'))]
+
+    r is the share of the task's classes in the classes seen, 1/t with one-class tasks; S_{t-1}(x') is
+    the class that the solver before gives to x'. Nothing but the generator decides how often a past
+    class is replayed, so classes may fade out; that is what conditional replay (joint_retrain) mends.
+
+    The networks are the conditional ones, asked for one constant class all the time (the first of the
+    stream), so that trunk and cost are those of the other strategies and nothing in generator or
+    discriminator knows the classes. The objective's classifier terms are left out.
+
+    An image of class c is drawn by rejection: candidates G(z'), z' = z rotated by 0, 1, 2 ... places,
+    each of them N(0, I) if z is, until the solver sees c in one; after `tries` candidates the one with
+    the highest probability of c is taken. It is a function of z, like the images of other strategies.
+
+    Args:
+        buffer_per_class: replays per past class in the set that is generated when a task begins; null
+            stands for as many as a class of the task has real images on average. No more of them are
+            made than the task can draw. It is not r if it is given: r goes by the sizes of both sets.
+        solver_width: channels of the solver's first layer.
+        solver_steps: Adam steps of the solver at the end of each task, at most as many as the
+            discriminator made in it. It goes on from its weights, with fresh moments.
+        solver_batch: real images per step, and as many replays.
+        solver_lr: Adam's learning rate.
+        tries: candidates for an image at most; no more than z has numbers.
+
+    Attributes:
+        solver: see mergan.networks.solver. No optimizer of the training holds its weights.
+        constant: the class that generator and discriminator are asked for.
+
+    Raises:
+        ConfigError: a count below 1, or a negative learning rate.
+    """
+
+    uses_classifier = False
+    constant: Tensor
+
+    def __init__(
+        self,
+        buffer_per_class: int | None = None,
+        solver_width: int = 16,
+        solver_steps: int = 500,
+        solver_batch: int = 32,
+        solver_lr: float = 1e-3,
+        tries: int = 128,
+    ) -> None:
+        super().__init__()
+        check_counts(optional=True, buffer_per_class=buffer_per_class)
+        check_counts(
+            solver_width=solver_width, solver_steps=solver_steps, solver_batch=solver_batch, tries=tries
+        )
+        check_weights(solver_lr=solver_lr)
+        self.solver_width = solver_width
+        self.solver_steps = solver_steps
+        self.solver_batch = solver_batch
+        self.solver_lr = solver_lr
+        self.tries = tries
+        self.buffer = ReplayBuffer(buffer_per_class)
+
+    # ------------------------------------------------------------------ state
+
+    def build(self, generator: nn.Module, num_classes: int, channels: int, image_size: int) -> None:
+        self.solver = Solver(num_classes, channels, image_size, self.solver_width).requires_grad_(False)
+        self.register_buffer("constant", torch.zeros((), dtype=torch.int64))
+
+    def inherit(self, state: Mapping[str, Tensor], rows: Tensor) -> None:
+        """Take over the solver of the run before."""
+        if "constant" not in state:
+            raise ConfigError(
+                "no solver in it, and its generator needs to be told the class; "
+                "use a checkpoint of strategy=deep_generative_replay"
+            )
+        for name, mine in self.solver.state_dict().items():
+            old, where = state[f"solver.{name}"], rows if name.startswith("head.") else ...
+            if old.shape != mine[where].shape:
+                raise ConfigError(
+                    f"strategy.solver_width={self.solver_width} is not that of its solver; use the same"
+                )
+            mine[where] = old
+        self.constant.copy_(rows[state["constant"]])
+
+    # ------------------------------------------------------------------ generator and discriminator
+
+    def real_per_step(self, task: Task, batch_size: int, counts: Mapping[int, int]) -> float:
+        """`batch_size` times r."""
+        return self.buffer.real_per_step(task, batch_size, counts)
+
+    def begin_task(self, context: Context) -> None:
+        """Generate the replays; the same images for the same (snapshot, seed, task)."""
+        self.constant.fill_(context.task.seen[0])
+        self.buffer.refill(context, lambda: self._replays(context))
+
+    def _replays(self, context: Context) -> tuple[Tensor, Tensor]:
+        labels = self.constant.repeat(self.buffer.size(context) * len(context.task.past))
+        return snapshot_images(context, labels), labels
+
+    def real_batch(self, images: Tensor, labels: Tensor, context: Context) -> RealBatch:
+        """Real images and replays, all of them under the constant class."""
+        return self.buffer.fill_up(images, self.constant.expand(len(labels)), context)
+
+    def fake_classes(self, task: Task) -> tuple[int, ...]:
+        """The constant class."""
+        return (task.seen[0],)
+
+    # ------------------------------------------------------------------ solver
+
+    def end_task(self, context: Context) -> None:
+        """Train the solver; deterministic given (its weights, the data, seed, task)."""
+        steps = min(self.solver_steps, context.discriminator_steps)
+        real_share = self.buffer.real_per_step(context.task, 1, context.counts)
+        replay_labels = self._labelled(self.buffer.images) if context.task.past else None  # by S_{t-1}
+        rng, shape = context.task_rng(), (steps, self.solver_batch)
+        picks = torch.randint(len(context.real), shape, generator=rng, device=context.device).cpu().numpy()
+        self.solver.requires_grad_(True)
+        optimizer = torch.optim.Adam(self.solver.parameters(), lr=self.solver_lr)
+        for step in range(steps):
+            images, labels = (
+                torch.from_numpy(part).to(context.device) for part in context.real.take(picks[step])
+            )
+            loss = real_share * self._cross_entropy(images, labels)
+            if replay_labels is not None:
+                drawn = torch.randint(len(replay_labels), shape[1:], generator=rng, device=context.device)
+                replays = self._cross_entropy(self.buffer.images[drawn], replay_labels[drawn])
+                loss = loss + (1 - real_share) * replays
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        self.solver.requires_grad_(False)
+        self.solver.zero_grad()
+
+    def _cross_entropy(self, images: Tensor, labels: Tensor) -> Tensor:
+        """CE of the solver on uint8 images (B, C, S, S)."""
+        return nn.functional.cross_entropy(self.solver(normalise(images)), labels)
+
+    def _labelled(self, images: Tensor) -> Tensor:
+        """The classes (N,) that the solver sees in uint8 images (N, C, S, S)."""
+        parts = images.split(LABELLING_BATCH)
+        return torch.cat([self.solver(normalise(part)).argmax(dim=1) for part in parts])
+
+    # ------------------------------------------------------------------ sampling
+
+    @torch.no_grad()
+    def generate(self, generator: nn.Module, z: Tensor, labels: Tensor) -> Tensor:
+        """Images that the solver takes for the classes asked for, as far as `tries` candidates go."""
+        waiting = torch.arange(len(z), device=z.device)
+        best = torch.full((len(z),), -1.0, device=z.device)
+        images: Tensor | None = None
+        for places in range(min(self.tries, z.shape[1])):
+            rotated = z[waiting].roll(places, dims=1)
+            candidates = generator(rotated, self.constant.expand(len(waiting))).float()
+            probabilities = self.solver(candidates).softmax(dim=1)
+            wanted = labels[waiting]
+            found = probabilities.argmax(dim=1) == wanted
+            # a candidate of the right class beats every other
+            value = probabilities.gather(1, wanted[:, None]).squeeze(1) + found
+            better = value > best[waiting]
+            images = torch.empty_like(candidates) if images is None else images
+            images[waiting[better]] = candidates[better]
+            best[waiting[better]] = value[better]
+            waiting = waiting[~found]
+            if not len(waiting):
+                break
+        assert images is not None
+        return images

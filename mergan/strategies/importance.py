@@ -1,0 +1,124 @@
+"""What EWC and MAS share: a quadratic pull of every weight towards its snapshot, by its importance."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from mergan.errors import ConfigError
+from mergan.strategies.arguments import check_counts, check_weights
+from mergan.strategies.base import Context, Strategy
+
+GROUP = 8  # images of one class that are made together; gradients are taken of each by itself
+
+
+class ImportancePenalty(Strategy):
+    """The generator pays for every weight that leaves its value at the end of the last task, by how much
+    that weight mattered to the classes before:
+
+        penalty = weight / 2 * sum_i Omega_i (theta_i - theta*_i)^2,    theta* = weights of the snapshot
+        Omega <- decay * Omega + sum over the task's classes c of E_{z ~ N(0, I)} [m(d s(G(z, c)) / d theta)]
+
+    Omega is measured on generated images when a task ends, so no real image is needed; the score s and
+    the measure m are the subclass's. Scores are per channel and pixel, so that `weight` means the same
+    for images of any size. Classes not yet learned have rows in the generator that no image depends on:
+    their importance is zero, and they stay free.
+
+    One Omega and one anchor theta* serve all classes, as in online EWC (Schwarz et al. 2018,
+    arXiv 1805.06370, section 3.2): memory and cost of a step do not grow with the number of tasks.
+    Discriminator and data are those of fine-tuning. After `init_from` Omega is measured for the classes
+    that the networks know.
+
+    Args:
+        weight: factor on the penalty.
+        samples: generated images per task that Omega is estimated from, divided among its classes.
+        decay: factor on the importance of earlier classes when a task ends; below 1 they are let go
+            little by little.
+
+    Attributes:
+        importance: Omega, (number of the generator's weights,), saved with the module.
+        classes_measured: how many classes are in it.
+
+    Raises:
+        ConfigError: a negative weight, no samples, or a decay outside 0 to 1.
+    """
+
+    importance: Tensor
+    classes_measured: Tensor
+
+    def __init__(self, weight: float, samples: int = 256, decay: float = 1.0) -> None:
+        super().__init__()
+        check_weights(weight=weight, decay=decay)
+        check_counts(samples=samples)
+        if decay > 1:
+            raise ConfigError(f"strategy.decay={decay}: use a number from 0 to 1")
+        self.weight = weight
+        self.samples = samples
+        self.decay = decay
+
+    @abstractmethod
+    def score(self, images: Tensor, rng: torch.Generator) -> Tensor:
+        """s of each image (B, C * S * S): (B,); random numbers come from `rng`."""
+
+    @abstractmethod
+    def measure(self, gradient: Tensor) -> Tensor:
+        """m, element by element: what the gradient of one image says of a weight's importance."""
+
+    def build(self, generator: nn.Module, num_classes: int, channels: int, image_size: int) -> None:
+        count = sum(parameter.numel() for parameter in generator.parameters())
+        self.register_buffer("importance", torch.zeros(count))
+        self.register_buffer("classes_measured", torch.zeros((), dtype=torch.int64))
+
+    def begin_task(self, context: Context) -> None:
+        """Measure classes that came with `init_from`; otherwise nothing is left to do here."""
+        if context.task.past and self.classes_measured == 0:
+            self._add(context.task.past, context)
+
+    def end_task(self, context: Context) -> None:
+        """Measure the classes of the task, in the generator that has just learned them."""
+        self._add(context.task.classes, context)
+
+    def generator_terms(self, context: Context) -> dict[str, Tensor]:
+        """The penalty, from the second task on."""
+        if not context.task.past:
+            return {}
+        moved = _flat(context.generator.parameters()) - _flat(context.snapshot.parameters())
+        return {"importance": self.weight / 2 * (self.importance * moved.square()).sum()}
+
+    def _add(self, classes: tuple[int, ...], context: Context) -> None:
+        rng = context.task_rng()
+        per_class = math.ceil(self.samples / len(classes))
+        self.importance.mul_(self.decay)
+        for label in classes:
+            for gradient in self._gradients(label, per_class, context, rng):
+                self.importance.add_(self.measure(gradient), alpha=1 / per_class)
+        self.classes_measured += len(classes)
+
+    def _gradients(self, label: int, count: int, context: Context, rng: torch.Generator) -> Iterator[Tensor]:
+        """The gradient (number of weights,) of the score of each of `count` images of a class.
+
+        The images come from the snapshot, i.e. from the weights that the penalty will hold to. They
+        are made in groups of one class, so that a generator with batch statistics draws as it does
+        elsewhere.
+        """
+        snapshot = context.snapshot
+        weights = {name: weight.detach().requires_grad_() for name, weight in snapshot.named_parameters()}
+        targets = list(weights.values())
+        for start in range(0, count, GROUP):
+            size = min(GROUP, count - start)
+            z = torch.randn(size, context.latent_dim, generator=rng, device=context.device)
+            labels = torch.full((size,), label, device=context.device)
+            with torch.enable_grad():
+                images = functional_call(snapshot, weights, (z, labels))
+                scores = self.score(images.float().flatten(1), rng)
+            for score in scores:
+                yield _flat(torch.autograd.grad(score, targets, retain_graph=True, materialize_grads=True))
+
+
+def _flat(tensors: Iterable[Tensor]) -> Tensor:
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])

@@ -1,0 +1,53 @@
+"""Joint retraining and replay alignment at once: both losses of Memory Replay GANs (Wu et al. 2018)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from mergan.strategies.base import Context
+from mergan.strategies.joint_retrain import JointRetrain
+from mergan.strategies.replay_alignment import ReplayAlignment
+
+
+class RetrainAndAlign(JointRetrain):
+    """The discriminator sees real images and replays (JointRetrain), and the generator is held to its
+    snapshot for the same z and class (ReplayAlignment):
+
+        L_D = L_D of joint retraining (Wu et al. 2018, section 3.2)
+        L_G = L_G of joint retraining + L_RA (section 3.3)
+
+    Retraining alone keeps the past classes as distributions, and a picture may drift to another one
+    that the discriminator likes as well; alignment alone keeps pictures, and no discriminator sees
+    when they blur. The paper proposes the two as alternatives; their sum is this project's.
+
+    Args:
+        weight: factor on the mean squared error between the pictures of generator and snapshot.
+        divide_by_classes: divide `weight` by the number of past classes.
+        batch_size: images per step that are aligned; null: the batch size of the training.
+        mode: "buffer" or "live" replays, as all of the following see JointRetrain.
+        buffer_per_class: replays per past class ("buffer").
+        max_per_class: real images per new class at most.
+        replay_per_step: replays per batch of real images ("live").
+        replay_weight: weight of the discriminator's loss on a past class, relative to a new one.
+
+    Raises:
+        ConfigError: as both of them.
+    """
+
+    def __init__(
+        self,
+        weight: float = 2.0,
+        divide_by_classes: bool = False,
+        batch_size: int | None = None,
+        mode: str = "buffer",
+        buffer_per_class: int | None = None,
+        max_per_class: int | None = None,
+        replay_per_step: int | None = None,
+        replay_weight: float = 1.0,
+    ) -> None:
+        super().__init__(mode, buffer_per_class, max_per_class, replay_per_step, replay_weight)
+        self.alignment = ReplayAlignment(weight, divide_by_classes, batch_size)
+
+    def generator_terms(self, context: Context) -> dict[str, Tensor]:
+        """The alignment loss, from the second task on."""
+        return self.alignment.generator_terms(context)
