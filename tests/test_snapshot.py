@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mergan import checkpoint
 from mergan.acgan import ACGAN
+from mergan.strategies import Context
 
 Build = Callable[..., tiny.Run]
 State = dict[str, Tensor]
@@ -76,6 +77,21 @@ def test_checkpoints_of_a_task_hold_the_snapshot_taken_at_its_end(build: Build) 
             for prefix in ("generator.", "snapshot.")
         )
         assert tiny.equal(generator, snapshot)
+
+
+def test_strategy_concludes_a_task_after_the_snapshot_and_before_the_evaluation(build: Build) -> None:
+    run = build("strategy=finetune", "acgan.ema=0.5", "epochs=[2,1]")
+    module, seen = run.module, []
+
+    def concluding(context: Context) -> None:
+        assert context is module.context
+        snapshot_is_taken = tiny.equal(tiny.state(module.snapshot), tiny.state(module.sampler))
+        real = set(context.real.labels.tolist()), len(context.real)
+        seen.append((module.current_epoch, len(run.evaluation.rows), snapshot_is_taken, real))
+
+    module.strategy.end_task = concluding  # type: ignore[method-assign]
+    run.fit()
+    assert seen == [(1, 0, True, ({0, 1}, 60)), (2, 1, True, ({2, 3}, 60))]
 
 
 @pytest.mark.parametrize("strategy", ["joint_retrain", "replay_alignment", "ewc", "deep_generative_replay"])

@@ -137,7 +137,7 @@ class DeepGenerativeReplay(Strategy):
         rng, shape = context.task_rng(), (steps, self.solver_batch)
         picks = torch.randint(len(context.real), shape, generator=rng, device=context.device).cpu().numpy()
         self.solver.requires_grad_(True)
-        optimizer = torch.optim.Adam(self.solver.parameters(), lr=self.solver_lr)
+        optimizer = torch.optim.Adam(self.solver.parameters(), lr=self.solver_lr, fused=True)
         for step in range(steps):
             images, labels = (
                 torch.from_numpy(part).to(context.device) for part in context.real.take(picks[step])

@@ -29,7 +29,7 @@ class MAS(ImportancePenalty):
         ConfigError: a negative weight, no samples, or a decay outside 0 to 1.
     """
 
-    def __init__(self, weight: float = 10.0, samples: int = 256, decay: float = 1.0) -> None:
+    def __init__(self, weight: float = 1e4, samples: int = 256, decay: float = 1.0) -> None:
         super().__init__(weight, samples, decay)
 
     def score(self, images: Tensor, rng: torch.Generator) -> Tensor:

@@ -36,7 +36,7 @@ class RetrainAndAlign(JointRetrain):
 
     def __init__(
         self,
-        weight: float = 2.0,
+        weight: float = 0.5,
         divide_by_classes: bool = False,
         batch_size: int | None = None,
         mode: str = "buffer",
