@@ -310,7 +310,7 @@ def solver() -> Solver:
     return taught([0, 1, 2, 3]).solver
 
 
-def sampling(solver: Solver, tries: int = 128) -> DeepGenerativeReplay:
+def sampling(solver: Solver, tries: int = 64) -> DeepGenerativeReplay:
     strategy = DeepGenerativeReplay(solver_width=4, tries=tries)
     strategy.build(nn.Identity(), 4, 1, 16)
     strategy.solver = solver

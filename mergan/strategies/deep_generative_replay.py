@@ -67,7 +67,7 @@ class DeepGenerativeReplay(Strategy):
         solver_steps: int = 500,
         solver_batch: int = 32,
         solver_lr: float = 1e-3,
-        tries: int = 128,
+        tries: int = 64,
     ) -> None:
         super().__init__()
         check_counts(optional=True, buffer_per_class=buffer_per_class)
