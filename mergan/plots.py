@@ -97,9 +97,13 @@ def _heat_map(
     )
     axes.set_xticks(range(len(labels)), [names[label] for label in labels], fontsize=7)
     axes.set_yticks(range(len(rows)), [str(index) for index in range(len(rows))], fontsize=7)
-    axes.set_title(f"{name}, {low:.3g} to {high:.3g}", fontsize=9)
+    axes.set_title(f"{name}, {_short(low)} to {_short(high)}", fontsize=9)
     axes.set_xlabel("class", fontsize=7)
     axes.set_ylabel("after task", fontsize=7)
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.2g}"
 
 
 def accuracy_curves(curves: Mapping[str, Sequence[float]]) -> np.ndarray:
