@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from mergan.config import differences
-from mergan.errors import CheckpointError, ConfigError
+from mergan.errors import CheckpointError, ConfigError, reason
 from mergan.networks.layers import ClassTable
 from mergan.storage import load_tensors, save_atomically
 from mergan.strategies import Strategy
@@ -58,8 +58,7 @@ def read(path: Path) -> dict[str, Any]:
     try:
         content = load_tensors(path)
     except Exception as error:  # torch raises many kinds for files that are none of its own
-        reason = str(error).strip().splitlines()[0][:80] if str(error).strip() else type(error).__name__
-        raise CheckpointError(f"checkpoint {path}: not a readable checkpoint ({reason})") from error
+        raise CheckpointError(f"checkpoint {path}: not a readable checkpoint ({reason(error)})") from error
     if not isinstance(content, dict) or KEY not in content or "state_dict" not in content:
         raise CheckpointError(f"checkpoint {path}: not a checkpoint that mergan wrote")
     if content[KEY].get("format") != FORMAT:

@@ -32,3 +32,9 @@ class TrainingError(MerganError):
     """Training went wrong, e.g. a loss became NaN."""
 
     exit_status = 3
+
+
+def reason(error: Exception) -> str:
+    """The first line of a foreign error, 80 characters at most, or its type where it says nothing."""
+    text = str(error).strip()
+    return text.splitlines()[0][:80] if text else type(error).__name__

@@ -65,8 +65,8 @@ def run(cfg: DictConfig) -> None:
         for name, rows in matrices.items():
             metrics |= {f"{name}_class_{names[label]}": value for label, value in rows[-1].items()}
             fallen = continual.forgetting_per_class(rows, evaluator.higher_is_better[name])
-            prefix = "" if name == "accuracy" else f"{name}_"
-            metrics |= {f"{prefix}forgetting_class_{names[label]}": value for label, value in fallen.items()}
+            tag = continual.forgetting_name(name)
+            metrics |= {f"{tag}_class_{names[label]}": value for label, value in fallen.items()}
         write_text(Path(cfg.out), json.dumps(metrics, indent=2) + "\n")
 
 

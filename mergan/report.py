@@ -105,7 +105,7 @@ def write_report(runs: Sequence[Run], out: Path) -> None:
         "![accuracy after each task](accuracy.png)",
     ]
     plots.save_png(plots.accuracy_curves({_label(run): run.averages for run in runs}), out / "accuracy.png")
-    grids = {_label(run): path for run in runs if (path := _last_grid(run.folder)) is not None}
+    grids = {_label(run): path for run in runs if (path := last_grid(run.folder)) is not None}
     if grids:
         plots.save_png(plots.side_by_side(grids), out / "samples.png")
         parts.append("![samples after the last task](samples.png)")
@@ -123,7 +123,8 @@ def _label(run: Run) -> str:
     return f"{run.strategy} ({run.folder.name})"
 
 
-def _last_grid(folder: Path) -> Path | None:
+def last_grid(folder: Path) -> Path | None:
+    """The sample grid of a run after its last task."""
     return max((folder / "samples").glob("task_*.png"), default=None)
 
 

@@ -23,7 +23,7 @@ from typing import Any
 import hydra
 from omegaconf import OmegaConf
 
-from mergan import cli, config, plots, tables
+from mergan import cli, config, plots, report, tables
 from mergan.errors import ConfigError, TrainingError
 from mergan.storage import write_text
 
@@ -136,7 +136,7 @@ def _check_unchanged(training: Training) -> None:
     if changed:
         raise ConfigError(
             f"{training.folder}: was trained with another {changed[0]}; "
-            f"remove that folder or name another out="
+            "remove that folder or name another out="
         )
 
 
@@ -202,7 +202,7 @@ def _spread(values: Sequence[float], factor: float, decimals: int) -> str:
     mean = f"{factor * statistics.mean(values):.{decimals}f}"
     if len(values) == 1:
         return mean
-    return f"{mean} ± {abs(factor) * statistics.stdev(values):.{decimals}f}"
+    return f"{mean} ± {factor * statistics.stdev(values):.{decimals}f}"
 
 
 def reproduce(plan: Plan) -> None:
@@ -218,14 +218,13 @@ def reproduce(plan: Plan) -> None:
     statuses = Pool(plan.jobs).run(waiting)
     table = results_table(plan.rows, found)
     write_text(plan.out / "table.md", table + "\n")
-    grids = {
-        training.row: max((training.folder / "samples").glob("task_*.png"))
-        for training in reversed(found)  # so that the first seed of a row stays
-        if training.finished
-    }
+    grids: dict[str, Path] = {}  # of the first seed of each row
+    for training in found:
+        grid = report.last_grid(training.folder)
+        if training.finished and grid is not None:
+            grids.setdefault(training.row, grid)
     if grids:
-        ordered = {row: grids[row] for row in plan.rows if row in grids}
-        plots.save_png(plots.side_by_side(ordered), plan.out / "samples.png")
+        plots.save_png(plots.side_by_side(grids), plan.out / "samples.png")
     print(table)
     failed = [training for training, status in zip(waiting, statuses, strict=True) if status != 0]
     if failed:

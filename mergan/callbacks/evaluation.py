@@ -118,7 +118,7 @@ class ContinualEvaluation(pl.Callback):
         values = continual.forgetting_per_class(self.matrices[name], self.evaluator.higher_is_better[name])
         if not values:
             return {}
-        tag = "forgetting" if name == "accuracy" else f"{name}_forgetting"
+        tag = continual.forgetting_name(name)
         return {
             f"{tag}/average": continual.average(values),
             **{f"{tag}/class_{names[label]}": value for label, value in values.items()},

@@ -39,6 +39,11 @@ def forgetting(rows: Sequence[Row], higher_is_better: bool = True) -> float | No
     return sum(values) / len(values) if values else None
 
 
+def forgetting_name(name: str) -> str:
+    """Under which name the forgetting of a metric is reported: that of the accuracy goes without saying."""
+    return "forgetting" if name == "accuracy" else f"{name}_forgetting"
+
+
 def figures(
     matrices: Mapping[str, Sequence[Row]],
     pooled: Mapping[str, float],
@@ -68,7 +73,7 @@ def figures(
             continue
         forgotten = forgetting(rows, higher_is_better[name])
         if forgotten is not None:
-            found["forgetting" if name == "accuracy" else f"{name}_forgetting"] = forgotten
+            found[forgetting_name(name)] = forgotten
         kept = {label: value for label, value in rows[-1].items() if label in first}
         if kept:
             found[f"{name}_first_task"] = average(kept)

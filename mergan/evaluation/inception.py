@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mergan.errors import DataError
+from mergan.errors import DataError, reason
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,8 +58,9 @@ def load(path: Path) -> Callable[[Tensor], Tensor]:
         load_tensors(path)  # torch-fidelity would also run code from the file: let only tensors pass
         network = FeatureExtractorInceptionV3("inception", [LAYER], feature_extractor_weights_path=str(path))
     except Exception as error:  # torch raises many kinds for files that are none of its own
-        reason = str(error).strip().splitlines()[0][:80] if str(error).strip() else type(error).__name__
-        raise DataError(f"inception weights {path}: not readable ({reason}); fetch {SOURCE} again") from error
+        raise DataError(
+            f"inception weights {path}: not readable ({reason(error)}); fetch {SOURCE} again"
+        ) from error
 
     @torch.no_grad()
     def extract(images: Tensor) -> Tensor:

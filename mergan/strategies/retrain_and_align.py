@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from mergan.strategies.base import Context
@@ -24,11 +26,8 @@ class RetrainAndAlign(JointRetrain):
         weight: factor on the mean squared error between the pictures of generator and snapshot.
         divide_by_classes: divide `weight` by the number of past classes.
         batch_size: images per step that are aligned; null: the batch size of the training.
-        mode: "buffer" or "live" replays, as all of the following see JointRetrain.
-        buffer_per_class: replays per past class ("buffer").
-        max_per_class: real images per new class at most.
-        replay_per_step: replays per batch of real images ("live").
-        replay_weight: weight of the discriminator's loss on a past class, relative to a new one.
+        **retraining: mode, buffer_per_class, max_per_class, replay_per_step and replay_weight, see
+            JointRetrain.
 
     Raises:
         ConfigError: as both of them.
@@ -39,13 +38,9 @@ class RetrainAndAlign(JointRetrain):
         weight: float = 0.5,
         divide_by_classes: bool = False,
         batch_size: int | None = None,
-        mode: str = "buffer",
-        buffer_per_class: int | None = None,
-        max_per_class: int | None = None,
-        replay_per_step: int | None = None,
-        replay_weight: float = 1.0,
+        **retraining: Any,
     ) -> None:
-        super().__init__(mode, buffer_per_class, max_per_class, replay_per_step, replay_weight)
+        super().__init__(**retraining)
         self.alignment = ReplayAlignment(weight, divide_by_classes, batch_size)
 
     def generator_terms(self, context: Context) -> dict[str, Tensor]:
