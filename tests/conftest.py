@@ -9,12 +9,20 @@ import pytest
 import tiny
 import torch
 from omegaconf import DictConfig
+from tensorboard.summary.writer import event_file_writer
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     # the networks are too small to gain from more, and results to the bit need a fixed number
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _event_files_in_order() -> None:
+    # TensorBoard reads event files by name: second, process, number of the file in the process. A tiny run
+    # is resumed several times within a second, and there a file 10 would be read before a file 9
+    event_file_writer._global_uid = event_file_writer.AtomicCounter(1_000_000)
 
 
 @pytest.fixture(scope="session")
