@@ -45,11 +45,12 @@ def run(cfg: DictConfig) -> None:
     run_cfg.cache_dir = cfg.cache_dir or run_cfg.cache_dir
     if cfg.root is not None and "root" in run_cfg.data.source:
         run_cfg.data.source.root = cfg.root
+    run_cfg = config.apply_caps(run_cfg)  # a debug=smoke run is measured in seconds too
     evaluator = experiment.build_evaluator(run_cfg, experiment.build_data(run_cfg))
 
     classes = sorted(generator.seen)
     measured = evaluator.measure(generator, classes)
-    matrices = _continued(measured.per_class, generator.matrices, _same_measures(generator.config, cfg))
+    matrices = _continued(measured.per_class, generator.matrices, _same_measures(generator.config, run_cfg))
     first = [label for label in matrices["accuracy"][0] if label not in generator.known]
     metrics: dict[str, float | str] = {
         **continual.figures(matrices, measured.pooled, evaluator.higher_is_better, first)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+import warm
 from PIL import Image
 
 from mergan import checkpoint, experiment
@@ -20,25 +21,18 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def command(cache_dir: Path, *overrides: str) -> list[str]:
-    """train.py with the tiny configuration; flags go in front of the overrides."""
+    """train.py and its arguments for the tiny configuration; flags go in front of the overrides."""
     flags = [part for part in overrides if part.startswith("-")]
     others = [part for part in overrides if not part.startswith("-")]
     settings = [*tiny.SETTINGS, "strategy=finetune", f"cache_dir={cache_dir}", *others]
-    return [sys.executable, str(tiny.ROOT / "train.py"), *flags, *settings]
+    return [str(tiny.ROOT / "train.py"), *flags, *settings]
 
 
 def train(
     cache_dir: Path, folder: Path, *overrides: str, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run train.py to its end, in the run folder `folder`/run; relative paths begin in `folder`."""
-    return subprocess.run(
-        command(cache_dir, f"hydra.run.dir={folder / 'run'}", *overrides),
-        cwd=folder,
-        env=ENVIRONMENT | environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return warm.run(command(cache_dir, f"hydra.run.dir={folder / 'run'}", *overrides), folder, environment)
 
 
 def errors_of(result: subprocess.CompletedProcess[str]) -> list[str]:
@@ -131,11 +125,8 @@ def test_missing_and_broken_images_are_refused_by_name(cache_dir: Path, tmp_path
     sweep = [f"hydra.sweep.dir={tmp_path / 'sweep'}", "data=image_folder", "data.channels=1"]
     sweep.append(f"cache_dir={tmp_path / 'cache'}")
     settings = [part for part in tiny.SETTINGS if not part.startswith("data.source.")]
-    result = subprocess.run(
-        [sys.executable, str(tiny.ROOT / "train.py"), "-m", *settings, *sweep,
-         f"data.root={empty},{broken},{tmp_path / 'nowhere'}"],
-        env=ENVIRONMENT, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+    roots = f"data.root={empty},{broken},{tmp_path / 'nowhere'}"
+    result = warm.run([str(tiny.ROOT / "train.py"), "-m", *settings, *sweep, roots], tmp_path)
     assert result.returncode == 2
     lines = errors_of(result)
     assert len(lines) == 3, result.stderr
@@ -181,7 +172,7 @@ def test_signals_leave_a_checkpoint_and_say_how_to_go_on(
     last = run / "checkpoints" / "last.ckpt"
     overrides = [f"hydra.run.dir={run}", "epochs=20", "steps_per_epoch=1", "acgan.log_every_n_steps=50"]
     process = subprocess.Popen(
-        command(cache_dir, *overrides),
+        [sys.executable, *command(cache_dir, *overrides)],
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import tiny
+import warm
 
 TEXT = (tiny.ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -36,17 +35,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a command with this interpreter; training only with debug=smoke."""
     words = shlex.split(command)
-    paths = [str(tiny.ROOT)]
+    environment = {}
     if words[0].startswith("PYTHONPATH="):
-        paths.append(words.pop(0).removeprefix("PYTHONPATH="))
-    assert words[0] == "python", command
-    words[0] = sys.executable
-    if words[1] == "train.py":
-        words[1] = str(tiny.ROOT / "train.py")
+        environment["PYTHONPATH"] = words.pop(0).removeprefix("PYTHONPATH=")
+    assert words.pop(0) == "python", command
+    if words[0] == "train.py":
+        words[0] = str(tiny.ROOT / "train.py")
         if not any(word.startswith("ckpt_path=") or word == "debug=smoke" for word in words):
             words.append("debug=smoke")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return warm.run(words, folder, environment)
 
 
 def test_the_readme_shows_the_commands_a_newcomer_needs() -> None:
