@@ -77,6 +77,10 @@ class ACGAN(pl.LightningModule):
             raise ConfigError(f"acgan.ema={ema}: use a number between 0 and 1, or null")
         if log_every_n_steps < 1:
             raise ConfigError(f"acgan.log_every_n_steps={log_every_n_steps}: use a whole number of 1 or more")
+        if batch_size < 2 and objective.mode_seeking > 0:
+            raise ConfigError(
+                f"batch_size={batch_size}: objective.mode_seeking compares images, use 2 or more"
+            )
         self.automatic_optimization = False
         self.generator = generator
         self.discriminator = discriminator
@@ -224,13 +228,15 @@ class ACGAN(pl.LightningModule):
         context = self.context
         assert context is not None
         self.discriminator.requires_grad_(False)
-        labels = context.labels(self.strategy.fake_classes(context.task), self.batch_size)
-        fakes = self.generator(context.latent(self.batch_size), labels)
+        labels, pairs = self._asked_classes()
+        z = context.latent(self.batch_size)
+        fakes = self.generator(z, labels)
         adversarial, class_logits = self.discriminator(fakes, labels)
         loss, losses = self.objective.generator_loss(
             adversarial, class_logits, labels, self.strategy.uses_classifier
         )
-        loss = total * loss
+        penalty, terms = self.objective.diversity_loss(fakes, z, pairs)
+        loss, losses = total * loss + penalty, losses | terms
         for name, term in self.strategy.generator_terms(context).items():
             losses[f"g/{name}"] = term
             loss = loss + term
@@ -244,6 +250,16 @@ class ACGAN(pl.LightningModule):
         if self._learns_classes:
             losses["class_accuracy/fake"] = _accuracy(class_logits, labels)
         return labels, fakes.detach(), losses
+
+    def _asked_classes(self) -> tuple[Tensor, int]:
+        """Labels (B,) for the generator's step. Where the objective compares pictures of one class, the last
+        B // 2 of them repeat the first, and that number is returned; otherwise 0.
+        """
+        assert self.context is not None
+        classes = self.strategy.fake_classes(self.context.task)
+        pairs = self.batch_size // 2 if self.objective.mode_seeking > 0 else 0
+        labels = self.context.labels(classes, self.batch_size - pairs)
+        return torch.cat([labels, labels[:pairs]]), pairs
 
     @property
     def _learns_classes(self) -> bool:

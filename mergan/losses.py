@@ -39,6 +39,22 @@ def hinge_fake(logits: Tensor) -> Tensor:
     return torch.relu(1 + logits)
 
 
+def mode_seeking(images: Tensor, z: Tensor, others: Tensor, other_z: Tensor) -> Tensor:
+    """mean |z - z'| / mean |G(z, c) - G(z', c)|: large where different z give nearly the same picture.
+
+    The ratio that Mao et al. 2019 (arXiv 1903.05628) let the generator maximise, upside down, so that its
+    pull fades as the pictures move apart.
+
+    Args:
+        images: G(z, c), (B, C, S, S).
+        z: (B, latent_dim).
+        others: G(z', c), as many images of the same classes.
+        other_z: z', (B, latent_dim).
+    """
+    # the summand keeps the gradient of two equal pictures finite
+    return (z - other_z).abs().mean() / ((images - others).abs().mean() + 1e-5)
+
+
 def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
     """(||grad D(x)||_2 - 1)^2 at points between real and generated images, averaged.
 

@@ -15,6 +15,7 @@ from mergan.losses import (
     gradient_penalty,
     hinge_fake,
     hinge_real,
+    mode_seeking,
     non_saturating_fake,
     non_saturating_real,
     r1_penalty,
@@ -42,12 +43,14 @@ class Objective(ABC):
 
         L_D = scale_d * (adv_real + adv_fake + lambda_cls_d * CE(C(x_real), c)
               + lambda_cls_fake * CE(C(G(z, c)), c)) + gradient_penalty * GP + r1 * R1
-        L_G = scale_g * (adv_G + lambda_cls_g * CE(C(G(z, c)), c)) + terms of the strategy
+        L_G = scale_g * (adv_G + lambda_cls_g * CE(C(G(z, c)), c)) + mode_seeking * MS + terms of the strategy
 
     Args:
         lambda_cls_g: weight of the classifier loss in the generator's step.
         lambda_cls_d: weight of the classifier loss on real images in the discriminator's step.
         lambda_cls_fake: the same on generated images (V2 trains its classifier on both).
+        mode_seeking: weight of the generator's penalty on pictures of a class that are too alike
+            (Mao et al. 2019); above 0 it is asked for every class twice, with different z.
         gradient_penalty: weight of the penalty on gradients between real and fake (WGAN-GP).
         r1: weight of the penalty on gradients at real images (gamma of Mescheder et al.).
         penalty_every: the gradient penalties are taken in every so-many-th discriminator step, with so
@@ -66,6 +69,7 @@ class Objective(ABC):
         lambda_cls_g: float = 1.0,
         lambda_cls_d: float = 1.0,
         lambda_cls_fake: float = 0.0,
+        mode_seeking: float = 0.0,
         gradient_penalty: float = 0.0,
         r1: float = 0.0,
         penalty_every: int = 1,
@@ -77,6 +81,7 @@ class Objective(ABC):
             "lambda_cls_g": lambda_cls_g,
             "lambda_cls_d": lambda_cls_d,
             "lambda_cls_fake": lambda_cls_fake,
+            "mode_seeking": mode_seeking,
             "gradient_penalty": gradient_penalty,
             "r1": r1,
             "scale_g": scale_g,
@@ -91,6 +96,7 @@ class Objective(ABC):
         self.lambda_cls_g = lambda_cls_g
         self.lambda_cls_d = lambda_cls_d
         self.lambda_cls_fake = lambda_cls_fake
+        self.mode_seeking = mode_seeking
         self.gradient_penalty = gradient_penalty
         self.r1 = r1
         self.penalty_every = penalty_every
@@ -118,6 +124,20 @@ class Objective(ABC):
             terms["g/classifier"] = nn.functional.cross_entropy(class_logits, labels)
             loss = loss + self.lambda_cls_g * terms["g/classifier"]
         return self.scale_g * loss, terms
+
+    def diversity_loss(self, images: Tensor, z: Tensor, pairs: int) -> tuple[Tensor, Terms]:
+        """The weighed mode-seeking term, and the term by itself; both without content where it weighs 0.
+
+        Args:
+            images: G(z, c), (B, C, S, S).
+            z: (B, latent_dim).
+            pairs: the first and the last so many of the images are of the same classes, in order.
+        """
+        if self.mode_seeking == 0:
+            return images.new_zeros(()), {}
+        first, last = slice(None, pairs), slice(len(images) - pairs, None)
+        term = mode_seeking(images[first], z[first], images[last], z[last])
+        return self.mode_seeking * term, {"g/mode_seeking": term}
 
     def discriminator_loss(
         self, real: Judged, fake: Judged, weights: Tensor, classify: bool

@@ -15,6 +15,7 @@ from mergan.losses import (
     gradient_penalty,
     hinge_fake,
     hinge_real,
+    mode_seeking,
     non_saturating_fake,
     non_saturating_real,
     r1_penalty,
@@ -76,6 +77,25 @@ def test_objectives_score_both_players(
     check(objective.real(logits), real)
     check(objective.fake(logits), fake)
     check(objective.generator(logits), generator)
+
+
+def test_mode_seeking_compares_distances_of_pictures_and_of_z() -> None:
+    z, other_z = torch.zeros(2, 3), torch.tensor([[1.0, 1.0, 1.0], [3.0, 3.0, 3.0]])  # 2 apart on average
+    images = torch.zeros(2, 1, 4, 4)
+    assert mode_seeking(images, z, images + 0.5, other_z).item() == pytest.approx(4, rel=1e-4)
+    assert mode_seeking(images, z, images + 0.25, other_z).item() == pytest.approx(8, rel=1e-4)
+    twins = images.clone().requires_grad_(True)
+    mode_seeking(twins, z, images, other_z).backward()
+    assert twins.grad is not None and twins.grad.isfinite().all()
+
+
+def test_diversity_is_judged_by_pairs_of_first_and_last_images() -> None:
+    images, z = torch.arange(5.0)[:, None, None, None] / 8, torch.arange(5.0)[:, None]
+    loss, terms = NonSaturating(mode_seeking=0.5).diversity_loss(images, z, pairs=2)  # (0, 3) and (1, 4)
+    assert terms["g/mode_seeking"].item() == pytest.approx(3 / (3 / 8), rel=1e-4)
+    assert loss.item() == pytest.approx(0.5 * 8, rel=1e-4)
+    loss, terms = NonSaturating().diversity_loss(images, z, pairs=0)
+    assert loss.item() == 0 and terms == {}
 
 
 def test_penalties_of_a_linear_critic() -> None:

@@ -147,10 +147,10 @@ def test_losses_are_read_back_every_so_often_and_at_the_end_of_epochs(build: Bui
 
 def test_logged_loss_is_the_sum_of_its_weighted_terms(build: Build) -> None:
     weights = {"lambda_cls_g": 2.0, "lambda_cls_d": 3.0, "lambda_cls_fake": 0.5, "gradient_penalty": 4.0}
-    weights |= {"r1": 5.0, "scale_g": 0.5, "scale_d": 0.25}
+    weights |= {"r1": 5.0, "scale_g": 0.5, "scale_d": 0.25, "mode_seeking": 0.1}
     overrides = [f"objective.{name}={value}" for name, value in weights.items()]
     losses = build("strategy=joint", "epochs=1", *overrides).fit().module.last_losses
-    expected_g = 0.5 * (losses["g/adversarial"] + 2 * losses["g/classifier"])
+    expected_g = 0.5 * (losses["g/adversarial"] + 2 * losses["g/classifier"]) + 0.1 * losses["g/mode_seeking"]
     assert losses["g/loss"] == pytest.approx(expected_g, rel=1e-4)
     adversarial = losses["d/real"] + losses["d/fake"]
     classifier = 3 * losses["d/classifier"] + 0.5 * losses["d/classifier_fake"]
@@ -158,6 +158,28 @@ def test_logged_loss_is_the_sum_of_its_weighted_terms(build: Build) -> None:
     expected_d = 0.25 * (adversarial + classifier) + penalties
     assert losses["d/loss"] == pytest.approx(expected_d, rel=1e-4)
     assert losses["g/classifier"] > 0 and losses["d/r1"] > 0
+
+
+def test_mode_seeking_asks_for_a_class_twice_and_spreads_its_pictures(build: Build) -> None:
+    asked: list[Tensor] = []
+    spread = {}
+    for weight in (0.0, 5.0):
+        run = build("strategy=joint", "batch_size=9", "epochs=10", f"objective.mode_seeking={weight}")
+        run.module.generator.register_forward_hook(lambda net, args, out: asked.append(args[1]))
+        run.fit()
+        labels = torch.arange(4).repeat_interleave(2)
+        torch.manual_seed(0)
+        images = run.module.generate(torch.randn(8, 8), labels)
+        spread[weight] = (images[::2] - images[1::2]).abs().mean().item()
+        pairs = [torch.equal(batch[:4], batch[5:]) for batch in asked if len(batch) == 9]
+        assert all(pairs) == (weight > 0)
+        asked.clear()
+    assert spread[5.0] > 1.2 * spread[0.0]
+
+
+def test_comparing_images_needs_two_of_them(build: Build) -> None:
+    with pytest.raises(ConfigError, match="batch_size=1"):
+        build("batch_size=1", "objective.mode_seeking=0.1")
 
 
 def test_lazy_penalties_come_every_so_often_with_as_many_times_the_weight(build: Build) -> None:
