@@ -156,7 +156,12 @@ def test_buffer_mode_mixes_real_images_and_replays_in_proportion(
     build: Build, per_class: str, expected: list[float]
 ) -> None:
     # 30 real images a class, so the share of task t is 30 / (30 + t * per_class)
-    settings = ["scenario.tasks=[[0],[1],[2]]", "epochs=1", "steps_per_epoch=21"]
+    settings = [
+        "strategy.min_real_share=0.0",
+        "scenario.tasks=[[0],[1],[2]]",
+        "epochs=1",
+        "steps_per_epoch=21",
+    ]
     run = build(*BUFFER, f"strategy.buffer_per_class={per_class}", *settings)
     draws = watch(run)
     run.fit()
@@ -271,6 +276,23 @@ def test_buffer_mode_weighs_replays_against_real_images() -> None:
     batch = strategy.real_batch(*real(3, 1), setting)
     assert batch.weights.tolist() == pytest.approx([1 / 8] * 3 + [0.5 / 8] * 5)
     assert batch.penalised == 8
+
+
+def test_real_images_keep_their_least_share_of_a_batch() -> None:
+    second, fourth = tasks([0], [1], [2], [3])[1::2]
+    strategy = JointRetrain(min_real_share=0.375)
+    shares = [strategy.real_per_step(task, 8, dict.fromkeys(task.classes, 30)) for task in (second, fourth)]
+    assert shares == [4, 3]  # a half and three eighths; balanced classes would leave the last a quarter
+    setting = context(fourth)
+    strategy.begin_task(setting)
+    batch = strategy.real_batch(*real(3, 3), setting)
+    assert len(batch.images) == 8 and (batch.labels[3:] < 3).all()
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, "half"])
+def test_share_out_of_range_is_refused(share: Any) -> None:
+    with pytest.raises(ConfigError, match=f"strategy.min_real_share={share}"):
+        JointRetrain(min_real_share=share)
 
 
 @pytest.mark.parametrize("per_step", [None, 6])

@@ -34,3 +34,14 @@ def check_weights(**weights: float) -> None:
     for name, weight in weights.items():
         if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < math.inf:
             raise ConfigError(f"strategy.{name}={weight}: use a number of 0 or more")
+
+
+def check_shares(**shares: float) -> None:
+    """Refuse what is not a number from 0 to below 1.
+
+    Raises:
+        ConfigError: naming the first that is refused.
+    """
+    for name, share in shares.items():
+        if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share < 1:
+            raise ConfigError(f"strategy.{name}={share}: use a number from 0 to below 1")

@@ -19,7 +19,7 @@ class ReplayBuffer:
     """A set of images of the classes before, the same all through a task.
 
     Every batch is a draw from the task's real images and the buffer together: it holds real images
-    in their share of the two, filled up with replays drawn with replacement.
+    in their share of the two (or a least share), filled up with replays drawn with replacement.
 
     It is no part of a strategy's saved state: the strategy fills it when the task begins, from what
     is saved (the snapshot, a memory of real images).
@@ -28,11 +28,15 @@ class ReplayBuffer:
         per_class: replays per past class that the shares go by; None for as many as a class of the
             task has real images on average, which balances past and new classes.
         weight: weight of a replay in the discriminator's loss, relative to a real image.
+        min_real_share: least share of real images in a batch.
     """
 
-    def __init__(self, per_class: int | None = None, weight: float = 1.0) -> None:
+    def __init__(
+        self, per_class: int | None = None, weight: float = 1.0, min_real_share: float = 0.0
+    ) -> None:
         self.per_class = per_class
         self.weight = weight
+        self.min_real_share = min_real_share
         self.images = torch.empty(0)  # uint8 (N, C, S, S)
         self.labels = torch.empty(0)  # int64 (N,)
         self._task: int | None = None  # whose replays these are
@@ -42,7 +46,8 @@ class ReplayBuffer:
         if not task.past:
             return batch_size
         real = sum(counts.values())
-        return batch_size * real / (real + self._per_class(counts) * len(task.past))
+        share = real / (real + self._per_class(counts) * len(task.past))
+        return batch_size * max(share, self.min_real_share)
 
     def _per_class(self, counts: Mapping[int, int]) -> float:
         return self.per_class or sum(counts.values()) / len(counts)

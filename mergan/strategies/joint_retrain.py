@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mergan.errors import ConfigError
 from mergan.scenario import Task
-from mergan.strategies.arguments import check_counts, check_weights
+from mergan.strategies.arguments import check_counts, check_shares, check_weights
 from mergan.strategies.base import Context, RealBatch, Strategy
 from mergan.strategies.buffer import ReplayBuffer, snapshot_images
 
@@ -29,12 +29,14 @@ class JointRetrain(Strategy):
             the classes balanced); null: all.
         replay_per_step: replays per batch of real images ("live"), drawn uniformly from the past
             classes; null: `batch_size`. The cost of a step does not grow with the number of classes.
+        min_real_share: least share of real images in a batch ("buffer"). After many tasks balanced classes
+            leave few of them, and a new class is learned slowly.
         replay_weight: weight of the loss of a past class, relative to a new one. At 1 in "live" mode
             the losses of all classes add up as in the paper's code: one past class counts as much
             as the task's mean over one new class.
 
     Raises:
-        ConfigError: unknown `mode`, a count below 1 or a negative weight.
+        ConfigError: unknown `mode`, a count below 1, a share outside 0 to 1 or a negative weight.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class JointRetrain(Strategy):
         buffer_per_class: int | None = None,
         max_per_class: int | None = None,
         replay_per_step: int | None = None,
+        min_real_share: float = 0.0,
         replay_weight: float = 1.0,
     ) -> None:
         super().__init__()
@@ -54,12 +57,13 @@ class JointRetrain(Strategy):
             max_per_class=max_per_class,
             replay_per_step=replay_per_step,
         )
+        check_shares(min_real_share=min_real_share)
         check_weights(replay_weight=replay_weight)
         self.mode = mode
         self.max_per_class = max_per_class
         self.replay_per_step = replay_per_step
         self.replay_weight = replay_weight
-        self.buffer = ReplayBuffer(buffer_per_class, replay_weight)
+        self.buffer = ReplayBuffer(buffer_per_class, replay_weight, min_real_share)
 
     def real_per_step(self, task: Task, batch_size: int, counts: Mapping[int, int]) -> float:
         """In "buffer" mode the share that the real images have in real images and buffer together."""

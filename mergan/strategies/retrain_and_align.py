@@ -26,8 +26,8 @@ class RetrainAndAlign(JointRetrain):
         weight: factor on the mean squared error between the pictures of generator and snapshot.
         divide_by_classes: divide `weight` by the number of past classes.
         batch_size: images per step that are aligned; null: the batch size of the training.
-        **retraining: mode, buffer_per_class, max_per_class, replay_per_step and replay_weight, see
-            JointRetrain.
+        **retraining: mode, buffer_per_class, max_per_class, replay_per_step, min_real_share and
+            replay_weight, see JointRetrain.
 
     Raises:
         ConfigError: as both of them.
