@@ -38,7 +38,7 @@ class ReplayAlignment(Strategy):
 
     def __init__(
         self,
-        weight: float = 20.0,
+        weight: float = 100.0,
         divide_by_classes: bool = False,
         batch_size: int | None = None,
         classifier: bool = False,
