@@ -156,12 +156,7 @@ def test_buffer_mode_mixes_real_images_and_replays_in_proportion(
     build: Build, per_class: str, expected: list[float]
 ) -> None:
     # 30 real images a class, so the share of task t is 30 / (30 + t * per_class)
-    settings = [
-        "strategy.min_real_share=0.0",
-        "scenario.tasks=[[0],[1],[2]]",
-        "epochs=1",
-        "steps_per_epoch=21",
-    ]
+    settings = ["scenario.tasks=[[0],[1],[2]]", "epochs=1", "steps_per_epoch=21"]
     run = build(*BUFFER, f"strategy.buffer_per_class={per_class}", *settings)
     draws = watch(run)
     run.fit()
