@@ -17,6 +17,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from mergan import checkpoint, config, plots
 from mergan.acgan import ACGAN
+from mergan.allocator import keep_freed_memory
 from mergan.callbacks.checkpoint import StreamCheckpoint
 from mergan.callbacks.evaluation import ContinualEvaluation
 from mergan.callbacks.snapshot import GeneratorSnapshot
@@ -48,6 +49,7 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, float | str]:
     Raises:
         MerganError: something the user can mend.
     """
+    keep_freed_memory()
     pl.seed_everything(cfg.seed, verbose=False)
     objective: Objective = _build(cfg.objective)
     strategy: Strategy = _build(cfg.strategy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from mergan.errors import ConfigError
 from mergan.networks import dcgan, upsample
-from mergan.networks.layers import ClassTable, ConditionalNorm, inherit_classes
+from mergan.networks.layers import ClassTable, ConditionalNorm, ThinConvTranspose2d, inherit_classes
 
 LATENT, CLASSES = 6, 5
 
@@ -162,3 +163,37 @@ def test_first_classes_keep_their_initial_rows() -> None:
     before = generator.embedding.weight.detach().clone()
     inherit_classes(generator, new=(0, 1), past=())
     assert torch.equal(generator.embedding.weight, before)
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 4, 2, 1), (4, 3, 4, 2, 1), (2, 2, 5, 3, 0)])
+def test_thin_transposed_convolution_equals_the_plain_one(shape: tuple[int, ...]) -> None:
+    before, after, kernel, stride, padding = shape
+    torch.manual_seed(0)
+    thin = ThinConvTranspose2d(before, after, kernel, stride=stride, padding=padding).double()
+    plain = nn.ConvTranspose2d(before, after, kernel, stride=stride, padding=padding).double()
+    plain.load_state_dict(thin.state_dict())
+    x = torch.randn(2, before, 5, 4, dtype=torch.float64)
+
+    def outcome(conv: nn.Module) -> list[Tensor]:
+        points = x.clone().requires_grad_()
+        y = conv(points)
+        return [y, *torch.autograd.grad(y.sin().sum(), [points, *conv.parameters()])]
+
+    for ours, theirs in zip(outcome(thin), outcome(plain), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
+def test_conditional_norm_has_the_gradients_of_the_plain_formula() -> None:
+    norm, x = randomised_norm("group").double(), features(6).double()
+    labels = torch.tensor([0, 1, 2, 3, 4, 0])
+
+    def plain(points: Tensor) -> Tensor:
+        scale, shift = norm.scale(labels)[:, :, None, None], norm.shift(labels)[:, :, None, None]
+        return nn.functional.group_norm(points, norm.groups) * scale + shift
+
+    def gradients(forward: Callable[[Tensor], Tensor]) -> tuple[Tensor, ...]:
+        points = x.clone().requires_grad_()
+        return torch.autograd.grad(forward(points).sin().sum(), [points, *norm.parameters()])
+
+    for ours, theirs in zip(gradients(lambda points: norm(points, labels)), gradients(plain), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)

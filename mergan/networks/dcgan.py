@@ -8,7 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from mergan.networks.layers import ClassTable, ConditionalNorm, check_width, num_doublings
+from mergan.networks.layers import (
+    ClassTable,
+    ConditionalNorm,
+    ThinConvTranspose2d,
+    check_width,
+    num_doublings,
+)
 
 BASE = 4  # resolution of the generator's first and the discriminator's last feature map
 
@@ -40,17 +46,17 @@ class Generator(nn.Module):
         widths = [width * 2**i for i in reversed(range(doublings))]
         self.project = nn.Linear(latent_dim, widths[0] * BASE * BASE)
         self.norms = nn.ModuleList(ConditionalNorm(w, num_classes, norm) for w in widths)
-        outputs = [*widths[1:], channels]
         self.convs = nn.ModuleList(
-            nn.ConvTranspose2d(w, out, kernel_size=4, stride=2, padding=1)
-            for w, out in zip(widths, outputs, strict=True)
+            nn.ConvTranspose2d(before, after, kernel_size=4, stride=2, padding=1)
+            for before, after in itertools.pairwise(widths)
         )
+        self.convs.append(ThinConvTranspose2d(widths[-1], channels, kernel_size=4, stride=2, padding=1))
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         """z (B, latent_dim), labels (B,) -> images (B, channels, S, S) in [-1, 1]."""
         x = self.project(z).unflatten(1, (-1, BASE, BASE))
         for norm, conv in zip(self.norms, self.convs, strict=True):
-            x = conv(torch.relu(norm(x, labels)))
+            x = conv(torch.relu_(norm(x, labels)))
         return torch.tanh(x)
 
 
@@ -101,7 +107,7 @@ class Discriminator(nn.Module):
         """images (B, channels, S, S), labels (B,) -> adversarial (B,) and class logits (B, num_classes)."""
         x = images
         for conv in self.convs:
-            x = nn.functional.leaky_relu(conv(x), 0.2)
+            x = nn.functional.leaky_relu(conv(x), 0.2, inplace=True)
         features = x.flatten(1)
         adversarial = self.adversarial(features).squeeze(1)
         if self.embedding is not None:

@@ -1,0 +1,48 @@
+"""Freed memory stays with the process."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import pytest
+import tiny
+
+STEPS = """
+import resource, sys
+import torch
+from mergan.allocator import keep_freed_memory
+from mergan.networks.dcgan import Discriminator, Generator
+
+torch.set_num_threads(1)
+if sys.argv[1] == "keep":
+    assert keep_freed_memory()
+generator, discriminator = Generator(8, 10, 1, 32, width=16), Discriminator(10, 1, 32, width=16)
+z, labels = torch.randn(32, 8), torch.arange(32) % 10
+
+def step():
+    discriminator(generator(z, labels), labels)[0].mean().backward()
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+for _ in range(20):
+    step()
+before = faults()
+for _ in range(20):
+    step()
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no such setting")
+def test_training_steps_do_not_fault_their_memory_in_again() -> None:
+    def page_faults(mode: str) -> int:
+        command = [sys.executable, "-c", STEPS, mode]
+        done = subprocess.run(command, cwd=tiny.ROOT, check=True, capture_output=True, text=True)
+        return int(done.stdout)
+
+    kept, left = page_faults("keep"), page_faults("leave")
+    assert kept < 20 * 10  # a step takes and frees some megabytes, hundreds of pages
+    assert kept < left / 4
