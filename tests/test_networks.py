@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import ModuleType
 
 import pytest
@@ -11,7 +11,13 @@ from torch import Tensor, nn
 
 from mergan.errors import ConfigError
 from mergan.networks import dcgan, upsample
-from mergan.networks.layers import ClassTable, ConditionalNorm, ThinConvTranspose2d, inherit_classes
+from mergan.networks.layers import (
+    ClassTable,
+    ConditionalNorm,
+    ThinConvTranspose2d,
+    UpsampleConv2d,
+    inherit_classes,
+)
 
 LATENT, CLASSES = 6, 5
 
@@ -165,6 +171,18 @@ def test_first_classes_keep_their_initial_rows() -> None:
     assert torch.equal(generator.embedding.weight, before)
 
 
+def outcome(conv: nn.Module, x: Tensor) -> list[Tensor]:
+    """The output at x, and the gradients of input and parameters."""
+    points = x.clone().requires_grad_()
+    y = conv(points)
+    return [y, *torch.autograd.grad(y.sin().sum(), [points, *conv.parameters()])]
+
+
+def assert_same(ours: Iterable[Tensor], theirs: Iterable[Tensor]) -> None:
+    for mine, yours in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, yours, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("shape", [(3, 1, 4, 2, 1), (4, 3, 4, 2, 1), (2, 2, 5, 3, 0)])
 def test_thin_transposed_convolution_equals_the_plain_one(shape: tuple[int, ...]) -> None:
     before, after, kernel, stride, padding = shape
@@ -173,17 +191,19 @@ def test_thin_transposed_convolution_equals_the_plain_one(shape: tuple[int, ...]
     plain = nn.ConvTranspose2d(before, after, kernel, stride=stride, padding=padding).double()
     plain.load_state_dict(thin.state_dict())
     x = torch.randn(2, before, 5, 4, dtype=torch.float64)
-
-    def outcome(conv: nn.Module) -> list[Tensor]:
-        points = x.clone().requires_grad_()
-        y = conv(points)
-        return [y, *torch.autograd.grad(y.sin().sum(), [points, *conv.parameters()])]
-
-    for ours, theirs in zip(outcome(thin), outcome(plain), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+    assert_same(outcome(thin, x), outcome(plain, x))
 
 
-def test_conditional_norm_has_the_gradients_of_the_plain_formula() -> None:
+def test_up_sampling_convolution_equals_up_sampling_and_convolution() -> None:
+    torch.manual_seed(0)
+    fast = UpsampleConv2d(3, 2).double()
+    plain = nn.Conv2d(3, 2, kernel_size=3, padding=1).double()
+    plain.load_state_dict(fast.state_dict())
+    x = torch.randn(2, 3, 5, 4, dtype=torch.float64)
+    assert_same(outcome(fast, x), outcome(nn.Sequential(nn.Upsample(scale_factor=2), plain), x))
+
+
+def test_conditional_norm_equals_the_plain_formula() -> None:
     norm, x = randomised_norm("group").double(), features(6).double()
     labels = torch.tensor([0, 1, 2, 3, 4, 0])
 
@@ -191,9 +211,9 @@ def test_conditional_norm_has_the_gradients_of_the_plain_formula() -> None:
         scale, shift = norm.scale(labels)[:, :, None, None], norm.shift(labels)[:, :, None, None]
         return nn.functional.group_norm(points, norm.groups) * scale + shift
 
-    def gradients(forward: Callable[[Tensor], Tensor]) -> tuple[Tensor, ...]:
+    def values(forward: Callable[[Tensor], Tensor]) -> list[Tensor]:
         points = x.clone().requires_grad_()
-        return torch.autograd.grad(forward(points).sin().sum(), [points, *norm.parameters()])
+        y = forward(points)
+        return [y, *torch.autograd.grad(y.sin().sum(), [points, *norm.parameters()])]
 
-    for ours, theirs in zip(gradients(lambda points: norm(points, labels)), gradients(plain), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+    assert_same(values(lambda points: norm(points, labels)), values(plain))

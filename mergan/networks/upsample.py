@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mergan.errors import ConfigError
-from mergan.networks.layers import ClassTable, check_width, num_doublings
+from mergan.networks.layers import ClassTable, UpsampleConv2d, check_width, num_doublings
 
 BN_EPS = 0.8  # V2's setting; it damps the normalisation of small activations
 
@@ -35,14 +35,14 @@ class Generator(nn.Module):
         self.project = nn.Linear(latent_dim, 2 * width * self.start**2)
         self.trunk = nn.Sequential(
             nn.BatchNorm2d(2 * width, eps=1e-5),
-            nn.Upsample(scale_factor=2),
-            nn.Conv2d(2 * width, 2 * width, kernel_size=3, padding=1),
+            nn.Identity(),  # once the up-sampling; the names of the weights in checkpoints count on it
+            UpsampleConv2d(2 * width, 2 * width),
             nn.BatchNorm2d(2 * width, eps=BN_EPS),
-            nn.LeakyReLU(0.2),
-            nn.Upsample(scale_factor=2),
-            nn.Conv2d(2 * width, width, kernel_size=3, padding=1),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Identity(),
+            UpsampleConv2d(2 * width, width),
             nn.BatchNorm2d(width, eps=BN_EPS),
-            nn.LeakyReLU(0.2),
+            nn.LeakyReLU(0.2, inplace=True),
             nn.Conv2d(width, channels, kernel_size=3, padding=1),
         )
 
@@ -81,7 +81,7 @@ class Discriminator(nn.Module):
         for index, (before, after) in enumerate(itertools.pairwise(widths)):
             layers += [
                 nn.Conv2d(before, after, kernel_size=3, stride=2, padding=1),
-                nn.LeakyReLU(0.2),
+                nn.LeakyReLU(0.2, inplace=True),
                 nn.Dropout2d(dropout),
             ]
             if index > 0:
