@@ -16,7 +16,7 @@ from mergan.networks.layers import inherit_classes
 from mergan.objectives import Judged, Objective
 from mergan.scenario import Scenario, Task
 from mergan.schedules import schedule
-from mergan.strategies import Context, RealBatch, Strategy
+from mergan.strategies import Context, Drawn, RealBatch, Strategy
 
 
 class ACGAN(pl.LightningModule):
@@ -231,6 +231,7 @@ class ACGAN(pl.LightningModule):
         labels, pairs = self._asked_classes()
         z = context.latent(self.batch_size)
         fakes = self.generator(z, labels)
+        context.drawn = Drawn(z, labels, fakes)
         adversarial, class_logits = self.discriminator(fakes, labels)
         loss, losses = self.objective.generator_loss(
             adversarial, class_logits, labels, self.strategy.uses_classifier
@@ -240,6 +241,7 @@ class ACGAN(pl.LightningModule):
         for name, term in self.strategy.generator_terms(context).items():
             losses[f"g/{name}"] = term
             loss = loss + term
+        context.drawn = None  # lets go of the graph
         losses["g/loss"] = loss
         optimizer.zero_grad()
         self.manual_backward(loss)

@@ -22,11 +22,10 @@ from mergan.data.image_set import ImageSet
 from mergan.errors import CheckpointError, ConfigError
 from mergan.networks.solver import Solver
 from mergan.scenario import Task
-from mergan.strategies import Context, RealBatch
+from mergan.strategies import Context, Drawn, RealBatch
 from mergan.strategies.deep_generative_replay import DeepGenerativeReplay
 from mergan.strategies.experience_replay import ExperienceReplay
 from mergan.strategies.joint_retrain import JointRetrain
-from mergan.strategies.replay_alignment import ReplayAlignment
 from mergan.strategies.retrain_and_align import RetrainAndAlign
 
 Build = Callable[..., tiny.Run]
@@ -47,7 +46,7 @@ def pixels_of(images: Tensor) -> set[bytes]:
 
 
 @pytest.mark.parametrize("mode", ["buffer", "live"])
-def test_retrain_and_align_is_the_sum_of_both(mode: str) -> None:
+def test_retrain_and_align_shows_what_joint_retraining_shows(mode: str) -> None:
     task = tasks([0, 1], [2])[1]
 
     def shown(strategy: JointRetrain) -> RealBatch:
@@ -55,17 +54,42 @@ def test_retrain_and_align_is_the_sum_of_both(mode: str) -> None:
         strategy.begin_task(setting)
         return strategy.real_batch(*real(4, 2), setting)
 
-    def paid(strategy: ReplayAlignment | RetrainAndAlign) -> Tensor:
-        return strategy.generator_terms(context(task))["alignment"]
-
-    both = RetrainAndAlign(weight=3.0, batch_size=5, mode=mode, replay_weight=0.5)
+    both = RetrainAndAlign(weight=3.0, mode=mode, replay_weight=0.5)
     retrained = JointRetrain(mode=mode, replay_weight=0.5)
     for mine, theirs in zip(vars(shown(both)).values(), vars(shown(retrained)).values(), strict=True):
         assert tiny.equal(mine, theirs)
-    aligned = paid(ReplayAlignment(weight=3.0, batch_size=5))
-    assert torch.equal(paid(both), aligned) and aligned > 0
     assert both.fake_classes(task) == (0, 1, 2)
     assert both.generator_terms(context(tasks([0])[0])) == {}
+
+
+@pytest.mark.parametrize("divide", [True, False])
+def test_retrain_and_align_holds_the_past_pictures_of_the_batch(divide: bool) -> None:
+    setting = context(tasks([0, 1], [2])[1])
+    z, labels = setting.latent(5), torch.tensor([2, 0, 1, 2, 0])
+    setting.drawn = Drawn(z, labels, setting.generator(z, labels))
+    strategy = RetrainAndAlign(weight=3.0, divide_by_classes=divide)
+    value = strategy.generator_terms(setting)["alignment"]
+    past = [1, 2, 4]
+    difference = setting.generator(z[past], labels[past]) - setting.snapshot(z[past], labels[past])
+    expected = (3.0 / 2 if divide else 3.0) * difference.square().mean()
+    torch.testing.assert_close(value, expected)
+    assert value > 0
+
+
+def test_retrain_and_align_pays_nothing_for_a_batch_of_new_classes() -> None:
+    setting = context(tasks([0, 1], [2])[1])
+    z, labels = setting.latent(4), torch.full((4,), 2)
+    setting.drawn = Drawn(z, labels, setting.generator(z, labels))
+    assert RetrainAndAlign(weight=3.0).generator_terms(setting)["alignment"] == 0
+
+
+def test_alignment_term_of_a_retrained_generator_is_logged(build: Build) -> None:
+    run = build("strategy=retrain_and_align", "epochs=1", "steps_per_epoch=3", "lr=0.01").fit()
+    run.trainer.loggers[0].save()
+    rows = [row for row in tiny.csv_rows(run.folder) if "g/loss" in row]
+    assert ["g/alignment" in row for row in rows] == [False] * 3 + [True] * 3
+    first, *later = [float(row["g/alignment"]) for row in rows[3:]]
+    assert first < min(later)  # the snapshot is the generator that the task begins with
 
 
 # ---------------------------------------------------------------- experience_replay
@@ -390,7 +414,7 @@ def test_solver_takes_images_of_every_shape(channels: int, size: int) -> None:
     [
         (RetrainAndAlign, {"weight": -1.0}),
         (RetrainAndAlign, {"mode": "both"}),
-        (RetrainAndAlign, {"batch_size": 0}),
+        (RetrainAndAlign, {"buffer_per_class": 0}),
         (ExperienceReplay, {"capacity": 0}),
         (ExperienceReplay, {"capacity": None}),
         (ExperienceReplay, {"replay_weight": -1.0}),

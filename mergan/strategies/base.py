@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from mergan.data.image_set import ImageSet
 from mergan.scenario import Task
+
+
+class Drawn(NamedTuple):
+    """What the generator draws in a step of its own.
+
+    Attributes:
+        z: (B, latent_dim).
+        labels: (B,), the classes it is asked for.
+        images: (B, C, S, S) in [-1, 1], with their graph.
+    """
+
+    z: Tensor
+    labels: Tensor
+    images: Tensor
 
 
 @dataclass
@@ -30,6 +45,7 @@ class Context:
         rng: the random numbers of this epoch, on `device`; every draw comes from here.
         device: where images and labels live.
         seed: the seed of the run.
+        drawn: the batch of the generator's step, where there is one: in `generator_terms`.
     """
 
     task: Task
@@ -43,6 +59,7 @@ class Context:
     rng: torch.Generator
     device: torch.device
     seed: int
+    drawn: Drawn | None = None
 
     def task_rng(self) -> torch.Generator:
         """Fresh random numbers on `device` that depend on (seed, task) alone: what is made from them

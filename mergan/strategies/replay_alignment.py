@@ -60,5 +60,8 @@ class ReplayAlignment(Strategy):
         labels, z = context.labels(past, count), context.latent(count)
         with torch.no_grad():
             target = context.snapshot(z, labels)
-        error = torch.nn.functional.mse_loss(context.generator(z, labels), target)
-        return {"alignment": (self.weight / len(past) if self.divide_by_classes else self.weight) * error}
+        return self.weighed(torch.nn.functional.mse_loss(context.generator(z, labels), target), len(past))
+
+    def weighed(self, error: Tensor, num_past: int) -> dict[str, Tensor]:
+        """The term for a mean squared error between pictures of `num_past` classes."""
+        return {"alignment": (self.weight / num_past if self.divide_by_classes else self.weight) * error}
