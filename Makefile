@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test lint format smoke reproduce tensorboard clean
+.PHONY: help install train test lint format smoke reproduce benchmark tensorboard clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ smoke: $(READY) ## all strategies in seconds, on generated images
 
 reproduce: $(READY) ## train every row of the table of results, and write the table (hours; goes on where it stopped)
 	$(BIN)/python -m mergan.reproduce $(ARGS)
+
+benchmark: $(READY) ## how fast training is, as ratios (an idle machine, about 20 minutes)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 tensorboard: $(READY) ## watch the runs
 	$(BIN)/tensorboard --logdir runs

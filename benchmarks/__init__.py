@@ -1,0 +1,1 @@
+"""How fast training is, as ratios inside one run: `make benchmark` (docs/performance.md)."""

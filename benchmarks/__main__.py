@@ -1,0 +1,95 @@
+"""Run the benchmarks: python -m benchmarks [out=benchmarks/results] [only=reference,growth] [threads=2]"""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+
+from benchmarks import framework, growth, loading, reference, roofline, startup
+from benchmarks.measure import Figure
+from mergan import tables
+
+Benchmark = Callable[[Path, Path], list[Figure]]
+BENCHMARKS: dict[str, Benchmark] = {
+    "reference": lambda cache, _: reference.run(cache),
+    "framework": lambda cache, _: framework.run(cache),
+    "growth": lambda cache, _: growth.run(cache),
+    "loading": lambda cache, _: loading.run(cache),
+    "startup": startup.run,
+    "roofline": lambda cache, _: roofline.run(cache),
+}
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
+    return {
+        "cpu": model,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "lightning": lightning.__version__,
+    }
+
+
+def table(figures: list[Figure]) -> str:
+    """Markdown: target and reached side by side."""
+    words = {True: "yes", False: "no", None: "-"}
+    rows = [
+        [
+            figure.name,
+            f"{figure.target} {figure.unit}" if figure.target else "-",
+            f"{figure.reached:.2f} {figure.unit}",
+            f"{figure.low:.2f} to {figure.high:.2f}",
+            words[figure.met],
+        ]
+        for figure in figures
+    ]
+    return tables.markdown(["figure", "target", "reached", "spread", "met"], rows)
+
+
+def main(arguments: list[str]) -> None:
+    """Run what is asked for, print the table, write it as Markdown and JSON."""
+    options = {
+        "out": "benchmarks/results",
+        "only": ",".join(BENCHMARKS),
+        "threads": str(torch.get_num_threads()),
+    }
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key not in options:
+            sys.exit(f"error: {argument}: use {', '.join(f'{name}=' for name in options)}")
+        options[key] = value
+    torch.set_num_threads(int(options["threads"]))
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="lightning.*")
+    figures: list[Figure] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in options["only"].split(","):
+            print(f"{name} ...", file=sys.stderr, flush=True)
+            figures += BENCHMARKS[name](Path(folder) / "cache", Path(folder))
+    facts = machine()
+    text = f"{table(figures)}\n\n{', '.join(f'{key} {value}' for key, value in facts.items())}\n"
+    out = Path(options["out"])
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "benchmarks.md").write_text(text, encoding="utf-8")
+    content = {"machine": facts, "figures": [figure.as_dict() for figure in figures]}
+    (out / "benchmarks.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

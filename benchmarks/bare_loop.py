@@ -1,0 +1,128 @@
+"""The optimisation steps of a default fit, called in a bare loop: no Trainer, no logs, no checkpoints.
+
+It must do the same arithmetic as ACGAN.training_step: tests/test_benchmarks.py holds both to the same
+weights.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from benchmarks.fits import Fit
+from mergan.data import normalise
+from mergan.data.loader import TaskLoader
+from mergan.strategies import Context, Drawn
+
+
+class BareLoop:
+    """The networks of a fit in their first task, trained without the framework.
+
+    Args:
+        fit: whose parts are used, before they are trained.
+    """
+
+    def __init__(self, fit: Fit) -> None:
+        self.fit, self.module = fit, fit.module
+        self.optimizer_g, self.optimizer_d = self.module.configure_optimizers()
+        self.task = fit.scenario.tasks[0]
+        self.steps_per_epoch = fit.data.steps_per_epoch_of(self.task)
+        self.done = 0
+
+    def run(self, steps: int, skip: int = 5) -> float:
+        """Train for `steps` steps; returns seconds per step after the first `skip`."""
+        batches = self._batches()
+        self.module.train()
+        for _ in range(skip):
+            self.step(*next(batches))
+        begun = time.perf_counter()
+        for _ in range(steps - skip):
+            self.step(*next(batches))
+        return (time.perf_counter() - begun) / (steps - skip)
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        fit, epoch = self.fit, 0
+        while True:
+            self._begin_epoch(epoch)
+            loader = TaskLoader(
+                fit.data.real_set,
+                self.task.classes,
+                real_per_step=fit.cfg.batch_size * fit.objective.critic_steps,
+                num_steps=self.steps_per_epoch,
+                seed=fit.cfg.seed,
+                epoch=epoch,
+            )
+            for images, labels in loader:
+                yield normalise(images), labels
+            epoch += 1
+
+    def _begin_epoch(self, epoch: int) -> None:
+        module = self.module
+        seed = (module.seed * 1_000_003 + epoch) * 1_009
+        torch.manual_seed(seed)
+        self.context = Context(
+            task=self.task,
+            generator=module.generator,
+            snapshot=module.snapshot,
+            batch_size=module.batch_size,
+            latent_dim=module.latent_dim,
+            real=self.fit.data.real_of(self.task.classes),
+            counts=self.fit.data.counts(self.task.classes),
+            discriminator_steps=self.task.epochs * self.steps_per_epoch * module.objective.critic_steps,
+            rng=torch.Generator().manual_seed(seed),
+            device=torch.device("cpu"),
+            seed=module.seed,
+        )
+        self.fit.strategy.begin_task(self.context)
+
+    def step(self, images: Tensor, labels: Tensor) -> None:
+        """One step of the generator and one of the discriminator."""
+        module, objective, strategy, context = (
+            self.module,
+            self.module.objective,
+            self.fit.strategy,
+            self.context,
+        )
+        factor = module.lr_schedule(self.done / (self.task.epochs * self.steps_per_epoch))
+        for optimizer, lr in ((self.optimizer_g, module.lr), (self.optimizer_d, module.lr_d)):
+            optimizer.param_groups[0]["lr"] = lr * factor
+        real = strategy.real_batch(images, labels, context)
+
+        module.discriminator.requires_grad_(False)
+        pairs = module.batch_size // 2 if objective.mode_seeking > 0 else 0
+        asked = context.labels(strategy.fake_classes(self.task), module.batch_size - pairs)
+        asked = torch.cat([asked, asked[:pairs]])
+        z = context.latent(module.batch_size)
+        fakes = module.generator(z, asked)
+        context.drawn = Drawn(z, asked, fakes)
+        adversarial, classes = module.discriminator(fakes, asked)
+        loss = objective.generator_loss(adversarial, classes, asked, strategy.uses_classifier)[0]
+        loss = real.weights.sum() * loss + objective.diversity_loss(fakes, z, pairs)[0]
+        loss = loss + sum(strategy.generator_terms(context).values())
+        self.optimizer_g.zero_grad()
+        loss.backward()
+        self.optimizer_g.step()
+        module.discriminator.requires_grad_(True)
+        if module.ema is not None:
+            module.ema.update_parameters(module.generator)
+
+        fakes = fakes.detach()
+        judged = module._judge(real, fakes, asked)
+        loss = objective.discriminator_loss(*judged, real.weights, strategy.uses_classifier)[0]
+        if self.done % objective.penalty_every == 0:
+            loss = (
+                loss
+                + objective.penalties(
+                    lambda points: module.discriminator(points, real.labels)[0],
+                    real.images,
+                    fakes,
+                    context.rng,
+                )[0]
+            )
+        self.optimizer_d.zero_grad()
+        loss.backward()
+        self.optimizer_d.step()
+        self.done += 1

@@ -1,0 +1,82 @@
+"""Whole fits of the program, timed from the inside."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+import lightning.pytorch as pl
+from omegaconf import DictConfig
+
+from mergan import config, experiment
+from mergan.allocator import keep_freed_memory
+from mergan.callbacks.evaluation import ContinualEvaluation
+from mergan.strategies import Strategy
+
+# as little as an evaluation can be; its time is subtracted
+SHORT_EVALUATION = ("evaluation=accuracy", "evaluation.samples_per_class=2", "evaluation.classifier_steps=1")
+
+
+class Clock(pl.Callback):
+    """When each step ended. First among the callbacks, so that the work of the others falls between."""
+
+    def __init__(self) -> None:
+        self.step_ends: list[float] = []
+        self.end = 0.0
+
+    def on_train_batch_end(self, *unused: Any) -> None:
+        self.step_ends.append(time.perf_counter())
+
+    def on_train_end(self, *unused: Any) -> None:
+        self.end = time.perf_counter()
+
+
+class Fit:
+    """A run as experiment.run puts it together, but for the results at the end.
+
+    Args:
+        overrides: of the configuration.
+        cache_dir: where decoded images and judges are kept.
+        callbacks: further ones.
+    """
+
+    def __init__(
+        self, overrides: Sequence[str], cache_dir: Path, callbacks: Sequence[pl.Callback] = ()
+    ) -> None:
+        keep_freed_memory()
+        self.cfg = compose(*SHORT_EVALUATION, *overrides, f"cache_dir={cache_dir}")
+        pl.seed_everything(self.cfg.seed, verbose=False)
+        self.objective = hydra.utils.instantiate(self.cfg.objective)
+        self.strategy: Strategy = hydra.utils.instantiate(self.cfg.strategy)
+        self.data = experiment.build_data(self.cfg, self.strategy, self.objective.critic_steps)
+        self.module = experiment.build_module(self.cfg, self.data, self.objective, self.strategy)
+        self.scenario = config.scenario(self.cfg, self.data.num_classes)
+        self.module.scenario = self.scenario
+        self.data.attach(self.scenario)
+        self.evaluation = ContinualEvaluation(experiment.build_evaluator(self.cfg, self.data))
+        self._callbacks = callbacks
+
+    def run(self, skip: int = 5) -> float:
+        """Train; returns seconds per step from the end of step `skip` to the end of the training, epoch
+        ends, logs, checkpoints and snapshots included, evaluation excluded.
+        """
+        clock = Clock()
+        with tempfile.TemporaryDirectory() as folder:
+            trainer = experiment.build_trainer(self.cfg, Path(folder), self.scenario, self.evaluation, -1)
+            trainer.callbacks[:0] = [clock, *self._callbacks]  # type: ignore[attr-defined]
+            trainer.fit(self.module, datamodule=self.data)
+        spent = clock.end - clock.step_ends[skip - 1] - self.evaluation.evaluation_seconds
+        return spent / (len(clock.step_ends) - skip)
+
+
+def compose(*overrides: str) -> DictConfig:
+    """The checked configuration of `python train.py OVERRIDES`."""
+    config.register()
+    with hydra.initialize_config_dir(config_dir=str(config.CONF), version_base="1.3"):
+        cfg = hydra.compose("train", list(overrides))
+    config.check(cfg)
+    return config.apply_caps(cfg)

@@ -1,0 +1,49 @@
+"""2: what the framework costs beside the optimisation steps themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks import minimal_lightning
+from benchmarks.bare_loop import BareLoop
+from benchmarks.fits import Fit
+from benchmarks.measure import Figure, alternate
+from mergan.data import normalise
+
+TINY = (
+    "network.generator.width=2",
+    "network.discriminator.width=2",
+    "batch_size=8",
+    "embedding_dim=8",
+    "acgan.ema=null",
+    "objective.mode_seeking=0",
+    "objective.r1=0",
+    "strategy=finetune",
+)
+
+
+def run(cache_dir: Path, steps: int = 300, rounds: int = 5) -> list[Figure]:
+    """At the default network against a bare loop; at a tiny one against a minimal Lightning loop."""
+    stream = ("scenario.tasks=[[0,1,2,3,4,5,6,7,8,9]]", "epochs=3", f"steps_per_epoch={steps // 3}")
+
+    def tiny() -> Fit:
+        return Fit((*stream, *TINY), cache_dir)
+
+    def minimal() -> float:
+        fit = tiny()
+        real = fit.data.real_set
+        images, labels = (torch.from_numpy(part) for part in real.take(np.arange(len(real))))
+        module = minimal_lightning.MinimalGAN(fit.module.generator, fit.module.discriminator, 8, 10)
+        return minimal_lightning.run(module, normalise(images), labels, 8, steps)
+
+    default = alternate(
+        lambda: Fit(stream, cache_dir).run(), lambda: BareLoop(Fit(stream, cache_dir)).run(steps), rounds
+    )
+    small = alternate(lambda: tiny().run(), minimal, rounds)
+    return [
+        default.ratio("default fit over the same steps in a bare loop", "<= 1.03"),
+        small.ratio("tiny network over a minimal Lightning loop", "<= 1.5"),
+    ]

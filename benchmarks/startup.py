@@ -1,0 +1,58 @@
+"""5: how long a user waits before anything happens."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+
+from benchmarks.measure import Figure, seconds
+from mergan import config
+
+ROOT = config.CONF.parent
+
+
+class FirstStep(pl.Callback):
+    """Ends the process, with status 0, after the first training step."""
+
+    def on_train_batch_end(self, *unused: Any) -> None:
+        os._exit(0)
+
+
+def timed(command: list[str], status: int) -> float:
+    """Seconds until the command has ended with this status.
+
+    Raises:
+        RuntimeError: it ended with another one.
+    """
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    begun = time.perf_counter()
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    spent = time.perf_counter() - begun
+    if done.returncode != status:
+        raise RuntimeError(f"{' '.join(command)}: status {done.returncode}\n{done.stderr}")
+    return spent
+
+
+def run(cache_dir: Path, folder: Path, rounds: int = 5) -> list[Figure]:
+    """Help, the refusal of a misspelt key, and the first step beyond the import of the libraries."""
+    train = [sys.executable, "train.py"]
+    libraries = [sys.executable, "-c", "import lightning.pytorch, torchvision"]
+    stop = "+callbacks.first_step._target_=benchmarks.startup.FirstStep"
+    helped, refused, beyond = [], [], []
+    for index in range(rounds + 1):  # the first round warms the caches and is dropped
+        run_dir = f"hydra.run.dir={folder / f'first_step_{index}'}"
+        helped.append(timed([*train, "--help"], 0))
+        refused.append(timed([*train, "leraning_rate=1", run_dir], 2))
+        first = timed([*train, f"cache_dir={cache_dir}", stop, run_dir], 0)
+        beyond.append(first - timed(libraries, 0))
+    return [
+        seconds("train.py --help", "<= 1.5", helped[1:]),
+        seconds("refusal of a misspelt key", "<= 1.5", refused[1:]),
+        seconds("first step, beyond importing lightning and torchvision", "<= 2", beyond[1:]),
+    ]

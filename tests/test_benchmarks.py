@@ -1,0 +1,112 @@
+"""The benchmarks compare the same arithmetic on both sides. No test here asserts a time."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from benchmarks import __main__ as command
+from benchmarks import framework, growth, loading, reference, roofline
+from benchmarks.bare_loop import BareLoop
+from benchmarks.fits import Fit
+from benchmarks.measure import Figure, Pairs, alternate, seconds
+from benchmarks.plain_v2 import PlainLoop
+
+ONE_TASK = [
+    *tiny.SETTINGS,
+    "scenario.tasks=[[0,1,2,3]]",
+    "epochs=2",
+    "steps_per_epoch=4",
+    "objective.r1=0.1",
+    "objective.penalty_every=2",
+    "objective.mode_seeking=0.1",
+    "acgan.ema=0.9",
+    "acgan.lr_schedule=linear",
+]
+
+
+def test_the_bare_loop_ends_with_the_weights_of_the_fit(cache_dir: Path) -> None:
+    fitted, bare = (Fit(ONE_TASK, cache_dir) for _ in range(2))
+    fitted.run(skip=1)
+    BareLoop(bare).run(8, skip=1)
+    for part in ("generator", "discriminator", "ema"):
+        assert tiny.equal(tiny.state(getattr(fitted.module, part)), tiny.state(getattr(bare.module, part))), (
+            part
+        )
+
+
+def test_the_plain_loop_has_the_networks_of_upsample(cache_dir: Path) -> None:
+    fit = Fit((*reference.STREAM, "network.generator.width=4", "epochs=1", "debug=smoke"), cache_dir)
+    plain = PlainLoop(
+        torch.zeros(64, 1, 32, 32, dtype=torch.uint8), torch.zeros(64, dtype=torch.int64), width=4
+    )
+    for ours, theirs in (
+        (fit.module.generator, plain.generator),
+        (fit.module.discriminator, plain.discriminator),
+    ):
+        assert [p.shape for p in ours.parameters()] == [p.shape for p in theirs.parameters()]
+    theirs, ours = plain.generator.eval(), fit.module.generator.eval()
+    ours.load_state_dict(dict(zip(ours.state_dict(), theirs.state_dict().values(), strict=True)))
+    z, labels = torch.randn(5, 100), torch.arange(5)
+    torch.testing.assert_close(ours(z, labels), theirs(z, labels), rtol=1e-4, atol=1e-5)
+
+
+def test_the_plain_loop_learns(cache_dir: Path) -> None:
+    labels = torch.arange(64) % 2
+    images = (labels * 255).to(torch.uint8)[:, None, None, None].expand(-1, 1, 32, 32).contiguous()
+    torch.manual_seed(0)
+    loop = PlainLoop(images, labels, width=2)
+    loop.run(150, skip=1)
+    accuracies = [accuracy for _, _, accuracy in loop.history]
+    assert np.mean(accuracies[-20:]) > np.mean(accuracies[:20]) + 0.2
+
+
+def test_pairs_alternate_and_give_the_ratio_of_the_medians() -> None:
+    order: list[str] = []
+    sides = {"a": iter([6.0, 2.0, 4.0]), "b": iter([1.0, 2.0, 4.0])}
+
+    def side(name: str) -> float:
+        order.append(name)
+        return next(sides[name])
+
+    pairs = alternate(lambda: side("a"), lambda: side("b"), 3)
+    assert "".join(order) == "abbaab"
+    figure = pairs.ratio("name", ">= 2")
+    assert (figure.reached, figure.low, figure.high, figure.met) == (2.0, 1.0, 6.0, True)
+    assert Pairs([1.0], [1.0]).ratio("name", "<= 0.5").met is False
+    assert seconds("name", "", [3.0, 1.0, 2.0]) == Figure("name", "", 2.0, 1.0, 3.0, "s")
+    assert seconds("name", "", [1.0]).met is None
+
+
+def test_every_benchmark_runs_in_small(cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growth, "LOOKED_AT", (2, 3))
+    figures = [
+        *reference.run(cache_dir, steps=8, rounds=1, width=2),
+        *framework.run(cache_dir, steps=9, rounds=1),
+        *growth.run(cache_dir, tasks=3, steps=6),
+        *loading.run(cache_dir, rounds=1, passes=1),
+        *roofline.run(cache_dir, steps=6, rounds=1),
+    ]
+    assert len(figures) == 2 + 2 + 6 + 1 + 2
+    assert all(0 < figure.low <= figure.reached <= figure.high for figure in figures)
+    lines = command.table(figures).splitlines()
+    assert len(lines) == 2 + len(figures)
+    assert lines[2].startswith("| images/s over the plain loop, 32 | >= 2.5 x |")
+
+
+def test_the_command_writes_table_and_figures(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", f"out={tmp_path}", "only=loading", "threads=1"],
+        cwd=tiny.ROOT, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (tmp_path / "benchmarks.md").read_text() in done.stdout
+    content = json.loads((tmp_path / "benchmarks.json").read_text())
+    assert content["machine"]["threads"] == 1
+    assert content["figures"][0]["name"] in done.stdout
