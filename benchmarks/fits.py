@@ -12,8 +12,7 @@ import hydra
 import lightning.pytorch as pl
 from omegaconf import DictConfig
 
-from mergan import config, experiment
-from mergan.allocator import keep_freed_memory
+from mergan import config, experiment, process
 from mergan.callbacks.evaluation import ContinualEvaluation
 from mergan.strategies import Strategy
 
@@ -47,7 +46,7 @@ class Fit:
     def __init__(
         self, overrides: Sequence[str], cache_dir: Path, callbacks: Sequence[pl.Callback] = ()
     ) -> None:
-        keep_freed_memory()
+        process.tune()
         self.cfg = compose(*SHORT_EVALUATION, *overrides, f"cache_dir={cache_dir}")
         pl.seed_everything(self.cfg.seed, verbose=False)
         self.objective = hydra.utils.instantiate(self.cfg.objective)

@@ -15,9 +15,8 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from mergan import checkpoint, config, plots
+from mergan import checkpoint, config, plots, process
 from mergan.acgan import ACGAN
-from mergan.allocator import keep_freed_memory
 from mergan.callbacks.checkpoint import StreamCheckpoint
 from mergan.callbacks.evaluation import ContinualEvaluation
 from mergan.callbacks.snapshot import GeneratorSnapshot
@@ -49,7 +48,7 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, float | str]:
     Raises:
         MerganError: something the user can mend.
     """
-    keep_freed_memory()
+    process.tune()
     pl.seed_everything(cfg.seed, verbose=False)
     objective: Objective = _build(cfg.objective)
     strategy: Strategy = _build(cfg.strategy)

@@ -1,18 +1,20 @@
-"""Freed memory stays with the process."""
+"""What the process is told to do less of."""
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
 
 import pytest
 import tiny
+import torch
 
 STEPS = """
 import resource, sys
 import torch
-from mergan.allocator import keep_freed_memory
+from mergan.process import keep_freed_memory
 from mergan.networks.dcgan import Discriminator, Generator
 
 torch.set_num_threads(1)
@@ -46,3 +48,27 @@ def test_training_steps_do_not_fault_their_memory_in_again() -> None:
     kept, left = page_faults("keep"), page_faults("leave")
     assert kept < 20 * 10  # a step takes and frees some megabytes, hundreds of pages
     assert kept < left / 4
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU to be found")
+def test_optimizers_do_not_look_for_a_gpu_in_every_step() -> None:
+    code = """
+import sys
+import lightning.pytorch
+import torch
+from mergan import process
+
+parameter = torch.nn.Parameter(torch.zeros(1))
+parameter.grad = torch.ones(1)
+optimizer = torch.optim.Adam([parameter], fused=True)
+optimizer.step()
+process.tune()
+opened = []
+sys.addaudithook(lambda event, arguments: opened.append(arguments) if event == "ctypes.dlopen" else None)
+optimizer.step()
+print(opened)
+"""
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "0"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tiny.ROOT, env=environment, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
