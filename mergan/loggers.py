@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,22 @@ class CSVLog(CSVLogger):
         return self._writer
 
 
+class EventLog(TensorBoardLogger):
+    """TensorBoard's event files, left open by an interruption."""
+
+    def finalize(self, status: str) -> None:
+        """Close the file, unless Ctrl-C or SIGTERM is what ends the run.
+
+        That may have struck inside the writer's queue, and closing would then wait for its thread for
+        ever. What belongs to the last checkpoint has been flushed before it, and a resumed run purges
+        the rest.
+        """
+        error = sys.exception()
+        if error is None or isinstance(error, Exception):
+            super().finalize(status)
+
+
 def tensorboard(folder: str | Path, resume_step: int = -1) -> TensorBoardLogger:
     """TensorBoard's event files under `tensorboard/`; later steps than `resume_step` are purged."""
     purge: dict[str, Any] = {} if resume_step < 0 else {"purge_step": resume_step + 1}
-    return TensorBoardLogger(save_dir=folder, name="tensorboard", version="", **purge)
+    return EventLog(save_dir=folder, name="tensorboard", version="", **purge)
