@@ -18,6 +18,7 @@ import torch
 from benchmarks import framework, growth, loading, reference, roofline, startup
 from benchmarks.measure import Figure
 from mergan import tables
+from mergan.storage import write_text
 
 Benchmark = Callable[[Path, Path], list[Figure]]
 BENCHMARKS: dict[str, Benchmark] = {
@@ -85,9 +86,9 @@ def main(arguments: list[str]) -> None:
     text = f"{table(figures)}\n\n{', '.join(f'{key} {value}' for key, value in facts.items())}\n"
     out = Path(options["out"])
     out.mkdir(parents=True, exist_ok=True)
-    (out / "benchmarks.md").write_text(text, encoding="utf-8")
+    write_text(out / "benchmarks.md", text)
     content = {"machine": facts, "figures": [figure.as_dict() for figure in figures]}
-    (out / "benchmarks.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_text(out / "benchmarks.json", json.dumps(content, indent=2) + "\n")
     print(text)
 
 

@@ -50,7 +50,7 @@ class BareLoop:
             loader = TaskLoader(
                 fit.data.real_set,
                 self.task.classes,
-                real_per_step=fit.cfg.batch_size * fit.objective.critic_steps,
+                real_per_step=fit.cfg.batch_size * fit.module.objective.critic_steps,
                 num_steps=self.steps_per_epoch,
                 seed=fit.cfg.seed,
                 epoch=epoch,
@@ -76,16 +76,12 @@ class BareLoop:
             device=torch.device("cpu"),
             seed=module.seed,
         )
-        self.fit.strategy.begin_task(self.context)
+        module.strategy.begin_task(self.context)
 
     def step(self, images: Tensor, labels: Tensor) -> None:
         """One step of the generator and one of the discriminator."""
-        module, objective, strategy, context = (
-            self.module,
-            self.module.objective,
-            self.fit.strategy,
-            self.context,
-        )
+        module, context = self.module, self.context
+        objective, strategy = module.objective, module.strategy
         factor = module.lr_schedule(self.done / (self.task.epochs * self.steps_per_epoch))
         for optimizer, lr in ((self.optimizer_g, module.lr), (self.optimizer_d, module.lr_d)):
             optimizer.param_groups[0]["lr"] = lr * factor
@@ -113,15 +109,10 @@ class BareLoop:
         judged = module._judge(real, fakes, asked)
         loss = objective.discriminator_loss(*judged, real.weights, strategy.uses_classifier)[0]
         if self.done % objective.penalty_every == 0:
-            loss = (
-                loss
-                + objective.penalties(
-                    lambda points: module.discriminator(points, real.labels)[0],
-                    real.images,
-                    fakes,
-                    context.rng,
-                )[0]
+            penalty, _ = objective.penalties(
+                lambda points: module.discriminator(points, real.labels)[0], real.images, fakes, context.rng
             )
+            loss = loss + penalty
         self.optimizer_d.zero_grad()
         loss.backward()
         self.optimizer_d.step()

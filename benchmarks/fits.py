@@ -14,7 +14,6 @@ from omegaconf import DictConfig
 
 from mergan import config, experiment, process
 from mergan.callbacks.evaluation import ContinualEvaluation
-from mergan.strategies import Strategy
 
 # as little as an evaluation can be; its time is subtracted
 SHORT_EVALUATION = ("evaluation=accuracy", "evaluation.samples_per_class=2", "evaluation.classifier_steps=1")
@@ -48,11 +47,7 @@ class Fit:
     ) -> None:
         process.tune()
         self.cfg = compose(*SHORT_EVALUATION, *overrides, f"cache_dir={cache_dir}")
-        pl.seed_everything(self.cfg.seed, verbose=False)
-        self.objective = hydra.utils.instantiate(self.cfg.objective)
-        self.strategy: Strategy = hydra.utils.instantiate(self.cfg.strategy)
-        self.data = experiment.build_data(self.cfg, self.strategy, self.objective.critic_steps)
-        self.module = experiment.build_module(self.cfg, self.data, self.objective, self.strategy)
+        self.module, self.data = experiment.build_parts(self.cfg)
         self.scenario = config.scenario(self.cfg, self.data.num_classes)
         self.module.scenario = self.scenario
         self.data.attach(self.scenario)

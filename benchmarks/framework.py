@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from benchmarks import minimal_lightning
@@ -35,7 +34,7 @@ def run(cache_dir: Path, steps: int = 300, rounds: int = 5) -> list[Figure]:
     def minimal() -> float:
         fit = tiny()
         real = fit.data.real_set
-        images, labels = (torch.from_numpy(part) for part in real.take(np.arange(len(real))))
+        images, labels = torch.tensor(real.images), torch.tensor(real.labels)
         module = minimal_lightning.MinimalGAN(fit.module.generator, fit.module.discriminator, 8, 10)
         return minimal_lightning.run(module, normalise(images), labels, 8, steps)
 

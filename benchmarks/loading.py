@@ -40,7 +40,7 @@ class Digits(VisionDataset):
 def run(cache_dir: Path, rounds: int = 5, passes: int = 5) -> list[Figure]:
     """Whole passes over the training images of mnist_5k, as float tensors in [-1, 1]."""
     data = Fit(("data=mnist_5k",), cache_dir).data
-    images, labels = data.real_set.take(np.arange(len(data.real_set)))
+    images, labels = data.real_set.images, data.real_set.labels
     small = np.ascontiguousarray(images[:, 0, 2:-2, 2:-2])  # 28x28, to be resized as MNIST is
     plain: DataLoader[Any] = DataLoader(Digits(small, labels), batch_size=BATCH, shuffle=True)
 

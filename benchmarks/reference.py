@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from benchmarks.fits import Fit
@@ -28,9 +27,7 @@ def run(cache_dir: Path, steps: int = 30, rounds: int = 5, width: int = 64) -> l
     for precision, target in (("32-true", ">= 2.5"), ("bf16-mixed", ">= 5")):
         overrides = (*STREAM, *size, f"trainer.precision={precision}")
         real = Fit(overrides, cache_dir).data.real_set
-        plain = PlainLoop(
-            torch.from_numpy(real.take(np.arange(len(real)))[0]), torch.from_numpy(real.labels), width
-        )
+        plain = PlainLoop(torch.tensor(real.images), torch.tensor(real.labels), width)
         pairs = alternate(
             lambda plain=plain: plain.run(steps),  # type: ignore[misc]
             lambda overrides=overrides: Fit(overrides, cache_dir).run(),  # type: ignore[misc]

@@ -49,11 +49,7 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, float | str]:
         MerganError: something the user can mend.
     """
     process.tune()
-    pl.seed_everything(cfg.seed, verbose=False)
-    objective: Objective = _build(cfg.objective)
-    strategy: Strategy = _build(cfg.strategy)
-    data = build_data(cfg, strategy, objective.critic_steps)
-    module = build_module(cfg, data, objective, strategy)
+    module, data = build_parts(cfg)
     known, resume_step = _load_networks(cfg, module, data)
     scenario = config.scenario(cfg, data.num_classes, known)
     module.scenario = scenario
@@ -122,6 +118,15 @@ def _build(node: Any, **arguments: Any) -> Any:
         if isinstance(error.__cause__, MerganError):
             raise error.__cause__ from None
         raise
+
+
+def build_parts(cfg: DictConfig) -> tuple[ACGAN, ClassIncrementalDataModule]:
+    """The module with fresh weights, from the configuration's seed, and its data."""
+    pl.seed_everything(cfg.seed, verbose=False)
+    objective: Objective = _build(cfg.objective)
+    strategy: Strategy = _build(cfg.strategy)
+    data = build_data(cfg, strategy, objective.critic_steps)
+    return build_module(cfg, data, objective, strategy), data
 
 
 def build_data(

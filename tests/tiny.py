@@ -21,7 +21,6 @@ from mergan.callbacks.evaluation import ContinualEvaluation
 from mergan.data.datamodule import ClassIncrementalDataModule
 from mergan.data.image_set import ImageSet
 from mergan.networks import dcgan
-from mergan.objectives import Objective
 from mergan.scenario import Scenario, Task
 from mergan.strategies import Context, Strategy
 
@@ -92,11 +91,7 @@ class Run:
 
 def build(cfg: DictConfig, folder: Path) -> Run:
     """Build a run, without fitting it."""
-    pl.seed_everything(cfg.seed, verbose=False)
-    objective: Objective = hydra.utils.instantiate(cfg.objective)
-    strategy: Strategy = hydra.utils.instantiate(cfg.strategy)
-    data = experiment.build_data(cfg, strategy, objective.critic_steps)
-    module = experiment.build_module(cfg, data, objective, strategy)
+    module, data = experiment.build_parts(cfg)
     module.scenario = config.scenario(cfg, data.num_classes)
     data.attach(module.scenario)
     evaluation = ContinualEvaluation(experiment.build_evaluator(cfg, data))
