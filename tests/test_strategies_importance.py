@@ -127,6 +127,20 @@ def test_penalty_is_the_weighed_square_of_the_distance_to_the_snapshot(kind: typ
 
 
 @BOTH
+def test_divided_weight_falls_with_the_number_of_past_classes(kind: type[EWC | MAS]) -> None:
+    def penalty(task: int, divide: bool) -> float:
+        setting = linear_context(task)
+        strategy = kind(weight=6.0, samples=16, divide_by_classes=divide)
+        measured(strategy, linear_context(0))
+        with torch.no_grad():
+            setting.generator.matrix.add_(1.0)  # type: ignore[union-attr,operator]
+        return strategy.generator_terms(setting)["importance"].item()
+
+    assert penalty(1, True) == penalty(1, False) > 0
+    assert penalty(3, True) == pytest.approx(penalty(3, False) / 3)
+
+
+@BOTH
 def test_importance_depends_on_snapshot_seed_and_task_alone(kind: type[EWC | MAS]) -> None:
     def importance(**changes: Any) -> Tensor:
         torch.seed()

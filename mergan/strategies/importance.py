@@ -39,6 +39,9 @@ class ImportancePenalty(Strategy):
         samples: generated images per task that Omega is estimated from, divided among its classes.
         decay: factor on the importance of earlier classes when a task ends; below 1 they are let go
             little by little.
+        divide_by_classes: divide `weight` by the number of past classes. The sum over classes holds every
+            weight more firmly with each task, until late classes cannot be learned; their mean holds
+            alike from the second task to the last.
 
     Attributes:
         importance: Omega, (number of the generator's weights,), saved with the module.
@@ -51,7 +54,9 @@ class ImportancePenalty(Strategy):
     importance: Tensor
     classes_measured: Tensor
 
-    def __init__(self, weight: float, samples: int = 256, decay: float = 1.0) -> None:
+    def __init__(
+        self, weight: float, samples: int = 256, decay: float = 1.0, divide_by_classes: bool = False
+    ) -> None:
         super().__init__()
         check_weights(weight=weight, decay=decay)
         check_counts(samples=samples)
@@ -60,6 +65,7 @@ class ImportancePenalty(Strategy):
         self.weight = weight
         self.samples = samples
         self.decay = decay
+        self.divide_by_classes = divide_by_classes
 
     @abstractmethod
     def score(self, images: Tensor, rng: torch.Generator) -> Tensor:
@@ -88,7 +94,8 @@ class ImportancePenalty(Strategy):
         if not context.task.past:
             return {}
         moved = _flat(context.generator.parameters()) - _flat(context.snapshot.parameters())
-        return {"importance": self.weight / 2 * (self.importance * moved.square()).sum()}
+        weight = self.weight / len(context.task.past) if self.divide_by_classes else self.weight
+        return {"importance": weight / 2 * (self.importance * moved.square()).sum()}
 
     def _add(self, classes: tuple[int, ...], context: Context) -> None:
         rng = context.task_rng()
