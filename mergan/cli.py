@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
-import signal
 import sys
 import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -19,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from mergan import config, tables
+from mergan import config, interrupts, tables
 from mergan.errors import ConfigError, MerganError
 
 # what Hydra and OmegaConf add to their messages
@@ -35,11 +34,7 @@ HYDRA_NOISE = [
     )
 ]
 UNKNOWN_KEY = re.compile(r"Could not override '([^']*)'.*")
-REFUSED, INTERRUPTED, TERMINATED, UNEXPECTED = 2, 130, 143, 1  # further statuses stand in mergan.errors
-
-
-class Terminated(BaseException):
-    """SIGTERM arrived. Not an Exception, so that nothing on the way takes it for a failed job."""
+UNEXPECTED, REFUSED = 1, 2  # further statuses stand in mergan.errors and mergan.interrupts
 
 
 @dataclass
@@ -127,12 +122,12 @@ def _quieten() -> None:
 
 def guard(main: Callable[[], Any]) -> int:
     """Run `main`; turn what happens into one line and an exit status (docs/ARCHITECTURE.md)."""
-    signal.signal(signal.SIGTERM, _terminate)
+    interrupts.install()
     status = 0
     try:
         main()
-    except (KeyboardInterrupt, Terminated) as stop:
-        status = INTERRUPTED if isinstance(stop, KeyboardInterrupt) else TERMINATED
+    except (KeyboardInterrupt, interrupts.Interrupted) as stop:
+        status = stop.exit_status if isinstance(stop, interrupts.Interrupted) else interrupts.CTRL_C
         print(f"stopped{_how_to_go_on()}", file=sys.stderr)
     except ValueError as error:
         if _jobs:
@@ -148,10 +143,6 @@ def guard(main: Callable[[], Any]) -> int:
     elif failed:
         status = _report(failed[0])
     return status
-
-
-def _terminate(signum: int, frame: Any) -> NoReturn:
-    raise Terminated
 
 
 def _how_to_go_on() -> str:

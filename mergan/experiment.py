@@ -12,13 +12,15 @@ import hydra
 import lightning.pytorch as pl
 from hydra.errors import InstantiationException
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 from omegaconf import DictConfig, OmegaConf
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from mergan import checkpoint, config, plots, process
+from mergan import checkpoint, config, interrupts, plots, process
 from mergan.acgan import ACGAN
 from mergan.callbacks.checkpoint import StreamCheckpoint
 from mergan.callbacks.evaluation import ContinualEvaluation
+from mergan.callbacks.interruption import StopBetweenSteps
 from mergan.callbacks.snapshot import GeneratorSnapshot
 from mergan.data.datamodule import ClassIncrementalDataModule
 from mergan.errors import CheckpointError, ConfigError, MerganError, TrainingError
@@ -99,10 +101,11 @@ def _load_networks(
 
 def _fit(trainer: pl.Trainer, module: ACGAN, data: ClassIncrementalDataModule, ckpt_path: str | None) -> None:
     try:
-        with logging_redirect_tqdm():
+        with logging_redirect_tqdm(), interrupts.deferred():
             trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
     except SystemExit:
-        # this is how Lightning ends after Ctrl-C
+        # this is how Lightning ends after SIGTERM and after Ctrl-C
+        interrupts.check()
         raise KeyboardInterrupt from None
     except TrainingError as error:
         last = Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt"
@@ -231,18 +234,28 @@ def build_trainer(
         cfg.trainer,
         default_root_dir=str(folder),
         max_epochs=scenario.total_epochs,
-        callbacks=[GeneratorSnapshot(), evaluation, *callbacks],
+        callbacks=[StopBetweenSteps(), GeneratorSnapshot(), evaluation, *callbacks],
         logger=[
             part if isinstance(part, Logger) else part(folder=folder, resume_step=resume_step)
             for part in loggers
         ],
-        plugins=[checkpoint.AtomicCheckpointIO()],
+        plugins=_plugins(),
         reload_dataloaders_every_n_epochs=1,
         enable_checkpointing=True,
         enable_progress_bar=False,  # the bar of the whole stream is a callback
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
+
+
+def _plugins() -> list[Any]:
+    """How checkpoints are written. Under Slurm also: no requeueing by Lightning, whose checkpoint in the
+    middle of an epoch would not go on to the bit; the own requeueing of Slurm or submitit does, with resume=auto.
+    """
+    plugins: list[Any] = [checkpoint.AtomicCheckpointIO()]
+    if SLURMEnvironment.detect():
+        plugins.append(SLURMEnvironment(auto_requeue=False))
+    return plugins
 
 
 def conditions(cfg: DictConfig, evaluator: Evaluator, classes: Sequence[int]) -> dict[str, float | str]:

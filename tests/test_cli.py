@@ -164,7 +164,9 @@ def test_sweep_trains_every_strategy_and_survives_a_failing_job(cache_dir: Path,
     assert len(others) == 1 and others[0].startswith("Error executing job with overrides")
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR2, 143)]
+)
 def test_signals_leave_a_checkpoint_and_say_how_to_go_on(
     cache_dir: Path, tmp_path: Path, number: signal.Signals, status: int
 ) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mergan import interrupts
 from mergan.data import denormalise
 from mergan.data.image_set import ImageSet
 from mergan.data.splits import at_most
@@ -125,6 +126,7 @@ class Evaluator:
         measured = Measured({name: {} for name in self.higher_is_better})
         pairs: dict[int, Comparison] = {}
         for label in classes:
+            interrupts.check()
             images = sample_class(generate, label, self.samples_per_class, self.latent_dim, self.seed)
             features, taken_for = self._look(images)
             measured.per_class["accuracy"][label] = (taken_for == label).double().mean().item()
