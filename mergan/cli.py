@@ -94,22 +94,38 @@ def small_job(run: Callable[[DictConfig], None], cfg: DictConfig) -> None:
 def _train(cfg: DictConfig, job: Job, folder: Path) -> dict[str, float | str]:
     config.check(cfg)
     cfg = config.apply_caps(cfg)
-    if cfg.ckpt_path is None and (folder / "config.yaml").exists():
-        raise ConfigError(
-            f"hydra.run.dir={folder}: holds a run already; name another folder, or go on with "
-            f"ckpt_path={folder / 'checkpoints' / 'last.ckpt'}"
-        )
+    _look_into(folder, cfg)
     from mergan import experiment, resume  # torch and Lightning load only once the configuration has passed
 
     _quieten()
-    if cfg.ckpt_path is not None:
-        hydra_cfg = HydraConfig.get()
-        groups = list(hydra_cfg.runtime.choices)
-        cfg, job.folder = resume.restore(cfg, hydra_cfg.overrides.task, groups, folder)
-        if job.folder != folder and not any(folder.iterdir()):
-            folder.rmdir()  # Hydra made it for a new run
-        folder = job.folder
-    return experiment.run(cfg, folder)
+    if cfg.ckpt_path is None:
+        return experiment.run(cfg, folder)
+    hydra_cfg = HydraConfig.get()
+    run = resume.restore(cfg, hydra_cfg.overrides.task, list(hydra_cfg.runtime.choices), folder)
+    job.folder = run.folder
+    if job.folder != folder and not any(folder.iterdir()):
+        folder.rmdir()  # Hydra made it for a new run
+    if run.finished is not None:
+        print(f"{run.folder}: finished already, nothing is left to do")
+        return run.finished
+    return experiment.run(run.cfg, run.folder)
+
+
+def _look_into(folder: Path, cfg: DictConfig) -> None:
+    """With resume=auto go on with the run that the folder holds; without, it must hold none.
+
+    A run that was stopped before its first checkpoint starts again.
+    """
+    last = folder / "checkpoints" / "last.ckpt"
+    if cfg.ckpt_path is not None or not (folder / "config.yaml").exists():
+        return
+    if cfg.resume is not config.Resume.auto:
+        raise ConfigError(
+            f"hydra.run.dir={folder}: holds a run already; name another folder, or go on with resume=auto "
+            f"or ckpt_path={last}"
+        )
+    if last.exists():
+        cfg.ckpt_path = str(last)
 
 
 def _quieten() -> None:

@@ -20,6 +20,11 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 SEED_RANGE = "a whole number from 0 to 2147483647"
 SMOKE_CLASSES = 10  # of the generated images, where the configured data set finds out its own number late
 
+# what may differ between a run and its continuation without changing what is learned
+HARMLESS = ("trainer", "logger", "callbacks", "cache_dir", "data.root", "data.download", "data.source.root",
+            "data.source.download", "evaluation.inception_weights", "ckpt_path", "resume",
+            "allow_changes")  # fmt: skip
+
 
 class Features(Enum):
     """What the metrics compare: the judge's penultimate features, or Inception-v3's."""
@@ -33,6 +38,13 @@ class Split(Enum):
 
     val = "val"
     test = "test"
+
+
+class Resume(Enum):
+    """What a run folder that holds a run already means to the command that names it."""
+
+    never = "never"  # the command is refused
+    auto = "auto"  # it goes on with that run, or answers that it is finished
 
 
 @dataclass
@@ -104,6 +116,8 @@ class TrainConfig:
     cache_dir: str = "cache"
     ckpt_path: str | None = None
     init_from: str | None = None
+    resume: Resume = Resume.never
+    allow_changes: bool = False
     scenario: ScenarioConfig = field(default_factory=ScenarioConfig)
     data: DataConfig = field(default_factory=DataConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
@@ -283,3 +297,13 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
         elif before != after:
             found.append(f"{prefix}{key}")
     return found
+
+
+def harmless(key: str) -> bool:
+    """Whether a setting may differ between a run and its continuation without changing what is learned."""
+    return any(below(key, part) for part in HARMLESS)
+
+
+def below(key: str, part: str) -> bool:
+    """Whether one of two dotted keys is the other or lies below it; "" stands for the whole."""
+    return part == "" or key == part or key.startswith(f"{part}.") or part.startswith(f"{key}.")

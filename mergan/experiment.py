@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import hydra
 import lightning.pytorch as pl
@@ -16,7 +16,7 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment
 from omegaconf import DictConfig, OmegaConf
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from mergan import checkpoint, config, interrupts, plots, process
+from mergan import checkpoint, config, interrupts, plots, process, storage
 from mergan.acgan import ACGAN
 from mergan.callbacks.checkpoint import StreamCheckpoint
 from mergan.callbacks.evaluation import ContinualEvaluation
@@ -52,30 +52,45 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, float | str]:
     """
     process.tune()
     module, data = build_parts(cfg)
-    known, resume_step = _load_networks(cfg, module, data)
-    scenario = config.scenario(cfg, data.num_classes, known)
+    start = _load_networks(cfg, module, data)
+    scenario = config.scenario(cfg, data.num_classes, start.known)
     module.scenario = scenario
     data.attach(scenario)
     evaluator = build_evaluator(cfg, data)
 
     evaluation = ContinualEvaluation(evaluator)
-    trainer = build_trainer(cfg, folder, scenario, evaluation, resume_step)
-    write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
-    _fit(trainer, module, data, cfg.ckpt_path)
-    metrics = _final_metrics(module, scenario, evaluation, trainer.global_step)
-    metrics |= conditions(cfg, evaluator, scenario.classes)
-    plots.save_png(
-        plots.heat_maps(evaluation.matrices, data.class_names, evaluator.higher_is_better),
-        folder / "matrices.png",
-    )
-    _write_results(cfg, folder, trainer.loggers, metrics, trainer.global_step)
+    trainer = build_trainer(cfg, folder, scenario, evaluation, start.step)
+    with storage.locked(folder):
+        if start.epochs < scenario.total_epochs:
+            (folder / "metrics.json").unlink(missing_ok=True)  # of a run that was finished and is made longer
+        write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+        _fit(trainer, module, data, cfg.ckpt_path)
+        metrics = _final_metrics(module, scenario, evaluation, trainer.global_step)
+        metrics |= conditions(cfg, evaluator, scenario.classes)
+        plots.save_png(
+            plots.heat_maps(evaluation.matrices, data.class_names, evaluator.higher_is_better),
+            folder / "matrices.png",
+        )
+        _write_results(cfg, folder, trainer.loggers, metrics, trainer.global_step)
     return metrics
 
 
-def _load_networks(
-    cfg: DictConfig, module: ACGAN, data: ClassIncrementalDataModule
-) -> tuple[tuple[int, ...], int]:
-    """The classes that the networks know before the stream begins, and the step a resumed run is at (or -1).
+class _Start(NamedTuple):
+    """Where a stream begins.
+
+    Attributes:
+        known: the classes that the networks know before its first task.
+        step: the step that a resumed run is at, -1 for a new one.
+        epochs: how many epochs a resumed run has behind it.
+    """
+
+    known: tuple[int, ...] = ()
+    step: int = -1
+    epochs: int = 0
+
+
+def _load_networks(cfg: DictConfig, module: ACGAN, data: ClassIncrementalDataModule) -> _Start:
+    """Load what the run goes on with or starts from.
 
     Weights are loaded here as well as by the trainer, so that a checkpoint that does not fit is
     refused before anything is written.
@@ -91,12 +106,12 @@ def _load_networks(
                 f"but init_from={path} starts a new one from its networks, and mergan.evaluate measures it"
             )
         checkpoint.restore(module, content["state_dict"], path)
-        return tuple(content[checkpoint.KEY]["known"]), content["global_step"]
+        return _Start(tuple(content[checkpoint.KEY]["known"]), content["global_step"], content["epoch"] + 1)
     if cfg.init_from is not None:
         path = Path(cfg.init_from)
         network: Any = OmegaConf.to_container(cfg.network, resolve=True)
-        return checkpoint.transfer(module, checkpoint.read(path), path, network, data.class_names), -1
-    return (), -1
+        return _Start(checkpoint.transfer(module, checkpoint.read(path), path, network, data.class_names))
+    return _Start()
 
 
 def _fit(trainer: pl.Trainer, module: ACGAN, data: ClassIncrementalDataModule, ckpt_path: str | None) -> None:
@@ -250,7 +265,7 @@ def build_trainer(
 
 def _plugins() -> list[Any]:
     """How checkpoints are written. Under Slurm also: no requeueing by Lightning, whose checkpoint in the
-    middle of an epoch would not go on to the bit; the own requeueing of Slurm or submitit does, with resume=auto.
+    middle of an epoch would not go on to the bit; that of Slurm or submitit does, with resume=auto.
     """
     plugins: list[Any] = [checkpoint.AtomicCheckpointIO()]
     if SLURMEnvironment.detect():
@@ -287,7 +302,6 @@ def _final_metrics(
 def _write_results(
     cfg: DictConfig, folder: Path, loggers: list[Logger], metrics: dict[str, float | str], step: int
 ) -> None:
-    write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     final = {f"final/{key}": value for key, value in metrics.items() if not isinstance(value, str)}
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
@@ -297,3 +311,4 @@ def _write_results(
             logger.log_metrics(final, step=step)
         logger.save()
         logger.finalize("success")
+    write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")  # last: now it is finished

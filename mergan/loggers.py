@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import sys
 from pathlib import Path
-from typing import Any
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
@@ -79,5 +78,4 @@ class EventLog(TensorBoardLogger):
 
 def tensorboard(folder: str | Path, resume_step: int = -1) -> TensorBoardLogger:
     """TensorBoard's event files under `tensorboard/`; later steps than `resume_step` are purged."""
-    purge: dict[str, Any] = {} if resume_step < 0 else {"purge_step": resume_step + 1}
-    return EventLog(save_dir=folder, name="tensorboard", version="", **purge)
+    return EventLog(save_dir=folder, name="tensorboard", version="", purge_step=resume_step + 1)

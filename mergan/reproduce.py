@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -84,20 +83,14 @@ class Training:
         return self.folder.with_suffix(".log")
 
     @property
-    def last(self) -> Path:
-        """Its latest checkpoint."""
-        return self.folder / "checkpoints" / "last.ckpt"
-
-    @property
     def finished(self) -> bool:
         """Whether its figures are there."""
         return (self.folder / "metrics.json").is_file()
 
     def command(self) -> list[str]:
         """The command that starts it, or goes on where it was interrupted."""
-        if self.last.is_file():
-            return [sys.executable, str(TRAIN), f"ckpt_path={self.last}"]
-        return [sys.executable, str(TRAIN), *self.overrides, f"hydra.run.dir={self.folder}"]
+        own = (f"hydra.run.dir={self.folder}", "resume=auto")
+        return [sys.executable, str(TRAIN), *self.overrides, *own]
 
 
 def trainings(plan: Plan) -> list[Training]:
@@ -132,7 +125,7 @@ def _check_unchanged(training: Training) -> None:
         return
     now: Any = OmegaConf.to_container(config.apply_caps(wanted), resolve=True, enum_to_str=True)
     then: Any = OmegaConf.to_container(OmegaConf.load(path))
-    changed = [key for key in config.differences(then, now) if key != "ckpt_path"]
+    changed = [key for key in config.differences(then, now) if not config.harmless(key)]
     if changed:
         raise ConfigError(
             f"{training.folder}: was trained with another {changed[0]}; "
@@ -161,8 +154,6 @@ class Pool:
 
     def _train(self, training: Training) -> int:
         training.folder.parent.mkdir(parents=True, exist_ok=True)
-        if not training.last.is_file() and (training.folder / "config.yaml").is_file():
-            shutil.rmtree(training.folder)  # interrupted before its first checkpoint: nothing to go on with
         with training.log.open("a", encoding="utf-8") as log:
             process = subprocess.Popen(
                 training.command(), stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}

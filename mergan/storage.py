@@ -1,12 +1,66 @@
-"""Writing files so that a half-written one is never taken for a whole one."""
+"""Writing files so that a half-written one is never taken for a whole one, and one process at a time."""
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from mergan.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a run folder for this process; the system lets go of it when the process ends, however it ends.
+
+    Raises:
+        ConfigError: another process has it.
+    """
+    from filelock import Timeout
+
+    try:
+        with _lock(folder / ".lock", blocking=False):
+            yield
+    except Timeout:
+        raise ConfigError(
+            f"hydra.run.dir={folder}: another process is training there; wait for it or name another folder"
+        ) from None
+
+
+@contextmanager
+def alone(target: Path) -> Iterator[None]:
+    """Make `target` with nobody else at it; waits for a process that is."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(target.with_name(f".{target.name}.lock"), blocking=True):
+        yield
+
+
+@contextmanager
+def _lock(path: Path, blocking: bool) -> Iterator[None]:
+    from filelock import FileLock
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = FileLock(path, blocking=blocking, fallback_to_soft=False).acquire()
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK):
+            raise
+        log.warning("%s: this file system knows no locks; start no second process there", path.parent)
+        yield
+        return
+    with lock:
+        try:
+            yield
+        finally:
+            path.unlink(
+                missing_ok=True
+            )  # while it is held: filelock asks again for a file that lost its name
 
 
 @contextmanager
@@ -22,8 +76,20 @@ def replacing(path: Path) -> Iterator[Path]:
         with open(temporary, "rb") as handle:
             os.fsync(handle.fileno())
         os.replace(temporary, path)
+        _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in the folder outlast a power failure, where the system can open folders."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -236,3 +237,35 @@ def test_strategy_of_another_package_trains(cache_dir: Path, tmp_path: Path) -> 
     assert result.stderr == ""
     own = checkpoint.read(tmp_path / "run" / "checkpoints" / "last.ckpt")["mergan"]
     assert own["config"]["strategy"] == {"_target_": "elsewhere.Louder", "factor": 2.0}
+
+
+def test_the_same_command_goes_on_after_a_crash_and_then_says_that_it_is_finished(
+    cache_dir: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+
+    def again(*more: str) -> subprocess.CompletedProcess[str]:
+        return train(cache_dir, tmp_path, "resume=auto", "epochs=2", "steps_per_epoch=1", *more)
+
+    run.mkdir()
+    (run / "config.yaml").write_text("epochs: 2\n")  # killed before its first checkpoint
+    first = again()
+    assert first.returncode == 0, first.stderr
+    figures, last = (run / "metrics.json").read_text(), run / "checkpoints" / "last.ckpt"
+    written = last.stat().st_mtime_ns
+    finished = again()
+    assert finished.returncode == 0, finished.stderr
+    assert f"{run}: finished already" in finished.stdout
+    assert (run / "metrics.json").read_text() == figures and last.stat().st_mtime_ns == written
+    # as killed in the second task
+    (run / "metrics.json").unlink()
+    last.write_bytes((run / "checkpoints" / "task_00.ckpt").read_bytes())
+    rest = again()
+    assert rest.returncode == 0, rest.stderr
+    assert "task 2/2" in rest.stdout and "task 1/2" not in rest.stdout
+    measured = json.loads((run / "metrics.json").read_text())
+    assert tiny.untimed(measured) == tiny.untimed(json.loads(figures))
+    changed = again("lr=0.01", "batch_size=4")
+    assert changed.returncode == 2
+    (line,) = changed.stderr.splitlines()
+    assert "lr" in line and "batch_size" in line and "allow_changes=true" in line

@@ -67,7 +67,9 @@ def test_finished_rows_are_left_alone_and_an_interrupted_one_goes_on(
     matrix = (interrupted.folder / "accuracy_matrix.csv").read_text()
     first_task = (interrupted.folder / "samples" / "task_00.png").stat().st_mtime_ns
     (interrupted.folder / "metrics.json").unlink()
-    shutil.copy(interrupted.folder / "checkpoints" / "task_00.ckpt", interrupted.last)
+    shutil.copy(
+        interrupted.folder / "checkpoints" / "task_00.ckpt", interrupted.folder / "checkpoints" / "last.ckpt"
+    )
 
     reproduce.reproduce(plan)
 

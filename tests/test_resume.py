@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import tiny
@@ -13,13 +13,10 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from mergan import checkpoint, experiment
+from mergan import checkpoint, experiment, resume
 from mergan.errors import CheckpointError, ConfigError
 
 Compose = Callable[..., DictConfig]
-
-CLOCKS = ("train_seconds", "evaluation_seconds", "images_per_second")
-TIMINGS = {*CLOCKS, *(f"final/{name}" for name in CLOCKS)}
 
 # everything that carries state from step to step, at once
 STATEFUL = ["objective.critic_steps=2", "acgan.ema=0.9", "acgan.lr_schedule=cosine", "objective.r1=0.1",
@@ -40,16 +37,6 @@ STREAMS = {
     "experience replay": ["strategy=experience_replay", "strategy.capacity=9", "network=upsample", *STATEFUL],
     "generative replay": ["strategy=deep_generative_replay", "strategy.solver_steps=3", *STATEFUL],
 }
-
-
-def untimed(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key not in TIMINGS}
-
-
-def files(folder: Path) -> set[Path]:
-    """What lies in a run folder, TensorBoard's files aside."""
-    found = {path.relative_to(folder) for path in folder.rglob("*")}
-    return {path for path in found if path.parts[0] != "tensorboard"}
 
 
 def assert_same_run(folder: Path, reference: Path) -> None:
@@ -74,10 +61,10 @@ def assert_same_run(folder: Path, reference: Path) -> None:
         *(f"samples/{path.name}" for path in (reference / "samples").iterdir()),
     ):
         assert (folder / name).read_bytes() == (reference / name).read_bytes(), name
-    rows, expected = ([untimed(row) for row in tiny.csv_rows(run)] for run in (folder, reference))
+    rows, expected = ([tiny.untimed(row) for row in tiny.csv_rows(run)] for run in (folder, reference))
     assert rows == expected
     figures, other_figures = (json.loads((run / "metrics.json").read_text()) for run in (folder, reference))
-    assert untimed(figures) == untimed(other_figures)
+    assert tiny.untimed(figures) == tiny.untimed(other_figures)
     assert tiny.event_steps(folder) == tiny.event_steps(reference)
 
 
@@ -132,10 +119,10 @@ def test_finished_run_can_be_resumed_without_training_or_logging_again(
     again = experiment.run(
         compose("strategy=finetune", f"ckpt_path={tmp_path / 'checkpoints' / 'last.ckpt'}"), tmp_path
     )
-    assert untimed(again) == untimed(metrics)
+    assert tiny.untimed(again) == tiny.untimed(metrics)
     after = checkpoint.read(tmp_path / "checkpoints" / "last.ckpt")
     assert tiny.equal(before["state_dict"], after["state_dict"])
-    assert [untimed(row) for row in tiny.csv_rows(tmp_path)] == [untimed(row) for row in rows]
+    assert [tiny.untimed(row) for row in tiny.csv_rows(tmp_path)] == [tiny.untimed(row) for row in rows]
 
 
 def test_stopping_before_the_first_checkpoint_leaves_none(compose: Compose, tmp_path: Path) -> None:
@@ -286,3 +273,47 @@ def test_what_does_not_fit_is_refused(compose: Compose, tmp_path: Path) -> None:
         with pytest.raises(kind, match=message):
             experiment.run(compose(f"init_from={path}", *overrides), tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+# ---------------------------------------------------------------- changed settings
+
+
+def going_on(compose: Compose, folder: Path, *overrides: str) -> resume.Continuation:
+    """How `train.py` would go on in `folder` with these overrides."""
+    last = folder / "checkpoints" / "last.ckpt"
+    cfg = compose("strategy=finetune", f"ckpt_path={last}", *overrides)
+    return resume.restore(cfg, overrides, ["strategy", "experiment"], folder / "new")
+
+
+def test_changed_settings_are_named_unless_they_are_allowed_or_concern_nothing_learned(
+    compose: Compose, tmp_path: Path
+) -> None:
+    experiment.run(compose("strategy=finetune", "epochs=[2,1]"), tmp_path)
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    shutil.copy(tmp_path / "checkpoints" / "task_00.ckpt", last)  # the second task is yet to come
+    with pytest.raises(ConfigError) as refused:
+        going_on(compose, tmp_path, "lr=0.5", "acgan.ema=0.9", "batch_size=4")
+    assert all(key in str(refused.value) for key in ("lr", "acgan.ema", "batch_size", "allow_changes=true"))
+    assert "acgan.betas" not in str(refused.value)
+    with pytest.raises(ConfigError, match=r"^epochs:"):
+        going_on(compose, tmp_path, "epochs=[3,1]")  # the first task is over
+    run = going_on(compose, tmp_path, "epochs=[2,3]", "logger.csv=null")
+    assert (run.folder, run.finished) == (tmp_path, None)
+    assert (list(run.cfg.epochs), run.cfg.logger.csv) == ([2, 3], None)
+    assert going_on(compose, tmp_path, "lr=0.5", "allow_changes=true").cfg.lr == 0.5
+    experiment.run(run.cfg, run.folder)
+    assert checkpoint.read(last)["epoch"] == 4
+    # finished now; who asks for nothing new gets its figures
+    assert going_on(compose, tmp_path).finished == json.loads((tmp_path / "metrics.json").read_text())
+    assert going_on(compose, tmp_path, "callbacks.samples.columns=3").finished is None
+
+
+def test_a_finished_run_that_is_made_longer_counts_as_unfinished(compose: Compose, tmp_path: Path) -> None:
+    experiment.run(compose("strategy=finetune", "scenario.tasks=[[0]]", "epochs=1"), tmp_path)
+    assert (tmp_path / "metrics.json").exists()
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    stop = ["+callbacks.stop._target_=tiny.StopAt", "+callbacks.stop.epoch=1"]
+    cfg = compose("strategy=finetune", "scenario.tasks=[[0],[1]]", "epochs=1", f"ckpt_path={last}", *stop)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.run(cfg, tmp_path)
+    assert not (tmp_path / "metrics.json").exists()

@@ -205,6 +205,15 @@ def csv_rows(folder: Path, name: str = "metrics.csv") -> list[dict[str, str]]:
         return [{key: cell for key, cell in row.items() if cell} for row in csv.DictReader(file)]
 
 
+CLOCKS = ("train_seconds", "evaluation_seconds", "images_per_second")
+TIMINGS = {*CLOCKS, *(f"final/{name}" for name in CLOCKS)}
+
+
+def untimed(figures: dict[str, Any]) -> dict[str, Any]:
+    """Figures without those that differ from one run to the next."""
+    return {key: value for key, value in figures.items() if key not in TIMINGS}
+
+
 def event_steps(folder: Path) -> dict[str, list[int]]:
     """The steps of every scalar in a run's TensorBoard files, by tag."""
     events = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0, "images": 0})

@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,6 +18,7 @@ from tqdm import tqdm
 from mergan.data.image_set import ImageSet
 from mergan.data.source import Source, Split
 from mergan.errors import DataError
+from mergan.storage import alone
 
 log = logging.getLogger(__name__)
 
@@ -58,19 +59,29 @@ def load(
     source.prepare()
     shape = (source.channels, image_size, image_size)
     stem = Path(cache_dir).expanduser() / _key(source, split, shape)
-    try:
+    with suppress(OSError, ValueError):  # the usual case; what is wrong is said below
         return _read(stem, shape, memory_limit)
-    except (FileNotFoundError, NotADirectoryError):
-        log.info("decoding %s (%s) into %s", source.name, split, cache_dir)
-    except (OSError, ValueError) as error:
-        log.warning("%s is broken (%s), decoding %s again", _images_file(stem), error, source.name)
     try:
-        _build(source, split, shape, stem, progress)
+        with alone(_images_file(stem)):
+            return _read_or_build(source, split, shape, stem, progress, memory_limit)
     except OSError as error:
         raise DataError(
             f"cache_dir={cache_dir}: cannot keep the images of {source.name} there ({error}); "
             "name another folder with cache_dir=..."
         ) from error
+
+
+def _read_or_build(
+    source: Source, split: Split, shape: tuple[int, int, int], stem: Path, progress: bool, memory_limit: int
+) -> ImageSet:
+    """What another process may have built in the meantime, or else build it."""
+    try:
+        return _read(stem, shape, memory_limit)
+    except FileNotFoundError:
+        log.info("decoding %s (%s) into %s", source.name, split, stem.parent)
+    except (OSError, ValueError) as error:
+        log.warning("%s is broken (%s), decoding %s again", _images_file(stem), error, source.name)
+    _build(source, split, shape, stem, progress)
     return _read(stem, shape, memory_limit)
 
 

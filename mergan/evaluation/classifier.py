@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from mergan.data import normalise
 from mergan.data.image_set import ImageSet
-from mergan.storage import load_tensors, save_atomically
+from mergan.errors import DataError
+from mergan.storage import alone, load_tensors, save_atomically
 
 log = logging.getLogger(__name__)
 
@@ -153,16 +154,39 @@ def load_or_train(
         key: identity of data set, image size and split.
         cache_dir: folder of the caches.
         max_steps: see train_classifier.
+
+    Raises:
+        DataError: `cache_dir` cannot be written.
     """
     digest = hashlib.sha256(f"{FORMAT}|{key}|{len(train)}|{max_steps}".encode()).hexdigest()[:16]
     path = cache_dir / "classifiers" / f"{digest}.pt"
-    if path.is_file():
-        model = Classifier(*train.shape[:2], num_classes)
-        try:
-            model.load_state_dict(load_tensors(path))
-            return model.eval()
-        except Exception as error:  # whatever is wrong with the file, the remedy is the same
-            log.warning("classifier %s cannot be read (%s), training it again", path, error)
+    judge = _read(path, train, num_classes)
+    if judge is not None:
+        return judge
+    try:
+        with alone(path):
+            return _read(path, train, num_classes) or _train_judge(path, train, num_classes, max_steps)
+    except OSError as error:
+        raise DataError(
+            f"cache_dir={cache_dir}: cannot keep the evaluation classifier there ({error}); "
+            "name another folder with cache_dir=..."
+        ) from error
+
+
+def _read(path: Path, train: ImageSet, num_classes: int) -> Classifier | None:
+    """The judge that the cache holds, if it holds a whole one."""
+    if not path.is_file():
+        return None
+    model = Classifier(*train.shape[:2], num_classes)
+    try:
+        model.load_state_dict(load_tensors(path))
+    except Exception as error:  # whatever is wrong with the file, the remedy is the same
+        log.warning("classifier %s cannot be read (%s), training it again", path, error)
+        return None
+    return model.eval()
+
+
+def _train_judge(path: Path, train: ImageSet, num_classes: int, max_steps: int) -> Classifier:
     log.info("training the evaluation classifier (once; kept in %s)", path.parent)
     model = train_classifier(train, num_classes, seed=0, augment=True, max_steps=max_steps)
     save_atomically(model.state_dict(), path)
