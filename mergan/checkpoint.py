@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import zipfile
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,7 @@ from lightning.pytorch.plugins.io import CheckpointIO
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from mergan.config import differences
-from mergan.errors import CheckpointError, ConfigError, reason
-from mergan.networks.layers import ClassTable
+from mergan.errors import CheckpointError, reason
 from mergan.storage import load_tensors, save_atomically
 from mergan.strategies import Strategy
 
@@ -46,26 +46,57 @@ class AtomicCheckpointIO(CheckpointIO):
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint, on the CPU.
+    """The content of a checkpoint, on the CPU. No code in it is executed.
 
     Raises:
-        CheckpointError: the file is missing, empty, broken or not a checkpoint of this project.
+        CheckpointError: the file is missing, empty, cut short, changed, or not a checkpoint of this project;
+            the message names a whole one that was written before it, if there is one.
     """
     if not path.is_file():
-        raise CheckpointError(f"checkpoint {path}: there is no such file")
-    if path.stat().st_size == 0:
-        raise CheckpointError(f"checkpoint {path}: the file is empty, use an earlier one")
+        raise CheckpointError(f"checkpoint {path}: there is no such file{_earlier(path)}")
+    damage = _damage(path)
+    if damage:
+        raise CheckpointError(f"checkpoint {path}: {damage}{_earlier(path)}")
     try:
         content = load_tensors(path)
     except Exception as error:  # torch raises many kinds for files that are none of its own
-        raise CheckpointError(f"checkpoint {path}: not a readable checkpoint ({reason(error)})") from error
-    if not isinstance(content, dict) or KEY not in content or "state_dict" not in content:
+        if "weights_only" in str(error):
+            detail = "it holds more than tensors and plain values, which could run code; it was not loaded"
+        else:
+            detail = f"not a readable checkpoint ({reason(error)})"
+        raise CheckpointError(f"checkpoint {path}: {detail}{_earlier(path)}") from error
+    own = content.get(KEY) if isinstance(content, dict) else None
+    if not isinstance(own, dict) or "state_dict" not in content:
         raise CheckpointError(f"checkpoint {path}: not a checkpoint that mergan wrote")
-    if content[KEY].get("format") != FORMAT:
+    if own.get("format") != FORMAT:
         raise CheckpointError(
-            f"checkpoint {path}: written in format {content[KEY].get('format')}, this version reads {FORMAT}"
+            f"checkpoint {path}: written in format {own.get('format')}, this version reads {FORMAT}"
         )
     return content
+
+
+def _damage(path: Path) -> str:
+    """What is wrong with the file as an archive, "" if it is whole.
+
+    torch.load does not look at the checksums that torch.save writes.
+    """
+    if path.stat().st_size == 0:
+        return "the file is empty"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError) as error:
+        return f"not a readable checkpoint ({reason(error)})"
+    return "" if broken is None else f"the file is damaged ({broken} does not match its checksum)"
+
+
+def _earlier(path: Path) -> str:
+    """What to use in place of a broken checkpoint: the last whole one that was written before it."""
+    others = (other for other in path.parent.glob("*.ckpt") if other != path and other.is_file())
+    for other in sorted(others, key=lambda file: file.stat().st_mtime, reverse=True):
+        if not _damage(other):
+            return f"; the one before it is {other}"
+    return ""
 
 
 @dataclass
@@ -128,8 +159,8 @@ def load_generator(path: Path) -> TrainedGenerator:
     state = content["state_dict"]
     averaged = any(key.startswith(AVERAGED) for key in state)
     prefix = AVERAGED if averaged else TRAINED
-    restore(network, _below(state, prefix), path)
-    restore(strategy, _below(state, STRATEGY), path)
+    restore(network, below(state, prefix), path)
+    restore(strategy, below(state, STRATEGY), path)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return TrainedGenerator(
         network.eval().to(device),
@@ -142,7 +173,7 @@ def load_generator(path: Path) -> TrainedGenerator:
     )
 
 
-def _below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The part of a state dict that belongs to the submodule of that name."""
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
@@ -158,90 +189,3 @@ def restore(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     except RuntimeError as error:
         detail = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise CheckpointError(f"checkpoint {path}: of another network ({detail[:120]})") from error
-
-
-def transfer(
-    module: nn.Module,
-    content: Mapping[str, Any],
-    path: Path,
-    network: Mapping[str, Any],
-    class_names: Sequence[str],
-) -> tuple[int, ...]:
-    """Start `module` (an ACGAN) from the trained networks of a checkpoint (`init_from`).
-
-    Rows that belong to single classes are carried over by the name of the class, so that the number
-    of classes may grow. The snapshot becomes the trained generator. The strategy, which may be another
-    one than that of the checkpoint, takes over what it can use.
-
-    Args:
-        module: the freshly built module.
-        content: what `read` gave.
-        path: of the checkpoint, for messages.
-        network: the configuration of the networks.
-        class_names: names of the data set's classes.
-
-    Returns:
-        The classes the networks know, as labels of the present data set.
-
-    Raises:
-        CheckpointError: another network, a class that the data set lacks, or a run that the strategy
-            cannot go on from.
-    """
-    own = content[KEY]
-    changed = differences(own["config"]["network"], network)
-    if changed:
-        raise CheckpointError(
-            f"init_from={path}: of another network, network.{changed[0]} differs; "
-            f"use network={own['config']['network'].get('name', '...')} with its settings"
-        )
-    missing = [name for name in own["class_names"] if name not in class_names]
-    if missing:
-        raise CheckpointError(
-            f"init_from={path}: the data set has no class {missing[0]!r}, which it was trained on"
-        )
-    rows = torch.tensor([list(class_names).index(name) for name in own["class_names"]])
-    state = _merged(module, content["state_dict"], rows)
-    restore(module, state, path)
-    module.snapshot.load_state_dict(module.sampler.state_dict())  # type: ignore[union-attr,operator]
-    try:
-        module.strategy.inherit(_below(content["state_dict"], STRATEGY), rows)  # type: ignore[union-attr,operator]
-    except ConfigError as error:
-        raise CheckpointError(f"init_from={path}: {error}") from error
-    return tuple(int(rows[label]) for label in own["seen"])
-
-
-def _merged(module: nn.Module, old: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
-    """The module's own state with everything of the networks in `old` that it can take over.
-
-    The averaged generator, where the old run kept one, is its trained generator: it becomes both the
-    generator and the start of a new average.
-    """
-    averaged = any(key.startswith(AVERAGED) for key in old)
-    trained = AVERAGED if averaged else TRAINED
-    by_class = _class_keys(module)
-    state = dict(module.state_dict())
-    for key, fresh in state.items():
-        if key.startswith(STRATEGY):
-            continue  # see Strategy.inherit
-        name = key
-        for prefix in (AVERAGED, TRAINED):
-            name = name.replace(prefix, trained, 1) if key.startswith(prefix) else name
-        source = old.get(name)
-        if source is None:
-            continue
-        state[key] = source
-        if key in by_class:
-            state[key] = fresh.clone()
-            state[key][rows] = source
-    return state
-
-
-def _class_keys(module: nn.Module) -> set[str]:
-    """State-dict keys whose first dimension counts classes."""
-    keys: set[str] = set()
-    for name, part in module.named_modules():
-        if isinstance(part, ClassTable) or name.endswith("discriminator.classify"):
-            # with spectral norm the weight goes by its second name, beside a vector with one entry per row
-            names = ("weight", "bias", "parametrizations.weight.original", "parametrizations.weight.0._u")
-            keys |= {f"{name}.{key}" for key in names}
-    return keys

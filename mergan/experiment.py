@@ -32,6 +32,7 @@ from mergan.objectives import Objective
 from mergan.scenario import Scenario, Task
 from mergan.storage import write_text
 from mergan.strategies import Strategy
+from mergan.transfer import transfer
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ def _load_networks(cfg: DictConfig, module: ACGAN, data: ClassIncrementalDataMod
     if cfg.init_from is not None:
         path = Path(cfg.init_from)
         network: Any = OmegaConf.to_container(cfg.network, resolve=True)
-        return _Start(checkpoint.transfer(module, checkpoint.read(path), path, network, data.class_names))
+        return _Start(transfer(module, checkpoint.read(path), path, network, data.class_names))
     return _Start()
 
 

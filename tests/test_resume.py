@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mergan import checkpoint, experiment, resume
 from mergan.errors import CheckpointError, ConfigError
+from mergan.transfer import transfer
 
 Compose = Callable[..., DictConfig]
 
@@ -227,7 +228,7 @@ def test_rows_of_classes_follow_their_names(compose: Compose, tmp_path: Path) ->
     run = tiny.build(compose("data.num_classes=6"), tmp_path / "new")
     names = ["x", "3", "2", "1", "0", "y"]
     network = checkpoint.read(path)["mergan"]["config"]["network"]
-    known = checkpoint.transfer(run.module, checkpoint.read(path), path, network, names)
+    known = transfer(run.module, checkpoint.read(path), path, network, names)
     assert known == (4, 3, 2)
     new = run.module.state_dict()
     for key in (

@@ -27,6 +27,7 @@ from mergan.strategies.deep_generative_replay import DeepGenerativeReplay
 from mergan.strategies.experience_replay import ExperienceReplay
 from mergan.strategies.joint_retrain import JointRetrain
 from mergan.strategies.retrain_and_align import RetrainAndAlign
+from mergan.transfer import transfer
 
 Build = Callable[..., tiny.Run]
 Compose = Callable[..., DictConfig]
@@ -182,7 +183,7 @@ def test_memory_goes_along_with_init_from(compose: Compose, tmp_path: Path) -> N
     old = checkpoint.read(path)
     run = tiny.build(compose(*settings, "data.num_classes=5", "strategy.capacity=5"), tmp_path / "new")
     network = old["mergan"]["config"]["network"]
-    checkpoint.transfer(run.module, old, path, network, ["x", "3", "2", "1", "0"])
+    transfer(run.module, old, path, network, ["x", "3", "2", "1", "0"])
     strategy = run.module.strategy
     assert isinstance(strategy, ExperienceReplay)
     assert strategy.labels.tolist() == [1, 1, 4, 4, -1]  # the names of 3 and 0 in the new data set
@@ -390,13 +391,13 @@ def test_solver_goes_along_with_init_from(compose: Compose, tmp_path: Path) -> N
     run = tiny.build(compose(*GENERATIVE, "data.num_classes=5"), tmp_path / "new")
     strategy = run.module.strategy
     assert isinstance(strategy, DeepGenerativeReplay)
-    checkpoint.transfer(run.module, old, path, network, ["x", "3", "2", "1", "0"])
+    transfer(run.module, old, path, network, ["x", "3", "2", "1", "0"])
     assert torch.equal(strategy.solver.head.weight[[4, 3, 2, 1]], state["strategy.solver.head.weight"])
     assert torch.equal(strategy.solver.trunk[0].weight, state["strategy.solver.trunk.0.weight"])  # type: ignore[arg-type]
     assert strategy.constant == 2  # class 2 of the old run, by its name
     other = tiny.build(compose(*GENERATIVE, "strategy.solver_width=3"), tmp_path / "other")
     with pytest.raises(CheckpointError, match=r"solver_width=3"):
-        checkpoint.transfer(other.module, old, path, network, ["0", "1", "2", "3"])
+        transfer(other.module, old, path, network, ["0", "1", "2", "3"])
 
 
 @pytest.mark.parametrize(("channels", "size"), [(1, 16), (3, 32), (1, 64)])

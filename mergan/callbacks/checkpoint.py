@@ -8,6 +8,7 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Checkpoint
 
+from mergan import __version__
 from mergan.acgan import ACGAN
 from mergan.checkpoint import FORMAT, KEY
 from mergan.errors import ConfigError
@@ -49,6 +50,7 @@ class StreamCheckpoint(Checkpoint):
         assert isinstance(pl_module, ACGAN) and pl_module.scenario is not None
         checkpoint[KEY] = {
             "format": FORMAT,
+            "version": __version__,
             "config": self.config,
             "class_names": list(trainer.datamodule.class_names),  # type: ignore[attr-defined]
             "seen": list(pl_module.task.seen),

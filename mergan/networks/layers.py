@@ -36,7 +36,7 @@ class ClassTable(nn.Embedding):
 
     Its own type marks the parameters that belong to single classes, so that new classes can be
     started from learned ones (`inherit_classes`) and rows can be carried over by class
-    (`mergan.checkpoint`).
+    (`mergan.transfer`).
     """
 
 
