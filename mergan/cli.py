@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable
@@ -134,6 +135,13 @@ def _quieten() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning.*")
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+    threading.excepthook = _thread_failed
+
+
+def _thread_failed(arguments: threading.ExceptHookArgs) -> None:
+    """TensorBoard's writer raises what the disk says to it in the main thread too: one report is enough."""
+    if not isinstance(arguments.exc_value, OSError):
+        threading.__excepthook__(arguments)
 
 
 def guard(main: Callable[[], Any]) -> int:

@@ -28,6 +28,12 @@ class CheckpointError(MerganError):
     exit_status = 2
 
 
+class StorageError(MerganError, OSError):
+    """A file that cannot be written: a full disk, a missing permission."""
+
+    exit_status = 2
+
+
 class TrainingError(MerganError):
     """Training went wrong, e.g. a loss became NaN."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from mergan.callbacks.evaluation import ContinualEvaluation
 from mergan.callbacks.interruption import StopBetweenSteps
 from mergan.callbacks.snapshot import GeneratorSnapshot
 from mergan.data.datamodule import ClassIncrementalDataModule
-from mergan.errors import CheckpointError, ConfigError, MerganError, TrainingError
+from mergan.errors import CheckpointError, ConfigError, MerganError, StorageError, TrainingError
 from mergan.evaluation import inception
 from mergan.evaluation.classifier import load_or_train
 from mergan.evaluation.evaluator import Evaluator
@@ -61,7 +62,7 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, float | str]:
 
     evaluation = ContinualEvaluation(evaluator)
     trainer = build_trainer(cfg, folder, scenario, evaluation, start.step)
-    with storage.locked(folder):
+    with storage.locked(folder), _how_to_go_on(folder):
         if start.epochs < scenario.total_epochs:
             (folder / "metrics.json").unlink(missing_ok=True)  # of a run that was finished and is made longer
         write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
@@ -123,10 +124,22 @@ def _fit(trainer: pl.Trainer, module: ACGAN, data: ClassIncrementalDataModule, c
         # this is how Lightning ends after SIGTERM and after Ctrl-C
         interrupts.check()
         raise KeyboardInterrupt from None
+
+
+@contextmanager
+def _how_to_go_on(folder: Path) -> Iterator[None]:
+    """Name the last good checkpoint in the errors that leave one behind."""
+    last = folder / "checkpoints" / "last.ckpt"
+    try:
+        yield
     except TrainingError as error:
-        last = Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt"
         saved = f"the last good checkpoint is {last}" if last.is_file() else "there is no checkpoint yet"
         raise TrainingError(f"{error}; {saved}") from error
+    except OSError as error:
+        if not storage.is_full(error):
+            raise
+        remedy = f"go on with ckpt_path={last}" if last.is_file() else "start again"
+        raise StorageError(f"{folder}: no room is left to write there; free some, then {remedy}") from error
 
 
 def _build(node: Any, **arguments: Any) -> Any:

@@ -24,12 +24,29 @@ class _ResumedWriter(ExperimentWriter):
         path = Path(self.metrics_file_path)
         if not path.is_file():
             return
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            rows = [row for row in reader if self._stays(row)]
-            self.metrics_keys = list(reader.fieldnames or [])
-        with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=self.metrics_keys)
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        if lines and not lines[-1].endswith("\n"):
+            del lines[-1]  # cut short when the process was killed
+        reader = csv.DictReader(lines)
+        rows = [row for row in reader if self._stays(row)]
+        if not rows:
+            path.unlink()
+            return
+        self.metrics_keys = list(reader.fieldnames or [])
+        self._write(rows, self.metrics_keys)
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        """In one piece, unlike Lightning's."""
+        with Path(self.metrics_file_path).open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        self._write(rows, fieldnames)
+
+    def _write(self, rows: list[dict[str, str]], fieldnames: list[str]) -> None:
+        with (
+            replacing(Path(self.metrics_file_path)) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.DictWriter(file, fieldnames=fieldnames)
             writer.writeheader()
             writer.writerows(rows)
 

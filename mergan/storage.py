@@ -6,13 +6,24 @@ import errno
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from mergan.errors import ConfigError
+from mergan.errors import ConfigError, StorageError
 
 log = logging.getLogger(__name__)
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what the system says when there is no more room
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error, or what led to it, says that the disk or a quota is full."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @contextmanager
@@ -68,17 +79,23 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success sync it to disk and rename it into place.
 
     A crash or an error leaves `path` as it was.
+
+    Raises:
+        StorageError: the system does not let it be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with open(temporary, "rb") as handle:
             os.fsync(handle.fileno())
         os.replace(temporary, path)
         _sync_folder(path.parent)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a folder that cannot be entered; what went wrong is on its way up
+            temporary.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -102,8 +119,13 @@ def save_atomically(content: Any, path: Path) -> None:
     """torch.save `content` to `path` in one piece."""
     import torch
 
-    with replacing(path) as temporary:
-        torch.save(content, temporary)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None  # which torch covers up by its own
+            raise
 
 
 def load_tensors(path: Path, map_location: str | Callable | None = "cpu") -> Any:

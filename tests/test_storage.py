@@ -6,6 +6,8 @@ import errno
 import fcntl
 import logging
 import os
+import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +16,9 @@ from typing import Any
 import pytest
 import tiny
 import torch
+import warm
 
-from mergan import storage
+from mergan import checkpoint, experiment, loggers, storage
 from mergan.errors import ConfigError
 
 
@@ -65,3 +68,56 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, failure: BaseE
 def test_tensors_come_back_and_code_does_not(tmp_path: Path) -> None:
     storage.save_atomically({"weights": torch.arange(3)}, tmp_path / "state.pt")
     assert torch.equal(storage.load_tensors(tmp_path / "state.pt")["weights"], torch.arange(3))
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
+    """The folder of a run that was killed in its second task."""
+    folder = tmp_path_factory.mktemp("disk") / "run"
+    experiment.run(tiny.compose(cache_dir, "strategy=finetune", "epochs=1"), folder)
+    shutil.copy(folder / "checkpoints" / "task_00.ckpt", folder / "checkpoints" / "last.ckpt")
+    (folder / "metrics.json").unlink()
+    return folder
+
+
+@pytest.mark.parametrize("room", [1_000, 8_000, 30_000, 60_000])
+def test_a_full_disk_ends_the_run_with_one_line_and_the_last_checkpoint_intact(
+    started: Path, tmp_path: Path, room: int
+) -> None:
+    # a limit on the size of files stands for the full disk: the system's answer comes in the same places
+    run = tmp_path / "run"
+    shutil.copytree(started, run)
+    last = run / "checkpoints" / "last.ckpt"
+    before = last.read_bytes()
+    ended = subprocess.run(
+        [sys.executable, str(tiny.ROOT / "train.py"), f"ckpt_path={last}"],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
+        cwd=tmp_path, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert ended.returncode == 2, ended.stderr
+    (line,) = ended.stderr.splitlines()
+    assert str(run) in line and "no room" in line and f"ckpt_path={last}" in line
+    assert last.read_bytes() == before
+    assert not list(run.rglob("*.tmp"))
+    assert not (run / "metrics.json").exists()
+    # with room again, the same command ends as if nothing had been
+    rest = warm.run([str(tiny.ROOT / "train.py"), f"ckpt_path={last}"], tmp_path)
+    assert rest.returncode == 0, rest.stderr
+    assert checkpoint.read(last)["epoch"] == 1
+    assert tiny.csv_rows(run) and tiny.event_steps(run)
+
+
+def test_tables_that_were_cut_short_are_taken_up_where_they_are_whole(tmp_path: Path) -> None:
+    log = loggers.CSVLog(tmp_path)
+    for step in (5, 12, 125):
+        log.log_metrics({"a": 0.5, "z": 1.0}, step=step)
+    log.save()
+    whole = (tmp_path / "metrics.csv").read_bytes()
+    for cut in range(len(whole)):
+        (tmp_path / "metrics.csv").write_bytes(whole[:cut])
+        resumed = loggers.CSVLog(tmp_path, resume_step=50)
+        resumed.log_metrics({"a": 0.25, "b": 0.5}, step=60)
+        resumed.save()
+        steps = [int(row["step"]) for row in tiny.csv_rows(tmp_path)]
+        assert steps == [*[5, 12][: len(steps) - 1], 60], cut
+    assert steps == [5, 12, 60]
