@@ -12,7 +12,7 @@ import hydra
 import lightning.pytorch as pl
 from omegaconf import DictConfig
 
-from mergan import config, experiment, process
+from mergan import build, config, process
 from mergan.callbacks.evaluation import ContinualEvaluation
 
 # as little as an evaluation can be; its time is subtracted
@@ -47,11 +47,11 @@ class Fit:
     ) -> None:
         process.tune()
         self.cfg = compose(*SHORT_EVALUATION, *overrides, f"cache_dir={cache_dir}")
-        self.module, self.data = experiment.build_parts(self.cfg)
+        self.module, self.data = build.build_parts(self.cfg)
         self.scenario = config.scenario(self.cfg, self.data.num_classes)
         self.module.scenario = self.scenario
         self.data.attach(self.scenario)
-        self.evaluation = ContinualEvaluation(experiment.build_evaluator(self.cfg, self.data))
+        self.evaluation = ContinualEvaluation(build.build_evaluator(self.cfg, self.data))
         self._callbacks = callbacks
 
     def run(self, skip: int = 5) -> float:
@@ -60,7 +60,7 @@ class Fit:
         """
         clock = Clock()
         with tempfile.TemporaryDirectory() as folder:
-            trainer = experiment.build_trainer(self.cfg, Path(folder), self.scenario, self.evaluation, -1)
+            trainer = build.build_trainer(self.cfg, Path(folder), self.scenario, self.evaluation, -1)
             trainer.callbacks[:0] = [clock, *self._callbacks]  # type: ignore[attr-defined]
             trainer.fit(self.module, datamodule=self.data)
         spent = clock.end - clock.step_ends[skip - 1] - self.evaluation.evaluation_seconds

@@ -108,6 +108,7 @@ class ACGAN(pl.LightningModule):
         self.context: Context | None = None
         self.last_losses: dict[str, float] = {}
         self._rng: torch.Generator | None = None
+        self._logging = False  # whether the losses of the present step are read back
         self._initial_discriminator = (
             {key: value.clone() for key, value in discriminator.state_dict().items()}
             if renew_discriminator
@@ -202,11 +203,14 @@ class ACGAN(pl.LightningModule):
             batch_idx: position in the epoch.
 
         Raises:
-            TrainingError: a loss that is about to be logged is not finite.
+            TrainingError: a loss or a gradient that is about to be logged is not finite. They are logged in
+                the last step of every epoch, so that no checkpoint holds what comes of them.
         """
         context = self.context
         assert context is not None
         self._set_learning_rates(batch_idx)
+        last_of_epoch = batch_idx + 1 == self.trainer.num_training_batches
+        self._logging = (self.global_step + 1) % self.log_every_n_steps == 0 or last_of_epoch
         optimizer_g, optimizer_d = self.optimizers()  # type: ignore[attr-defined]  # there are always two
         images, labels = (tensor.tensor_split(self.objective.critic_steps) for tensor in batch)
         real = self.strategy.real_batch(images[0], labels[0], context)
@@ -219,8 +223,7 @@ class ACGAN(pl.LightningModule):
             number = (self.global_step - 1) * self.objective.critic_steps + index
             penalise = number % self.objective.penalty_every == 0
             losses |= self._discriminator_step(optimizer_d.optimizer, real, fakes, fake_labels, penalise)
-        last_of_epoch = batch_idx + 1 == self.trainer.num_training_batches
-        if self.global_step % self.log_every_n_steps == 0 or last_of_epoch:
+        if self._logging:
             self._log(losses)
 
     def _generator_step(self, optimizer: Any, total: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
@@ -245,6 +248,8 @@ class ACGAN(pl.LightningModule):
         losses["g/loss"] = loss
         optimizer.zero_grad()
         self.manual_backward(loss)
+        if self._logging:
+            losses["g/gradient"] = _gradient_norm(self.generator)
         optimizer.step()
         self.discriminator.requires_grad_(True)
         if self.ema is not None:
@@ -301,6 +306,8 @@ class ACGAN(pl.LightningModule):
         losses["d/loss"] = loss
         optimizer.zero_grad()
         self.manual_backward(loss)
+        if self._logging:
+            losses["d/gradient"] = _gradient_norm(self.discriminator)
         # the bare optimizer: Lightning would count its step, and global_step would run double
         optimizer.step()
         if self._learns_classes:
@@ -346,7 +353,7 @@ class ACGAN(pl.LightningModule):
             if not value - value == 0:  # NaN and infinity alike
                 raise TrainingError(
                     f"{name} is {value} in task {self.task.index}, epoch {self.current_epoch}, "
-                    f"step {self.global_step}: try a lower lr"
+                    f"step {self.global_step}: try a lower lr, or recovery.attempts=3, which lowers it"
                 )
         rates = {
             f"lr/{name}": optimizer.param_groups[0]["lr"]
@@ -356,6 +363,12 @@ class ACGAN(pl.LightningModule):
             logger.log_metrics(
                 {**self.last_losses, **rates, "epoch": self.current_epoch}, step=self.global_step
             )
+
+
+def _gradient_norm(network: nn.Module) -> Tensor:
+    """Euclidean norm of the gradients of all parameters together."""
+    norms = [p.grad.norm() for p in network.parameters() if p.grad is not None]
+    return torch.stack(norms).norm()
 
 
 def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ SMOKE_CLASSES = 10  # of the generated images, where the configured data set fin
 # what may differ between a run and its continuation without changing what is learned
 HARMLESS = ("trainer", "logger", "callbacks", "cache_dir", "data.root", "data.download", "data.source.root",
             "data.source.download", "evaluation.inception_weights", "ckpt_path", "resume",
-            "allow_changes")  # fmt: skip
+            "allow_changes", "recovery")  # fmt: skip
 
 
 class Features(Enum):
@@ -89,6 +89,17 @@ class EvaluationConfig:
 
 
 @dataclass
+class RecoveryConfig:
+    """What happens when a loss or a gradient is no longer finite: so often the run goes back to its last
+    checkpoint with lower learning rates, and then it ends.
+    """
+
+    attempts: int = 0
+    lr_factor: float = 0.5  # on both learning rates, with each attempt
+    used: int = 0  # attempts that the run has behind it; written by the run
+
+
+@dataclass
 class CapsConfig:
     """Upper limits that hold whatever the rest of the configuration says (debug=smoke)."""
 
@@ -122,6 +133,7 @@ class TrainConfig:
     data: DataConfig = field(default_factory=DataConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     caps: CapsConfig | None = None
+    recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
     strategy: Any = MISSING
     network: Any = MISSING
     objective: Any = MISSING
@@ -179,6 +191,9 @@ def check(cfg: DictConfig) -> None:
         _require(cfg, key, lambda value: value is None or 0 < value < math.inf, "a number above 0")
     for key in ("seed", "scenario.order_seed"):
         _require(cfg, key, lambda value: 0 <= value < 2**31, SEED_RANGE)
+    for key in ("recovery.attempts", "recovery.used"):
+        _require(cfg, key, lambda value: value >= 0, "a whole number of 0 or more")
+    _require(cfg, "recovery.lr_factor", lambda value: 0 < value < 1, "a number between 0 and 1")
     _require(cfg, "data.val_fraction", lambda value: 0 < value < 1, "a number between 0 and 1")
     _require(cfg, "data.image_size", lambda value: value in (16, 32, 64), "16, 32 or 64")
     _require(cfg, "data.channels", lambda value: value in (1, 3), "1 (grey) or 3 (colour)")

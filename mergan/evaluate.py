@@ -33,7 +33,7 @@ def run(cfg: DictConfig) -> None:
         DataError: the data set of the run or the Inception weights are missing.
     """
     config.check_evaluation(cfg)
-    from mergan import experiment
+    from mergan import build, experiment
     from mergan.checkpoint import load_generator
     from mergan.evaluation import continual
     from mergan.storage import write_text
@@ -46,7 +46,7 @@ def run(cfg: DictConfig) -> None:
     if cfg.root is not None and "root" in run_cfg.data.source:
         run_cfg.data.source.root = cfg.root
     run_cfg = config.apply_caps(run_cfg)  # a debug=smoke run is measured in seconds too
-    evaluator = experiment.build_evaluator(run_cfg, experiment.build_data(run_cfg))
+    evaluator = build.build_evaluator(run_cfg, build.build_data(run_cfg))
 
     classes = sorted(generator.seen)
     measured = evaluator.measure(generator, classes)

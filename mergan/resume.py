@@ -56,6 +56,8 @@ def restore(cfg: DictConfig, overrides: Sequence[str], groups: Sequence[str], fo
     changed = [
         key for key in config.differences(saved, given) if any(config.below(key, part) for part in touched)
     ]
+    # what the run has written there itself; `experiment=` touches all keys
+    changed = [key for key in changed if key not in ("recovery.used", "recovery")]
     merged = OmegaConf.create(saved)
     for key in [*changed, "ckpt_path"]:
         OmegaConf.update(merged, key, OmegaConf.select(OmegaConf.create(given), key), force_add=True)

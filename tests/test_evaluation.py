@@ -457,3 +457,17 @@ def test_metric_of_ones_own_needs_a_class_and_an_entry(
     wrong = "+evaluation.metrics.other._target_=builtins.dict"
     with pytest.raises(ConfigError, match=r"evaluation\.metrics\.other: dict is not a Metric"):
         experiment.run(compose(wrong), tmp_path / "new")
+
+
+def test_a_collapsed_class_is_warned_of_in_plain_words(
+    compose: Callable[..., DictConfig], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = tiny.build(
+        compose(*tiny.PAINTER, "strategy=finetune", "epochs=1"), tmp_path
+    )  # one picture per class
+    run.fit()
+    assert "there the pictures of a class are nearly all the same" in caplog.text
+    caplog.clear()
+    run.evaluation.matrices["diversity"][-1] = {0: 0.9, 1: 0.06, 2: 0.01}
+    run.evaluation._warn_of_collapse(["zero", "one", "two"])
+    assert "collapsed: two;" in caplog.text

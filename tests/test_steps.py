@@ -19,6 +19,7 @@ from mergan import checkpoint, experiment
 from mergan.acgan import ACGAN
 from mergan.errors import ConfigError, TrainingError
 from mergan.objectives import NonSaturating
+from mergan.strategies import Context, Strategy
 from mergan.strategies.finetune import Finetune
 
 Build = Callable[..., tiny.Run]
@@ -317,3 +318,67 @@ def test_nan_is_noticed_before_a_checkpoint_keeps_it(compose: Compose, tmp_path:
     cfg = compose("strategy=finetune", "acgan.log_every_n_steps=1000", "lr=1e30", "steps_per_epoch=5")
     with pytest.raises(TrainingError, match=r"[gd]/\w+ is (nan|-?inf) in task 0, epoch 0.*no checkpoint yet"):
         experiment.run(cfg, tmp_path)
+
+
+class SteepFinetune(Strategy):
+    """Fine-tuning with a term that is always zero, and whose slope is no number in task 1."""
+
+    def generator_terms(self, context: Context) -> dict[str, Tensor]:
+        first = next(iter(context.generator.parameters())).flatten()[0]
+        zero = (first - first.detach()).sqrt() if context.task.index == 1 else 0 * first
+        return {"steep": zero}
+
+
+def test_a_gradient_that_is_no_number_is_named_while_the_losses_are_still_fine(
+    compose: Compose, tmp_path: Path
+) -> None:
+    cfg = compose("strategy=finetune", "strategy._target_=test_steps.SteepFinetune")
+    with pytest.raises(TrainingError, match=r"g/gradient is (inf|nan) in task 1, epoch 2, step 5"):
+        experiment.run(cfg, tmp_path)
+    state = checkpoint.read(tmp_path / "checkpoints" / "last.ckpt")["state_dict"]
+    assert all(value.isfinite().all() for value in state.values())
+
+
+class TooFast(Strategy):
+    """Fine-tuning that fails in task 1 unless the learning rate is low."""
+
+    def generator_terms(self, context: Context) -> dict[str, Tensor]:
+        rate = FITTED[-1].trainer.optimizers[0].param_groups[0]["lr"]
+        failing = context.task.index == 1 and rate > 3e-4
+        return {"speed": torch.tensor(float("inf") if failing else 0.0)}
+
+
+FITTED: list[ACGAN] = []
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tells TooFast which module is being trained."""
+    start = ACGAN.on_train_epoch_start
+
+    def noting(self: ACGAN) -> None:
+        FITTED.append(self)
+        start(self)
+
+    monkeypatch.setattr(ACGAN, "on_train_epoch_start", noting)
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_run_goes_back_with_lower_rates_as_often_as_it_may(
+    compose: Compose, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    poisoned = ["strategy=finetune", "strategy._target_=test_steps.TooFast", "lr_d=1e-3"]  # lr is 5e-4
+    with pytest.raises(TrainingError, match="g/speed is inf"):
+        experiment.run(compose(*poisoned), tmp_path / "none")
+    experiment.run(compose(*poisoned, "recovery.attempts=2"), tmp_path / "run")
+    assert "g/speed is inf in task 1, epoch 2, step 5" in caplog.text
+    assert "attempt 1 of 2" in caplog.text and "attempt 2 of 2" not in caplog.text
+    rows = [row for row in tiny.csv_rows(tmp_path / "run") if "g/loss" in row]
+    assert [int(row["step"]) for row in rows] == list(range(1, 9))
+    assert [float(row["lr/g"]) for row in rows] == [5e-4] * 4 + [2.5e-4] * 4
+    assert [float(row["lr/d"]) for row in rows] == [1e-3] * 4 + [5e-4] * 4
+    saved = checkpoint.read(tmp_path / "run" / "checkpoints" / "last.ckpt")["mergan"]["config"]
+    assert saved["recovery"]["used"] == 1  # a continuation keeps the lower rates
+    with pytest.raises(TrainingError, match="g/speed is inf"):
+        experiment.run(compose(*poisoned, "recovery.attempts=2", "recovery.lr_factor=0.9"), tmp_path / "vain")
+    assert "attempt 2 of 2" in caplog.text

@@ -15,8 +15,9 @@ from omegaconf import DictConfig
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
-from mergan import config, experiment
+from mergan import config
 from mergan.acgan import ACGAN
+from mergan.build import build_evaluator, build_parts, build_trainer
 from mergan.callbacks.evaluation import ContinualEvaluation
 from mergan.data.datamodule import ClassIncrementalDataModule
 from mergan.data.image_set import ImageSet
@@ -91,11 +92,11 @@ class Run:
 
 def build(cfg: DictConfig, folder: Path) -> Run:
     """Build a run, without fitting it."""
-    module, data = experiment.build_parts(cfg)
+    module, data = build_parts(cfg)
     module.scenario = config.scenario(cfg, data.num_classes)
     data.attach(module.scenario)
-    evaluation = ContinualEvaluation(experiment.build_evaluator(cfg, data))
-    trainer = experiment.build_trainer(cfg, folder, module.scenario, evaluation, resume_step=-1)
+    evaluation = ContinualEvaluation(build_evaluator(cfg, data))
+    trainer = build_trainer(cfg, folder, module.scenario, evaluation, resume_step=-1)
     return Run(module, data, module.scenario, evaluation, trainer, folder)
 
 

@@ -20,6 +20,7 @@ from mergan.storage import replacing
 log = logging.getLogger(__name__)
 
 SHOWN = ("accuracy", "recall", "coverage")  # in the line that is printed after a task
+COLLAPSED = 0.05  # diversity below which a class counts as one picture
 DRAWN = ("accuracy", "coverage")  # after a task; all matrices are drawn once, at the end
 
 
@@ -73,6 +74,7 @@ class ContinualEvaluation(pl.Callback):
         self._log(trainer, pl_module, names)
         write_matrices(Path(trainer.default_root_dir), self.matrices, names)
         self._report(pl_module, names)
+        self._warn_of_collapse(names)
         self.evaluation_seconds += time.perf_counter() - ended
 
     def _report(self, module: ACGAN, names: Sequence[str]) -> None:
@@ -89,6 +91,18 @@ class ContinualEvaluation(pl.Callback):
             "" if forgotten is None else f"  forgetting {forgotten:.3f}",
             self.train_seconds,
         )
+
+    def _warn_of_collapse(self, names: Sequence[str]) -> None:
+        """Say which classes have lost nearly all their diversity."""
+        rows = self.matrices.get("diversity") or [{}]
+        collapsed = [names[label] for label, value in rows[-1].items() if value < COLLAPSED]
+        if collapsed:
+            log.warning(
+                "collapsed: %s; there the pictures of a class are nearly all the same (diversity below %g "
+                "of that of real ones), whatever the accuracy says",
+                ", ".join(collapsed),
+                COLLAPSED,
+            )
 
     def _log(self, trainer: pl.Trainer, module: ACGAN, names: Sequence[str]) -> None:
         row = self.rows[-1]
