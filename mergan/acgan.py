@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -35,6 +36,7 @@ class ACGAN(pl.LightningModule):
         batch_size: images per discriminator step and generated images per generator step.
         lr: Adam's learning rate of the generator.
         lr_d: that of the discriminator; null: `lr`.
+        lr_scale: factor on both.
         betas: Adam's decay rates.
         lr_schedule: constant, linear, cosine or cooldown, within each task.
         ema: decay of an exponential moving average of the generator's weights, or null. With it the
@@ -68,8 +70,17 @@ class ACGAN(pl.LightningModule):
         inherit_classes: bool = True,
         seed: int = 0,
         log_every_n_steps: int = 25,
+        lr_scale: float = 1.0,
     ) -> None:
         super().__init__()
+        for name, value in {"latent_dim": latent_dim, "batch_size": batch_size}.items():
+            if value < 1:
+                raise ConfigError(f"acgan.{name}={value}: use a whole number of 1 or more")
+        for name, rate in {"lr": lr, "lr_d": lr_d}.items():
+            if rate is not None and not 0 < rate < math.inf:
+                raise ConfigError(f"acgan.{name}={rate}: use a number above 0")
+        if seed < 0:
+            raise ConfigError(f"acgan.seed={seed}: use a whole number of 0 or more")
         self.betas = tuple(betas)
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"acgan.betas={list(self.betas)}: use two numbers from 0 to below 1")
@@ -97,8 +108,8 @@ class ACGAN(pl.LightningModule):
             self.ema.requires_grad_(False)
         self.latent_dim = latent_dim
         self.batch_size = batch_size
-        self.lr = lr
-        self.lr_d = lr if lr_d is None else lr_d
+        self.lr = lr * lr_scale
+        self.lr_d = self.lr if lr_d is None else lr_d * lr_scale
         self.lr_schedule = schedule(lr_schedule)
         self.reset_optimizers = reset_optimizers
         self.inherit_classes = inherit_classes

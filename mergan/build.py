@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import hydra
 import lightning.pytorch as pl
-from hydra.errors import InstantiationException
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from omegaconf import DictConfig, OmegaConf
@@ -19,31 +17,22 @@ from mergan.callbacks.evaluation import ContinualEvaluation
 from mergan.callbacks.interruption import StopBetweenSteps
 from mergan.callbacks.snapshot import GeneratorSnapshot
 from mergan.data.datamodule import ClassIncrementalDataModule
-from mergan.errors import ConfigError, MerganError
+from mergan.errors import ConfigError
 from mergan.evaluation import inception
 from mergan.evaluation.classifier import load_or_train
 from mergan.evaluation.evaluator import Evaluator
 from mergan.evaluation.metrics import Metric
+from mergan.instantiate import instantiate
 from mergan.objectives import Objective
 from mergan.scenario import Scenario, Task
 from mergan.strategies import Strategy
 
 
-def _build(node: Any, **arguments: Any) -> Any:
-    """What a node of the configuration names, with the constructor's own error if it refuses."""
-    try:
-        return hydra.utils.instantiate(node, **arguments)
-    except InstantiationException as error:
-        if isinstance(error.__cause__, MerganError):
-            raise error.__cause__ from None
-        raise
-
-
 def build_parts(cfg: DictConfig) -> tuple[ACGAN, ClassIncrementalDataModule]:
     """The module with fresh weights, from the configuration's seed, and its data."""
     pl.seed_everything(cfg.seed, verbose=False)
-    objective: Objective = _build(cfg.objective)
-    strategy: Strategy = _build(cfg.strategy)
+    objective: Objective = instantiate(cfg.objective)
+    strategy: Strategy = instantiate(cfg.strategy)
     data = build_data(cfg, strategy, objective.critic_steps)
     return build_module(cfg, data, objective, strategy), data
 
@@ -59,7 +48,7 @@ def build_data(
         return strategy.real_per_step(task, cfg.batch_size, data.counts(task.classes))
 
     data = ClassIncrementalDataModule(
-        _build(cfg.data.source),
+        instantiate(cfg.data.source),
         image_size=cfg.data.image_size,
         batch_size=cfg.batch_size,
         cache_dir=cfg.cache_dir,
@@ -85,14 +74,12 @@ def build_module(
 ) -> ACGAN:
     """The conditional GAN for the images of `data`."""
     shape = {"num_classes": data.num_classes, "channels": data.channels, "image_size": data.image_size}
-    generator = _build(cfg.network.generator, **shape)
-    discriminator = _build(cfg.network.discriminator, **shape)
+    generator = instantiate(cfg.network.generator, **shape)
+    discriminator = instantiate(cfg.network.discriminator, **shape)
     strategy.build(generator, **shape)
-    slower = cfg.recovery.lr_factor**cfg.recovery.used
-    return _build(
+    return instantiate(
         cfg.acgan,
-        lr=cfg.acgan.lr * slower,
-        lr_d=None if cfg.acgan.lr_d is None else cfg.acgan.lr_d * slower,
+        lr_scale=cfg.recovery.lr_factor**cfg.recovery.used,
         generator=generator,
         discriminator=discriminator,
         objective=objective,
@@ -108,7 +95,7 @@ def build_evaluator(cfg: DictConfig, data: ClassIncrementalDataModule) -> Evalua
         DataError: the Inception weights are asked for and missing or broken.
     """
     settings = cfg.evaluation
-    metrics = {name: _build(node) for name, node in settings.metrics.items() if node is not None}
+    metrics = {name: instantiate(node) for name, node in settings.metrics.items() if node is not None}
     for name, metric in metrics.items():
         if not isinstance(metric, Metric):
             raise ConfigError(f"evaluation.metrics.{name}: {type(metric).__name__} is not a Metric")
@@ -144,12 +131,12 @@ def build_trainer(
     cfg: DictConfig, folder: Path, scenario: Scenario, evaluation: ContinualEvaluation, resume_step: int
 ) -> pl.Trainer:
     """Lightning's trainer with the callbacks and loggers of the configuration."""
-    callbacks = [_build(node) for node in cfg.callbacks.values() if node is not None]
+    callbacks = [instantiate(node) for node in cfg.callbacks.values() if node is not None]
     for callback in callbacks:
         if isinstance(callback, StreamCheckpoint):
             callback.config = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)  # type: ignore[assignment]
-    loggers = [_build(node) for node in cfg.logger.values() if node is not None]
-    return _build(
+    loggers = [instantiate(node) for node in cfg.logger.values() if node is not None]
+    return instantiate(
         cfg.trainer,
         default_root_dir=str(folder),
         max_epochs=scenario.total_epochs,

@@ -193,6 +193,8 @@ def _status(error: Exception) -> int:
     if isinstance(error, MerganError):
         return error.exit_status
     refused = (HydraException, OmegaConfBaseException)
+    if isinstance(error, AttributeError) and hasattr(error, "full_key"):
+        return REFUSED  # OmegaConf's too: it marks what it raises with the key
     if isinstance(error, refused) or type(error).__name__ == "MisconfigurationException":
         return REFUSED
     return UNEXPECTED

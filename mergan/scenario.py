@@ -144,7 +144,18 @@ def _ordered(num_classes: int, class_order: str | Sequence[int], order_seed: int
         raise ConfigError(
             f"scenario.class_order={class_order}: use fixed, shuffled, or a list of classes such as [2,0,1]"
         )
-    return list(class_order)
+    order = list(class_order)
+    wrong = [label for label in order if not _is_class(label, num_classes) or order.count(label) > 1]
+    if wrong:
+        raise ConfigError(
+            f"scenario.class_order: unknown or repeated class {wrong[0]}, "
+            f"the data set has classes 0 to {num_classes - 1}"
+        )
+    return order
+
+
+def _is_class(label: object, num_classes: int) -> bool:
+    return isinstance(label, int) and not isinstance(label, bool) and 0 <= label < num_classes
 
 
 def _check_tasks(tasks: list[list[int]], num_classes: int, known: Sequence[int]) -> None:
@@ -155,7 +166,7 @@ def _check_tasks(tasks: list[list[int]], num_classes: int, known: Sequence[int])
         if not classes:
             raise ConfigError(f"scenario.tasks: task {index} is empty, give it at least one class")
         for label in classes:
-            if isinstance(label, bool) or not isinstance(label, int) or not 0 <= label < num_classes:
+            if not _is_class(label, num_classes):
                 raise ConfigError(
                     f"scenario.tasks: unknown class {label} in task {index}, "
                     f"the data set has classes 0 to {num_classes - 1}"

@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+from hypothesis import settings
 from omegaconf import DictConfig
 from tensorboard.summary.writer import event_file_writer
+
+settings.register_profile("same every time", derandomize=True, database=None, deadline=None)
+settings.load_profile("same every time")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,6 +9,7 @@ import lightning.pytorch as pl
 from tqdm import tqdm
 
 from mergan.acgan import ACGAN
+from mergan.errors import ConfigError
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed} < {remaining}]{postfix}"
 SHOWN = ("g/loss", "d/loss")
@@ -23,9 +24,16 @@ class StreamProgress(pl.Callback):
     Args:
         refresh_seconds: time between two redraws.
         bar: False draws none; null draws one on a terminal only.
+
+    Raises:
+        ConfigError: a negative time.
     """
 
     def __init__(self, refresh_seconds: float = 0.5, bar: bool | None = None) -> None:
+        if refresh_seconds < 0:
+            raise ConfigError(
+                f"callbacks.progress.refresh_seconds={refresh_seconds}: use a number of 0 or more"
+            )
         self.refresh_seconds = refresh_seconds
         self.bar = bar
         self._tqdm: tqdm[Any] | None = None

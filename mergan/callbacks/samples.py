@@ -18,11 +18,16 @@ class SampleGrid(pl.Callback):
     Args:
         columns: images per class.
         seed: seed of z.
+
+    Raises:
+        ConfigError: no columns, or a seed out of range.
     """
 
     def __init__(self, columns: int = 10, seed: int = 0) -> None:
         if columns < 1:
             raise ConfigError(f"callbacks.samples.columns={columns}: use a whole number of 1 or more")
+        if not 0 <= seed < 2**63:
+            raise ConfigError(f"callbacks.samples.seed={seed}: use a whole number from 0 to below 2^63")
         self.columns = columns
         self.seed = seed
 
