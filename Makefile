@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test lint format smoke reproduce benchmark tensorboard clean
+.PHONY: help install train test lint format smoke reproduce benchmark torture tensorboard clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ reproduce: $(READY) ## train every row of the table of results, and write the ta
 
 benchmark: $(READY) ## how fast training is, as ratios (an idle machine, about 20 minutes)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+torture: $(READY) ## kill, starve and mislead runs, and count what is lost (about 20 minutes)
+	$(BIN)/python -m torture $(ARGS)
 
 tensorboard: $(READY) ## watch the runs
 	$(BIN)/tensorboard --logdir runs

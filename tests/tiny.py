@@ -12,7 +12,6 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from omegaconf import DictConfig
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
 from mergan import config
@@ -24,6 +23,9 @@ from mergan.data.image_set import ImageSet
 from mergan.networks import dcgan
 from mergan.scenario import Scenario, Task
 from mergan.strategies import Context, Strategy
+from torture.compare import equal, event_steps, untimed
+
+__all__ = ["equal", "event_steps", "untimed"]  # of the torture, for the tests
 
 ROOT = Path(__file__).resolve().parent.parent
 STRATEGIES = sorted(path.stem for path in (ROOT / "conf" / "strategy").glob("*.yaml"))
@@ -189,34 +191,7 @@ def state(network: nn.Module) -> dict[str, Tensor]:
     return {key: value.clone() for key, value in network.state_dict().items()}
 
 
-def equal(first: Any, second: Any) -> bool:
-    """Whether two nested structures of tensors and plain values are the same to the bit."""
-    if isinstance(first, Tensor) and isinstance(second, Tensor):
-        return torch.equal(first, second)
-    if isinstance(first, dict) and isinstance(second, dict):
-        return first.keys() == second.keys() and all(equal(first[key], second[key]) for key in first)
-    if isinstance(first, (list, tuple)) and isinstance(second, (list, tuple)):
-        return len(first) == len(second) and all(equal(a, b) for a, b in zip(first, second, strict=True))
-    return bool(first == second)
-
-
 def csv_rows(folder: Path, name: str = "metrics.csv") -> list[dict[str, str]]:
     """The rows of a run's CSV file, empty cells left out."""
     with (folder / name).open(newline="", encoding="utf-8") as file:
         return [{key: cell for key, cell in row.items() if cell} for row in csv.DictReader(file)]
-
-
-CLOCKS = ("train_seconds", "evaluation_seconds", "images_per_second")
-TIMINGS = {*CLOCKS, *(f"final/{name}" for name in CLOCKS)}
-
-
-def untimed(figures: dict[str, Any]) -> dict[str, Any]:
-    """Figures without those that differ from one run to the next."""
-    return {key: value for key, value in figures.items() if key not in TIMINGS}
-
-
-def event_steps(folder: Path) -> dict[str, list[int]]:
-    """The steps of every scalar in a run's TensorBoard files, by tag."""
-    events = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0, "images": 0})
-    events.Reload()
-    return {tag: [event.step for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}

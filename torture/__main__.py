@@ -1,0 +1,71 @@
+"""Do to runs what machines do: python -m torture [kills=4] [tasks=200] [only=kills,faults,inputs,soak]"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from mergan import tables
+from mergan.storage import write_text
+from torture import kills, soak, suite
+from torture.runs import Outcome
+
+
+def parts(options: dict[str, str]) -> dict[str, Callable[[Path], list[Outcome]]]:
+    """What can be asked for, by name."""
+    return {
+        "kills": lambda folder: kills.run(folder, int(options["kills"]), int(options["jobs"])),
+        "faults": lambda folder: [suite.tests("faults", suite.FAULTS, folder)],
+        "inputs": suite.bad_inputs,
+        "soak": lambda folder: [
+            *soak.long_run(folder / "long", int(options["tasks"])),
+            soak.at_once(folder / "at_once"),
+        ],
+    }
+
+
+def main(arguments: list[str]) -> int:
+    """Run what is asked for, print the table; status 1 if anything was lost."""
+    options = {
+        "kills": "4",
+        "tasks": "200",
+        "jobs": str(min(2, os.cpu_count() or 1)),
+        "only": "kills,faults,inputs,soak",
+        "out": "",
+    }
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key not in options:
+            sys.exit(f"error: {argument}: use {', '.join(f'{name}=' for name in options)}")
+        options[key] = value
+    outcomes: list[Outcome] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in options["only"].split(","):
+            begun = time.monotonic()
+            print(f"{name} ...", file=sys.stderr, flush=True)
+            outcomes += parts(options)[name](_made(Path(folder) / name))
+            print(f"{name}: {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
+    tried, lost = sum(outcome.tried for outcome in outcomes), sum(outcome.lost for outcome in outcomes)
+    outcomes.append(Outcome("all", tried, lost))
+    rows = [
+        [part.name, str(part.tried), str(part.tried - part.lost), str(part.lost), part.details]
+        for part in outcomes
+    ]
+    text = tables.markdown(["what", "tried", "survived", "lost", ""], rows)
+    if options["out"]:
+        write_text(Path(options["out"]), text + "\n")
+    print(text)
+    return int(lost > 0)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

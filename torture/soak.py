@@ -1,0 +1,78 @@
+"""A long run, and several at once: nothing may grow, nothing may clash."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import statistics
+import time
+from pathlib import Path
+
+from mergan import checkpoint
+from torture import compare
+from torture.runs import Outcome, start, train
+
+GROWTH = 1.10  # of the second half over the first that still counts as flat
+
+
+def long_run(folder: Path, tasks: int) -> list[Outcome]:
+    """One run over `tasks` tasks of two epochs: memory, open files and training time per task."""
+    overrides = [
+        "strategy=joint_retrain", "strategy.mode=live", f"data.num_classes={tasks}",
+        "scenario.classes_per_task=1", "epochs=2", "steps_per_epoch=20", "evaluation=accuracy",
+        "evaluation.samples_per_class=2", "evaluation.reverse_per_class=0", "callbacks.samples=null",
+        "logger.tensorboard=null",
+    ]  # fmt: skip
+    process = start(train(folder / "run", folder / "cache", *overrides), folder / "log.txt")
+    memory: list[int] = []
+    files: list[int] = []
+    checkpoints = folder / "run" / "checkpoints"
+    while process.poll() is None:
+        time.sleep(0.5)
+        if checkpoints.is_dir() and len(list(checkpoints.glob("task_*.ckpt"))) > tasks // 20:
+            sample = _usage(process.pid)
+            if sample is not None:
+                memory.append(sample[0])
+                files.append(sample[1])
+    if process.returncode != 0:
+        return [Outcome("soak", tasks, 1, f"status {process.returncode}, {folder / 'log.txt'}")]
+    clock = [
+        checkpoint.read(path)["callbacks"]["ContinualEvaluation"]["train_seconds"]
+        for path in sorted(checkpoints.glob("task_*.ckpt"), key=lambda path: int(path.stem.split("_")[1]))
+    ]
+    times = [after - before for before, after in itertools.pairwise(clock[1:])]
+    parts = {"memory": memory, "open files": files, "training time per task": times}
+    return [_flat(f"soak of {tasks} tasks: {name}", values) for name, values in parts.items()]
+
+
+def _usage(pid: int) -> tuple[int, int] | None:
+    """Resident KiB and open files of a process; None when it has just ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+        resident = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+        return resident, len(os.listdir(f"/proc/{pid}/fd"))
+    except (OSError, StopIteration):
+        return None
+
+
+def _flat(name: str, values: list[float] | list[int]) -> Outcome:
+    middle = len(values) // 2
+    first, second = statistics.median(values[:middle]), statistics.median(values[middle:])
+    ratio = second / first
+    return Outcome(name, 1, int(ratio > GROWTH), f"second half {ratio:.3f} times the first ({first:.4g})")
+
+
+def at_once(folder: Path, count: int = 4) -> Outcome:
+    """The same run `count` times at once, on one empty cache: all alike, and the cache built once."""
+    runs = [folder / str(number) for number in range(count)]
+    processes = [
+        start(train(run / "run", folder / "cache", "strategy=finetune"), run / "log.txt") for run in runs
+    ]
+    statuses = [process.wait(300) for process in processes]
+    lost = [f"ended with status {status}" for status in statuses if status != 0]
+    built = sum((run / "log.txt").read_text().count("training the evaluation classifier") for run in runs)
+    if built != 1:
+        lost.append(f"the classifier was trained {built} times")
+    for run in [] if lost else runs[1:]:
+        lost += compare.differences(run / "run", runs[0] / "run")
+    return Outcome(f"{count} runs at once on one cache", count, min(len(lost), count), "; ".join(lost))
