@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shlex
 import sys
 import threading
 import traceback
@@ -176,7 +177,15 @@ def _how_to_go_on() -> str:
     last = folder / "checkpoints" / "last.ckpt"
     if not last.is_file():
         return " before the first checkpoint; start again"
-    return f"; go on with python train.py ckpt_path={last}"
+    return f"; go on with python train.py {_override('ckpt_path', last)}"
+
+
+def _override(key: str, path: Path) -> str:
+    """A word for the command line that sets a key to a path, whatever characters that has."""
+    if re.fullmatch(r"[\w./:+-]+", str(path), re.ASCII):
+        return f"{key}={path}"
+    quoted = str(path).replace("\\", "\\\\").replace("'", "\\'")
+    return shlex.quote(f"{key}='{quoted}'")
 
 
 def _report(error: Exception) -> int:

@@ -62,7 +62,12 @@ class ImageFolder(Source):
         digest = hashlib.sha256(f"{self.root}\0{self._test_fraction}\0{SPLIT_SEED}\n".encode())
         for split in SPLITS:
             for file, label in self._found[1][split]:
-                status = os.stat(file)
+                try:
+                    status = os.stat(file)
+                except OSError as error:  # a link to nowhere
+                    raise DataError(
+                        f"image_folder: cannot read {file} ({error.strerror}), replace or remove it"
+                    ) from error
                 digest.update(
                     f"{split}\0{label}\0{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(
                         errors="surrogateescape"
