@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shlex
 import sys
@@ -97,9 +98,11 @@ def _train(cfg: DictConfig, job: Job, folder: Path) -> dict[str, float | str]:
     config.check(cfg)
     cfg = config.apply_caps(cfg)
     _look_into(folder, cfg)
+    # matplotlib, which torchmetrics imports, would otherwise keep its list of fonts in the home folder
+    os.environ.setdefault("MPLCONFIGDIR", str(Path(cfg.cache_dir).expanduser().absolute() / "matplotlib"))
+    _quieten()
     from mergan import experiment, resume  # torch and Lightning load only once the configuration has passed
 
-    _quieten()
     if cfg.ckpt_path is None:
         return experiment.run(cfg, folder)
     hydra_cfg = HydraConfig.get()
@@ -134,6 +137,9 @@ def _quieten() -> None:
     """Keep Lightning's hints for its own users off the screen; what matters here is checked here."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("matplotlib").setLevel(
+        logging.ERROR
+    )  # the cache is spoken of elsewhere
     warnings.filterwarnings("ignore", module="lightning.*")
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     threading.excepthook = _thread_failed
