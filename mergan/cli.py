@@ -137,9 +137,7 @@ def _quieten() -> None:
     """Keep Lightning's hints for its own users off the screen; what matters here is checked here."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("matplotlib").setLevel(
-        logging.ERROR
-    )  # the cache is spoken of elsewhere
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # the cache is spoken of elsewhere
     warnings.filterwarnings("ignore", module="lightning.*")
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     threading.excepthook = _thread_failed

@@ -26,7 +26,7 @@ def instantiate(node: Any, **arguments: Any) -> Any:
     constructor as well, so that a wrong one is refused by name and not somewhere in the middle of the work.
 
     Raises:
-        ConfigError: a value of another type than the constructor says.
+        ConfigError: a value of another type than the constructor says, or one that a library refuses.
         MerganError: what the constructor itself refuses.
     """
     check_types(node)
@@ -35,6 +35,8 @@ def instantiate(node: Any, **arguments: Any) -> Any:
     except InstantiationException as error:
         if isinstance(error.__cause__, MerganError):
             raise error.__cause__ from None
+        if error.__cause__ is not None:  # what a library's constructor has to say
+            raise ConfigError(f"{node._get_full_key(None)}: {error.__cause__}") from error
         raise
 
 

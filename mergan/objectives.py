@@ -168,6 +168,11 @@ class Objective(ABC):
             loss = loss + self.lambda_cls_fake * terms["d/classifier_fake"]
         return self.scale_d * loss, terms
 
+    @property
+    def penalises_gradients(self) -> bool:
+        """Whether gradients of the discriminator are part of its loss, so that it is differentiated twice."""
+        return self.gradient_penalty > 0 or self.r1 > 0
+
     def penalties(
         self, critic: Critic, real: Tensor, fake: Tensor, rng: torch.Generator
     ) -> tuple[Tensor, Terms]:

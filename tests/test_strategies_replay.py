@@ -330,6 +330,13 @@ class Ramp(nn.Module):
         return ((label * 60 + 40) / 127.5 - 1)[:, None, None, None].expand(-1, 1, 16, 16)
 
 
+class Shades(nn.Module):
+    """Draws every shade, those between two classes as well, by the first number of z."""
+
+    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+        return z[:, 0].tanh()[:, None, None, None].expand(-1, 1, 16, 16)
+
+
 @pytest.fixture(scope="module")
 def solver() -> Solver:
     return taught([0, 1, 2, 3]).solver
@@ -372,6 +379,22 @@ def test_search_is_bounded_and_ends_with_the_likeliest_candidate(solver: Solver)
     probabilities = solver(Ramp()(torch.tensor([[-1.0], [0.5], [-0.5]]), z)).softmax(dim=1)[:, 3]
     expected = torch.tensor([40.0, 160.0, 100.0])[probabilities.argmax()] / 127.5 - 1
     assert shade.item() == pytest.approx(expected.item())
+
+
+def test_confidence_keeps_looking_for_a_clearer_candidate(solver: Solver) -> None:
+    wanted = torch.zeros(64, dtype=torch.int64)
+    z = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
+
+    def probabilities(strategy: DeepGenerativeReplay) -> Tensor:
+        return solver(strategy.generate(Shades(), z, wanted)).softmax(dim=1)[:, 0]
+
+    first, clearest = sampling(solver), sampling(solver)
+    found = probabilities(first)
+    level = found.median().item()
+    clearest.confidence = level
+    clearer = probabilities(clearest)
+    assert (clearer >= found).all() and clearer.sum() > found.sum()
+    assert torch.equal(clearer[found >= level], found[found >= level])  # these were clear enough
 
 
 def test_checkpoint_alone_samples_what_the_run_samples(build: Build) -> None:
@@ -425,6 +448,7 @@ def test_solver_takes_images_of_every_shape(channels: int, size: int) -> None:
         (DeepGenerativeReplay, {"solver_batch": 0}),
         (DeepGenerativeReplay, {"solver_lr": -1e-3}),
         (DeepGenerativeReplay, {"tries": 0}),
+        (DeepGenerativeReplay, {"confidence": 1.5}),
     ],
 )
 def test_arguments_out_of_range_are_refused_by_name(kind: type[nn.Module], wrong: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from mergan.data import normalise
 from mergan.errors import ConfigError
 from mergan.networks.solver import Solver
 from mergan.scenario import Task
-from mergan.strategies.arguments import check_counts, check_weights
+from mergan.strategies.arguments import check_counts, check_shares, check_weights
 from mergan.strategies.base import Context, RealBatch, Strategy
 from mergan.strategies.buffer import ReplayBuffer, snapshot_images
 
@@ -35,8 +35,9 @@ class DeepGenerativeReplay(Strategy):
     discriminator knows the classes. The objective's classifier terms are left out.
 
     An image of class c is drawn by rejection: candidates G(z'), z' = z rotated by 0, 1, 2 ... places,
-    each of them N(0, I) if z is, until the solver sees c in one; after `tries` candidates the one with
-    the highest probability of c is taken. It is a function of z, like the images of other strategies.
+    each of them N(0, I) if z is, until the solver sees c in one, with a probability of `confidence` at
+    least; after `tries` candidates the best one is taken. It is a function of z, like the images of
+    other strategies.
 
     Args:
         buffer_per_class: replays per past class in the set that is generated when a task begins; null
@@ -48,13 +49,14 @@ class DeepGenerativeReplay(Strategy):
         solver_batch: real images per step, and as many replays.
         solver_lr: Adam's learning rate.
         tries: candidates for an image at most; no more than z has numbers.
+        confidence: least probability of its class at which a candidate is taken before the tries end.
 
     Attributes:
         solver: see mergan.networks.solver. No optimizer of the training holds its weights.
         constant: the class that generator and discriminator are asked for.
 
     Raises:
-        ConfigError: a count below 1, or a negative learning rate.
+        ConfigError: a count below 1, a negative learning rate, or a confidence outside 0 to 1.
     """
 
     uses_classifier = False
@@ -68,6 +70,7 @@ class DeepGenerativeReplay(Strategy):
         solver_batch: int = 32,
         solver_lr: float = 1e-3,
         tries: int = 64,
+        confidence: float = 0.0,
     ) -> None:
         super().__init__()
         check_counts(optional=True, buffer_per_class=buffer_per_class)
@@ -75,11 +78,13 @@ class DeepGenerativeReplay(Strategy):
             solver_width=solver_width, solver_steps=solver_steps, solver_batch=solver_batch, tries=tries
         )
         check_weights(solver_lr=solver_lr)
+        check_shares(confidence=confidence)
         self.solver_width = solver_width
         self.solver_steps = solver_steps
         self.solver_batch = solver_batch
         self.solver_lr = solver_lr
         self.tries = tries
+        self.confidence = confidence
         self.buffer = ReplayBuffer(buffer_per_class)
 
     # ------------------------------------------------------------------ state
@@ -175,14 +180,14 @@ class DeepGenerativeReplay(Strategy):
             candidates = generator(rotated, self.constant.expand(len(waiting))).float()
             probabilities = self.solver(candidates).softmax(dim=1)
             wanted = labels[waiting]
-            found = probabilities.argmax(dim=1) == wanted
-            # a candidate of the right class beats every other
-            value = probabilities.gather(1, wanted[:, None]).squeeze(1) + found
+            probability = probabilities.gather(1, wanted[:, None]).squeeze(1)
+            right = probabilities.argmax(dim=1) == wanted
+            value = probability + right  # a candidate of the right class beats every other
             better = value > best[waiting]
             images = torch.empty_like(candidates) if images is None else images
             images[waiting[better]] = candidates[better]
             best[waiting[better]] = value[better]
-            waiting = waiting[~found]
+            waiting = waiting[~(right & (probability >= self.confidence))]
             if not len(waiting):
                 break
         assert images is not None
