@@ -100,9 +100,10 @@ def _train(cfg: DictConfig, job: Job, folder: Path) -> dict[str, float | str]:
     _look_into(folder, cfg)
     # matplotlib, which torchmetrics imports, would otherwise keep its list of fonts in the home folder
     os.environ.setdefault("MPLCONFIGDIR", str(Path(cfg.cache_dir).expanduser().absolute() / "matplotlib"))
-    _quieten()
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # a cache that cannot be written is named later
     from mergan import experiment, resume  # torch and Lightning load only once the configuration has passed
 
+    _quieten()
     if cfg.ckpt_path is None:
         return experiment.run(cfg, folder)
     hydra_cfg = HydraConfig.get()
@@ -137,7 +138,6 @@ def _quieten() -> None:
     """Keep Lightning's hints for its own users off the screen; what matters here is checked here."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # the cache is spoken of elsewhere
     warnings.filterwarnings("ignore", module="lightning.*")
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     threading.excepthook = _thread_failed

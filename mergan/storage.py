@@ -54,24 +54,29 @@ def alone(target: Path) -> Iterator[None]:
 
 @contextmanager
 def _lock(path: Path, blocking: bool) -> Iterator[None]:
-    from filelock import FileLock
+    from filelock import FileLock, Timeout
 
     path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, fallback_to_soft=False)
     try:
-        lock = FileLock(path, blocking=blocking, fallback_to_soft=False).acquire()
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            if not blocking:
+                raise
+            log.info("waiting for another process that is at work in %s", path.parent)
+            lock.acquire()
     except OSError as error:
         if error.errno not in (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK):
             raise
         log.warning("%s: this file system knows no locks; start no second process there", path.parent)
         yield
         return
-    with lock:
-        try:
-            yield
-        finally:
-            path.unlink(
-                missing_ok=True
-            )  # while it is held: filelock asks again for a file that lost its name
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # while it is held; who waits for it asks for a new one
+        lock.release()
 
 
 @contextmanager

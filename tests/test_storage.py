@@ -10,6 +10,7 @@ import resource
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,24 @@ def test_file_systems_without_locks_are_named_and_used(
     assert "knows no locks" in caplog.text
 
 
+def test_a_file_that_several_need_is_made_once_and_the_others_wait(tmp_path: Path) -> None:
+    make = f"""
+import logging, sys, time
+logging.basicConfig(level=logging.INFO, stream=sys.stdout)
+target = pathlib.Path({str(tmp_path)!r}) / "made"
+with storage.alone(target):
+    if not target.exists():
+        print("making", flush=True)
+        time.sleep(2)
+        storage.write_text(target, "made")
+"""
+    with ThreadPoolExecutor(3) as threads:
+        outputs = [result.stdout for result in threads.map(elsewhere, [make] * 3)]
+    assert sum("making" in output for output in outputs) == 1
+    assert sum("waiting for another process" in output for output in outputs) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
 @pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
 def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, failure: BaseException) -> None:
     path = tmp_path / "file"
@@ -95,7 +114,8 @@ def test_a_full_disk_ends_the_run_with_one_line_and_the_last_checkpoint_intact(
         cwd=tmp_path, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert ended.returncode == 2, ended.stderr
-    (line,) = ended.stderr.splitlines()
+    assert ended.stderr.count("\n") == 1, ended.stderr
+    line = ended.stderr
     assert str(run) in line and "no room" in line and f"ckpt_path={last}" in line
     assert last.read_bytes() == before
     assert not list(run.rglob("*.tmp"))
