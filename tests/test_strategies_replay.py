@@ -397,6 +397,25 @@ def test_confidence_keeps_looking_for_a_clearer_candidate(solver: Solver) -> Non
     assert torch.equal(clearer[found >= level], found[found >= level])  # these were clear enough
 
 
+def test_replays_the_solver_is_unsure_of_are_left_out(solver: Solver) -> None:
+    def replays(confidence: float, judge: Solver = solver) -> Tensor:
+        strategy = sampling(judge)
+        strategy.confidence = confidence
+        strategy.begin_task(context(tasks([0], [1], [2], [3])[3], snapshot=Shades()))
+        assert len(strategy.buffer.labels) == len(strategy.buffer.images)
+        return strategy.buffer.images
+
+    def sureness(images: Tensor) -> Tensor:
+        return solver(normalise(images)).softmax(dim=1).amax(dim=1)
+
+    everything = replays(0.0)
+    level = sureness(everything).median().item()
+    kept = replays(level)
+    assert torch.equal(kept, everything[sureness(everything) >= level])
+    assert 0 < len(kept) < len(everything)
+    assert torch.equal(replays(0.999, Solver(4, 1, 16, 4)), everything)  # sure of nothing: all of them
+
+
 def test_checkpoint_alone_samples_what_the_run_samples(build: Build) -> None:
     run = build(*GENERATIVE, "acgan.ema=0.5", "epochs=1").fit()
     loaded = checkpoint.load_generator(run.folder / "checkpoints" / "last.ckpt")

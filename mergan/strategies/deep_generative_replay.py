@@ -29,6 +29,9 @@ class DeepGenerativeReplay(Strategy):
     r is the share of the task's classes in the classes seen, 1/t with one-class tasks; S_{t-1}(x') is
     the class that the solver before gives to x'. Nothing but the generator decides how often a past
     class is replayed, so classes may fade out; that is what conditional replay (joint_retrain) mends.
+    An unconditional generator also draws pictures between the classes, whose labels are noise that grows
+    with every generation: with `confidence` above 0, an addition to the paper, replays of which the solver
+    is less sure are left out.
 
     The networks are the conditional ones, asked for one constant class all the time (the first of the
     stream), so that trunk and cost are those of the other strategies and nothing in generator or
@@ -49,7 +52,8 @@ class DeepGenerativeReplay(Strategy):
         solver_batch: real images per step, and as many replays.
         solver_lr: Adam's learning rate.
         tries: candidates for an image at most; no more than z has numbers.
-        confidence: least probability of its class at which a candidate is taken before the tries end.
+        confidence: least probability, by the solver, of the class of a replay, and of a candidate that is
+            taken before the tries end.
 
     Attributes:
         solver: see mergan.networks.solver. No optimizer of the training holds its weights.
@@ -122,7 +126,11 @@ class DeepGenerativeReplay(Strategy):
 
     def _replays(self, context: Context) -> tuple[Tensor, Tensor]:
         labels = self.constant.repeat(self.buffer.size(context) * len(context.task.past))
-        return snapshot_images(context, labels), labels
+        images = snapshot_images(context, labels)
+        if self.confidence > 0:
+            sure = self._judged(images).amax(dim=1) >= self.confidence
+            images = images[sure] if sure.any() else images  # never nothing
+        return images, labels[: len(images)]
 
     def real_batch(self, images: Tensor, labels: Tensor, context: Context) -> RealBatch:
         """Real images and replays, all of them under the constant class."""
@@ -138,7 +146,7 @@ class DeepGenerativeReplay(Strategy):
         """Train the solver; deterministic given (its weights, the data, seed, task)."""
         steps = min(self.solver_steps, context.discriminator_steps)
         real_share = self.buffer.real_per_step(context.task, 1, context.counts)
-        replay_labels = self._labelled(self.buffer.images) if context.task.past else None  # by S_{t-1}
+        replay_labels = self._judged(self.buffer.images).argmax(dim=1) if context.task.past else None
         rng, shape = context.task_rng(), (steps, self.solver_batch)
         picks = torch.randint(len(context.real), shape, generator=rng, device=context.device).cpu().numpy()
         self.solver.requires_grad_(True)
@@ -162,10 +170,11 @@ class DeepGenerativeReplay(Strategy):
         """CE of the solver on uint8 images (B, C, S, S)."""
         return nn.functional.cross_entropy(self.solver(normalise(images)), labels)
 
-    def _labelled(self, images: Tensor) -> Tensor:
-        """The classes (N,) that the solver sees in uint8 images (N, C, S, S)."""
+    @torch.no_grad()
+    def _judged(self, images: Tensor) -> Tensor:
+        """The probabilities (N, num_classes) that the solver gives to uint8 images (N, C, S, S)."""
         parts = images.split(LABELLING_BATCH)
-        return torch.cat([self.solver(normalise(part)).argmax(dim=1) for part in parts])
+        return torch.cat([self.solver(normalise(part)).softmax(dim=1) for part in parts])
 
     # ------------------------------------------------------------------ sampling
 
