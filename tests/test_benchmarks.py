@@ -42,6 +42,25 @@ def test_the_bare_loop_ends_with_the_weights_of_the_fit(cache_dir: Path) -> None
         )
 
 
+PLAIN_DCGAN = [
+    f"network.{part.lower()}._target_=benchmarks.plain_dcgan.{part}"
+    for part in ("Generator", "Discriminator")
+]
+
+
+def test_the_plain_dcgan_is_the_same_function(cache_dir: Path) -> None:
+    fast, plain = (Fit((*tiny.SETTINGS, *more), cache_dir).module.double() for more in ([], PLAIN_DCGAN))
+    assert tiny.equal(tiny.state(fast), tiny.state(plain))
+    assert type(fast.generator.convs[-1]) is not type(plain.generator.convs[-1])
+    z, labels = torch.randn(5, fast.latent_dim, dtype=torch.float64), torch.tensor([0, 1, 2, 1, 0])
+    gradients = []
+    for module in (fast, plain):
+        images = module.generator(z, labels)
+        module.discriminator(images, labels)[0].sum().backward()
+        gradients.append([images, *(p.grad for p in module.generator.parameters())])
+    torch.testing.assert_close(*gradients)
+
+
 def test_the_plain_loop_has_the_networks_of_upsample(cache_dir: Path) -> None:
     fit = Fit((*reference.STREAM, "network.generator.width=4", "epochs=1", "debug=smoke"), cache_dir)
     plain = PlainLoop(

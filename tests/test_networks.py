@@ -14,10 +14,10 @@ from mergan.networks import dcgan, upsample
 from mergan.networks.layers import (
     ClassTable,
     ConditionalNorm,
-    ThinConvTranspose2d,
-    UpsampleConv2d,
     inherit_classes,
 )
+from mergan.networks.thin import ThinConvTranspose2d, ThinInputConv2d, ThinOutputConv2d
+from mergan.networks.upsample_conv import UpsampleConv2d
 
 LATENT, CLASSES = 6, 5
 
@@ -192,6 +192,45 @@ def test_thin_transposed_convolution_equals_the_plain_one(shape: tuple[int, ...]
     plain.load_state_dict(thin.state_dict())
     x = torch.randn(2, before, 5, 4, dtype=torch.float64)
     assert_same(outcome(thin, x), outcome(plain, x))
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 4, 2, 1), (3, 4, 4, 2, 1), (2, 2, 5, 3, 0)])
+def test_thin_input_convolution_equals_the_plain_one(shape: tuple[int, ...]) -> None:
+    before, after, kernel, stride, padding = shape
+    torch.manual_seed(0)
+    thin = ThinInputConv2d(before, after, kernel, stride=stride, padding=padding).double()
+    plain = nn.Conv2d(before, after, kernel, stride=stride, padding=padding).double()
+    plain.load_state_dict(thin.state_dict())
+    x = torch.randn(2, before, 9, 8, dtype=torch.float64)
+    assert_same(outcome(thin, x), outcome(plain, x))
+
+    def penalty_gradients(conv: nn.Module) -> tuple[Tensor, ...]:
+        points = x.clone().requires_grad_()
+        (by_input,) = torch.autograd.grad(conv(points).sin().sum(), points, create_graph=True)
+        return torch.autograd.grad(by_input.square().sum(), [points, *conv.parameters()])
+
+    assert_same(penalty_gradients(thin), penalty_gradients(plain))
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 3, 1), (4, 3, 5, 2), (2, 2, 3, 0)])
+def test_thin_output_convolution_equals_the_plain_one(shape: tuple[int, ...]) -> None:
+    before, after, kernel, padding = shape
+    torch.manual_seed(0)
+    thin = ThinOutputConv2d(before, after, kernel, padding=padding).double()
+    plain = nn.Conv2d(before, after, kernel, padding=padding).double()
+    plain.load_state_dict(thin.state_dict())
+    x = torch.randn(2, before, 9, 8, dtype=torch.float64)
+    assert_same(outcome(thin, x), outcome(plain, x))
+
+
+def test_thin_input_convolution_under_autocast_keeps_the_types_of_its_gradients() -> None:
+    thin, x = ThinInputConv2d(1, 16, 4, stride=2, padding=1), torch.randn(2, 1, 8, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        y, *gradients = outcome(thin, x)
+    assert y.dtype == torch.bfloat16
+    assert {gradient.dtype for gradient in gradients} == {torch.float32}
+    for mine, exact in zip(gradients, outcome(thin, x)[1:], strict=True):
+        torch.testing.assert_close(mine, exact, rtol=0.1, atol=0.1)
 
 
 def test_up_sampling_convolution_equals_up_sampling_and_convolution() -> None:

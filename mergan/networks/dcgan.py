@@ -11,10 +11,10 @@ from torch.nn.utils.parametrizations import spectral_norm
 from mergan.networks.layers import (
     ClassTable,
     ConditionalNorm,
-    ThinConvTranspose2d,
     check_width,
     num_doublings,
 )
+from mergan.networks.thin import ThinConvTranspose2d, ThinInputConv2d
 
 BASE = 4  # resolution of the generator's first and the discriminator's last feature map
 
@@ -56,7 +56,7 @@ class Generator(nn.Module):
         """z (B, latent_dim), labels (B,) -> images (B, channels, S, S) in [-1, 1]."""
         x = self.project(z).unflatten(1, (-1, BASE, BASE))
         for norm, conv in zip(self.norms, self.convs, strict=True):
-            x = conv(torch.relu_(norm(x, labels)))
+            x = conv(torch.relu(norm(x, labels)))
         return torch.tanh(x)
 
 
@@ -90,9 +90,10 @@ class Discriminator(nn.Module):
         doublings = num_doublings(image_size, BASE)
         widths = [channels, *(width * 2**i for i in range(doublings))]
         normalise = spectral_norm if spectral else _identity
+        kinds = [ThinInputConv2d, *[nn.Conv2d] * (doublings - 1)]
         self.convs = nn.ModuleList(
-            normalise(nn.Conv2d(before, after, kernel_size=4, stride=2, padding=1))
-            for before, after in itertools.pairwise(widths)
+            normalise(kind(before, after, kernel_size=4, stride=2, padding=1))
+            for kind, (before, after) in zip(kinds, itertools.pairwise(widths), strict=True)
         )
         features = widths[-1] * BASE * BASE
         self.adversarial = normalise(nn.Linear(features, 1))

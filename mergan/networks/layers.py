@@ -88,26 +88,6 @@ class ConditionalNorm(nn.Module):
         return torch.addcmul(shift[:, :, None, None], class_batch_norm(x, labels), scale[:, :, None, None])
 
 
-class ThinConvTranspose2d(nn.ConvTranspose2d):
-    """A transposed convolution to very few channels, without groups or dilation.
-
-    One matrix product gives every input position its patch of the output, and the patches are added up where
-    they overlap. For one to four channels that takes half the time of the convolution kernels of CPUs, which
-    work on 16 channels at a time. Parameters and initialisation are those of the base class.
-    """
-
-    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """x (B, C_in, H, W) -> (B, C_out, H', W'), as the base class."""
-        assert isinstance(self.padding, tuple)  # a transposed convolution takes no words for it
-        sides = zip(x.shape[2:], self.kernel_size, self.stride, self.padding, strict=True)
-        size = [(side - 1) * stride + kernel - 2 * padding for side, kernel, stride, padding in sides]
-        patches = self.weight.flatten(1).t() @ x.flatten(2)
-        image = nn.functional.fold(
-            patches, tuple(size), self.kernel_size, padding=self.padding, stride=self.stride
-        )
-        return image if self.bias is None else image + self.bias[:, None, None]
-
-
 def class_batch_norm(x: Tensor, labels: Tensor, eps: float = 1e-5) -> Tensor:
     """Batch normalisation of x (B, C, H, W) over the samples that share a label, without affine part.
 
@@ -123,30 +103,3 @@ def class_batch_norm(x: Tensor, labels: Tensor, eps: float = 1e-5) -> Tensor:
     centred = x - group_mean(x.mean(dim=(2, 3)))
     variance = group_mean(centred.square().mean(dim=(2, 3)))
     return centred * torch.rsqrt(variance + eps)
-
-
-class UpsampleConv2d(nn.Conv2d):
-    """Nearest up-sampling by 2, then a 3x3 convolution with padding 1, in one transposed convolution.
-
-    Up-sampled pixels come in equal pairs, so that along each axis two of the three taps meet the same
-    pixel: an even output pixel sees w0 at one input pixel and w1 + w2 at the next, an odd one w0 + w1
-    and w2. These sums are the four taps of a transposed convolution with stride 2, which needs 4/9 of
-    the multiplications and never makes the up-sampled picture. Parameters and initialisation are
-    those of the 3x3 convolution.
-
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output.
-    """
-
-    taps: Tensor
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, kernel_size=3, padding=1)
-        sums = torch.tensor([[0.0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
-        self.register_buffer("taps", sums, persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x (B, in_channels, H, W) -> (B, out_channels, 2 H, 2 W)."""
-        kernel = torch.einsum("ya,xb,oiab->ioyx", self.taps, self.taps, self.weight)
-        return nn.functional.conv_transpose2d(x, kernel, self.bias, stride=2, padding=1)

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from mergan.errors import ConfigError
-from mergan.networks.layers import ClassTable, UpsampleConv2d, check_width, num_doublings
+from mergan.networks.layers import ClassTable, check_width, num_doublings
+from mergan.networks.thin import ThinOutputConv2d
+from mergan.networks.upsample_conv import UpsampleConv2d
 
 BN_EPS = 0.8  # V2's setting; it damps the normalisation of small activations
 
@@ -43,13 +45,13 @@ class Generator(nn.Module):
             UpsampleConv2d(2 * width, width),
             nn.BatchNorm2d(width, eps=BN_EPS),
             nn.LeakyReLU(0.2, inplace=True),
-            nn.Conv2d(width, channels, kernel_size=3, padding=1),
+            ThinOutputConv2d(width, channels, kernel_size=3, padding=1),
         )
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         """z (B, latent_dim), labels (B,) -> images (B, channels, S, S) in [-1, 1]."""
-        x = self.project(z * self.embedding(labels))
-        return torch.tanh(self.trunk(x.unflatten(1, (-1, self.start, self.start))))
+        x = self.project(z * self.embedding(labels)).unflatten(1, (-1, self.start, self.start))
+        return torch.tanh(self.trunk(x.contiguous(memory_format=torch.channels_last)))
 
 
 class Discriminator(nn.Module):
