@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mergan.errors import ConfigError
-from mergan.networks import dcgan, upsample
+from mergan.networks import dcgan, upsample, upsample_conv
 from mergan.networks.layers import (
     ClassTable,
     ConditionalNorm,
@@ -233,13 +233,49 @@ def test_thin_input_convolution_under_autocast_keeps_the_types_of_its_gradients(
         torch.testing.assert_close(mine, exact, rtol=0.1, atol=0.1)
 
 
-def test_up_sampling_convolution_equals_up_sampling_and_convolution() -> None:
+def up_sampling_pair() -> tuple[UpsampleConv2d, nn.Module, Tensor]:
+    """The block, its two steps with the same parameters, and an input (5, 3, 5, 4)."""
     torch.manual_seed(0)
     fast = UpsampleConv2d(3, 2).double()
     plain = nn.Conv2d(3, 2, kernel_size=3, padding=1).double()
     plain.load_state_dict(fast.state_dict())
-    x = torch.randn(2, 3, 5, 4, dtype=torch.float64)
-    assert_same(outcome(fast, x), outcome(nn.Sequential(nn.Upsample(scale_factor=2), plain), x))
+    return fast, nn.Sequential(nn.Upsample(scale_factor=2), plain), torch.randn(5, 3, 5, 4).double()
+
+
+@pytest.mark.parametrize("chunk", [1, 5000, 2**22])  # bytes: one sample at a time, two, all
+def test_up_sampling_convolution_equals_its_two_steps(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upsample_conv, "CHUNK", chunk)
+    fast, plain, x = up_sampling_pair()
+    assert_same(outcome(fast, x), outcome(plain, x))
+
+
+def test_up_sampling_convolution_of_a_single_row() -> None:
+    fast, plain, x = up_sampling_pair()
+    assert_same(outcome(fast, x[:, :, :1]), outcome(plain, x[:, :, :1]))
+
+
+def test_transposed_kernel_equals_up_sampling_and_convolution() -> None:
+    fast, plain, x = up_sampling_pair()
+    kernel = upsample_conv.transposed_kernel(fast.weight)
+    image = nn.functional.conv_transpose2d(x, kernel, fast.bias, stride=2, padding=1)
+    assert_same([image], [plain(x)])
+
+
+def test_up_sampling_convolution_under_autocast_is_near_the_exact_one() -> None:
+    fast, plain, x = up_sampling_pair()
+    fast, plain, x = fast.float(), plain.float(), x.float()
+    points, exact_points = x.clone().requires_grad_(), x.clone().requires_grad_()
+    exact = plain(exact_points)
+    weights = torch.randn_like(exact)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = fast(points)
+    assert y.dtype == torch.bfloat16
+    assert (y - exact).norm() < 0.01 * exact.norm()  # bfloat16 itself rounds by up to 0.4 %
+    mine = torch.autograd.grad(y, [points, *fast.parameters()], weights.to(y.dtype))
+    theirs = torch.autograd.grad(exact, [exact_points, *plain.parameters()], weights)
+    for one, other in zip(mine, theirs, strict=True):
+        assert one.dtype == torch.float32
+        assert (one - other).norm() < 0.02 * other.norm()
 
 
 def test_conditional_norm_equals_the_plain_formula() -> None:

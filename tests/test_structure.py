@@ -18,8 +18,15 @@ ALONE = {  # modules and what of this project they may import
     "schedules.py": {"mergan.errors"},
     "plots.py": {"mergan.storage"},
     "networks/layers.py": {"mergan.errors"},
-    "networks/dcgan.py": {"mergan.networks.layers"},
-    "networks/upsample.py": {"mergan.errors", "mergan.networks.layers"},
+    "networks/thin.py": set(),
+    "networks/upsample_conv.py": set(),
+    "networks/dcgan.py": {"mergan.networks.layers", "mergan.networks.thin"},
+    "networks/upsample.py": {
+        "mergan.errors",
+        "mergan.networks.layers",
+        "mergan.networks.thin",
+        "mergan.networks.upsample_conv",
+    },
 }
 
 

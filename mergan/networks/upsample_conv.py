@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-CHUNK = 2**19  # products made before they are added up, per thread: they are still in its cache
+CHUNK = 2**22  # bytes of products that are made before they are added up, per thread: caches hold them
 
 
 class UpsampleConv2d(nn.Conv2d):
@@ -34,7 +34,7 @@ class UpsampleConv2d(nn.Conv2d):
         """x (B, in_channels, H, W) -> (B, out_channels, 2 H, 2 W), channels last on a CPU."""
         assert self.bias is not None
         if x.device.type != "cpu":
-            kernel = _four_taps(_four_taps(self.weight, 2), 3).transpose(0, 1)
+            kernel = transposed_kernel(self.weight)
             return nn.functional.conv_transpose2d(x, kernel, self.bias, stride=2, padding=1)
         # (in_channels, 3, 3, out_channels): along each axis the sum of the taps, the even and the odd one
         kernels = _three_taps(_three_taps(self.weight, 2), 3).permute(1, 2, 3, 0)
@@ -46,9 +46,17 @@ class UpsampleConv2d(nn.Conv2d):
         return image.permute(0, 3, 1, 2)
 
 
+def transposed_kernel(weight: Tensor) -> Tensor:
+    """The kernel (C_in, C_out, 4, 4) of the transposed convolution with stride 2 and padding 1 that equals
+    nearest up-sampling followed by the convolution with `weight` (C_out, C_in, 3, 3).
+    """
+    return _four_taps(_four_taps(weight, 2), 3).transpose(0, 1)
+
+
 def _three_taps(weight: Tensor, dim: int) -> Tensor:
     """w0 + w1 + w2, -w0 and w2."""
-    return torch.stack([weight.sum(dim), -weight.select(dim, 0), weight.select(dim, 2)], dim)
+    first, middle, last = weight.unbind(dim)
+    return torch.stack([first + middle + last, -first, last], dim)
 
 
 def _four_taps(weight: Tensor, dim: int) -> Tensor:
@@ -122,7 +130,7 @@ class _NineProducts(torch.autograd.Function):
 
 def _samples_per_chunk(x: Tensor, level: Tensor) -> int:
     _, height, width, _ = x.shape
-    products = 9 * (height + 1) * (width + 1) * level.shape[1]
+    products = 9 * (height + 1) * (width + 1) * level.shape[1] * level.element_size()
     return max(1, CHUNK * torch.get_num_threads() // products)
 
 
