@@ -49,8 +49,10 @@ def test_every_flipped_bit_is_found_or_harmless(checkpoints: Path) -> None:
     path = checkpoints / "last.ckpt"
     whole = path.read_bytes()
     expected = checkpoint.read(path)
+    draw = random.Random(0)
     refused = []
-    for position in random.Random(0).sample(range(len(whole)), 60):
+    anywhere, in_directory = range(len(whole)), range(len(whole) - 4000, len(whole))
+    for position in [position for where in (anywhere, in_directory) for position in draw.sample(where, 60)]:
         changed = bytearray(whole)
         changed[position] ^= 1 << position % 8
         path.write_bytes(changed)
