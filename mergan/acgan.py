@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from mergan.arguments import check_counts
 from mergan.errors import ConfigError, TrainingError
 from mergan.networks.layers import inherit_classes
 from mergan.objectives import Judged, Objective
@@ -73,9 +74,9 @@ class ACGAN(pl.LightningModule):
         lr_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        for name, value in {"latent_dim": latent_dim, "batch_size": batch_size}.items():
-            if value < 1:
-                raise ConfigError(f"acgan.{name}={value}: use a whole number of 1 or more")
+        check_counts(
+            "acgan", latent_dim=latent_dim, batch_size=batch_size, log_every_n_steps=log_every_n_steps
+        )
         for name, rate in {"lr": lr, "lr_d": lr_d}.items():
             if rate is not None and not 0 < rate < math.inf:
                 raise ConfigError(f"acgan.{name}={rate}: use a number above 0")
@@ -86,8 +87,6 @@ class ACGAN(pl.LightningModule):
             raise ConfigError(f"acgan.betas={list(self.betas)}: use two numbers from 0 to below 1")
         if ema is not None and not 0 < ema < 1:
             raise ConfigError(f"acgan.ema={ema}: use a number between 0 and 1, or null")
-        if log_every_n_steps < 1:
-            raise ConfigError(f"acgan.log_every_n_steps={log_every_n_steps}: use a whole number of 1 or more")
         if batch_size < 2 and objective.mode_seeking > 0:
             raise ConfigError(
                 f"batch_size={batch_size}: objective.mode_seeking compares images, use 2 or more"

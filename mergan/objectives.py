@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from mergan.arguments import check_counts, check_weights
 from mergan.errors import ConfigError
 from mergan.losses import (
     Critic,
@@ -87,12 +88,8 @@ class Objective(ABC):
             "scale_g": scale_g,
             "scale_d": scale_d,
         }
-        for name, value in weights.items():
-            if not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
-                raise ConfigError(f"objective.{name}={value}: use a number of 0 or more")
-        for name, count in {"critic_steps": critic_steps, "penalty_every": penalty_every}.items():
-            if not isinstance(count, int) or count < 1:
-                raise ConfigError(f"objective.{name}={count}: use a whole number of 1 or more")
+        check_weights("objective", **weights)
+        check_counts("objective", critic_steps=critic_steps, penalty_every=penalty_every)
         self.lambda_cls_g = lambda_cls_g
         self.lambda_cls_d = lambda_cls_d
         self.lambda_cls_fake = lambda_cls_fake

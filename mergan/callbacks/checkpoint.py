@@ -10,8 +10,8 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from mergan import __version__
 from mergan.acgan import ACGAN
+from mergan.arguments import check_counts
 from mergan.checkpoint import FORMAT, KEY
-from mergan.errors import ConfigError
 
 
 class StreamCheckpoint(Checkpoint):
@@ -24,10 +24,7 @@ class StreamCheckpoint(Checkpoint):
     """
 
     def __init__(self, every_n_epochs: int = 1) -> None:
-        if every_n_epochs < 1:
-            raise ConfigError(
-                f"callbacks.checkpoint.every_n_epochs={every_n_epochs}: use a whole number of 1 or more"
-            )
+        check_counts("callbacks.checkpoint", every_n_epochs=every_n_epochs)
         self.every_n_epochs = every_n_epochs
         self.config: dict[str, Any] = {}  # the resolved configuration, set by the experiment
 

@@ -8,6 +8,7 @@ import lightning.pytorch as pl
 
 from mergan import plots
 from mergan.acgan import ACGAN
+from mergan.arguments import check_counts
 from mergan.errors import ConfigError
 
 
@@ -24,8 +25,7 @@ class SampleGrid(pl.Callback):
     """
 
     def __init__(self, columns: int = 10, seed: int = 0) -> None:
-        if columns < 1:
-            raise ConfigError(f"callbacks.samples.columns={columns}: use a whole number of 1 or more")
+        check_counts("callbacks.samples", columns=columns)
         if not 0 <= seed < 2**63:
             raise ConfigError(f"callbacks.samples.seed={seed}: use a whole number from 0 to below 2^63")
         self.columns = columns

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from mergan.arguments import check_counts
 from mergan.data.source import CHUNK, SPLITS, Source, Split
 from mergan.errors import ConfigError
 
@@ -35,14 +36,12 @@ class Synthetic(Source):
         self, num_classes: int, channels: int, train_per_class: int, test_per_class: int, seed: int = 0
     ) -> None:
         super().__init__("synthetic", channels)
-        counts = {
-            "num_classes": num_classes,
-            "train_per_class": train_per_class,
-            "test_per_class": test_per_class,
-        }
-        for name, value in counts.items():
-            if value < 1:
-                raise ConfigError(f"data.source.{name}={value}: use a whole number of 1 or more")
+        check_counts(
+            "data.source",
+            num_classes=num_classes,
+            train_per_class=train_per_class,
+            test_per_class=test_per_class,
+        )
         if seed < 0:
             raise ConfigError(f"data.source.seed={seed}: use a whole number of 0 or more")
         self.num_classes = num_classes

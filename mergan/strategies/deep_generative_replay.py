@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from mergan.arguments import check_counts, check_shares, check_weights
 from mergan.data import normalise
 from mergan.errors import ConfigError
 from mergan.networks.solver import Solver
 from mergan.scenario import Task
-from mergan.strategies.arguments import check_counts, check_shares, check_weights
 from mergan.strategies.base import Context, RealBatch, Strategy
 from mergan.strategies.buffer import ReplayBuffer, snapshot_images
 
@@ -77,12 +77,16 @@ class DeepGenerativeReplay(Strategy):
         confidence: float = 0.0,
     ) -> None:
         super().__init__()
-        check_counts(optional=True, buffer_per_class=buffer_per_class)
+        check_counts("strategy", optional=True, buffer_per_class=buffer_per_class)
         check_counts(
-            solver_width=solver_width, solver_steps=solver_steps, solver_batch=solver_batch, tries=tries
+            "strategy",
+            solver_width=solver_width,
+            solver_steps=solver_steps,
+            solver_batch=solver_batch,
+            tries=tries,
         )
-        check_weights(solver_lr=solver_lr)
-        check_shares(confidence=confidence)
+        check_weights("strategy", solver_lr=solver_lr)
+        check_shares("strategy", confidence=confidence)
         self.solver_width = solver_width
         self.solver_steps = solver_steps
         self.solver_batch = solver_batch

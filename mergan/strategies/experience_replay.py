@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mergan.arguments import check_counts, check_weights
 from mergan.errors import ConfigError
 from mergan.scenario import Task
-from mergan.strategies.arguments import check_counts, check_weights
 from mergan.strategies.base import Context, RealBatch, Strategy
 from mergan.strategies.buffer import ReplayBuffer
 
@@ -53,8 +53,8 @@ class ExperienceReplay(Strategy):
 
     def __init__(self, capacity: int = 500, replay_weight: float = 1.0) -> None:
         super().__init__()
-        check_counts(capacity=capacity)
-        check_weights(replay_weight=replay_weight)
+        check_counts("strategy", capacity=capacity)
+        check_weights("strategy", replay_weight=replay_weight)
         self.capacity = capacity
         self.buffer = ReplayBuffer(weight=replay_weight)
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from mergan.arguments import check_counts, check_weights
 from mergan.errors import ConfigError
-from mergan.strategies.arguments import check_counts, check_weights
 from mergan.strategies.base import Context, Strategy
 
 GROUP = 8  # images of one class that are made together; gradients are taken of each by itself
@@ -58,8 +58,8 @@ class ImportancePenalty(Strategy):
         self, weight: float, samples: int = 256, decay: float = 1.0, divide_by_classes: bool = False
     ) -> None:
         super().__init__()
-        check_weights(weight=weight, decay=decay)
-        check_counts(samples=samples)
+        check_weights("strategy", weight=weight, decay=decay)
+        check_counts("strategy", samples=samples)
         if decay > 1:
             raise ConfigError(f"strategy.decay={decay}: use a number from 0 to 1")
         self.weight = weight

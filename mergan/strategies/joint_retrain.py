@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from mergan.arguments import check_counts, check_shares, check_weights
 from mergan.errors import ConfigError
 from mergan.scenario import Task
-from mergan.strategies.arguments import check_counts, check_shares, check_weights
 from mergan.strategies.base import Context, RealBatch, Strategy
 from mergan.strategies.buffer import ReplayBuffer, snapshot_images
 
@@ -52,13 +52,14 @@ class JointRetrain(Strategy):
         if mode not in ("buffer", "live"):
             raise ConfigError(f"strategy.mode={mode}: use buffer or live")
         check_counts(
+            "strategy",
             optional=True,
             buffer_per_class=buffer_per_class,
             max_per_class=max_per_class,
             replay_per_step=replay_per_step,
         )
-        check_shares(min_real_share=min_real_share)
-        check_weights(replay_weight=replay_weight)
+        check_shares("strategy", min_real_share=min_real_share)
+        check_weights("strategy", replay_weight=replay_weight)
         self.mode = mode
         self.max_per_class = max_per_class
         self.replay_per_step = replay_per_step

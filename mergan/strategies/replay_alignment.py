@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mergan.strategies.arguments import check_counts, check_weights
+from mergan.arguments import check_counts, check_weights
 from mergan.strategies.base import Context, Strategy
 
 
@@ -44,8 +44,8 @@ class ReplayAlignment(Strategy):
         classifier: bool = False,
     ) -> None:
         super().__init__()
-        check_weights(weight=weight)
-        check_counts(optional=True, batch_size=batch_size)
+        check_weights("strategy", weight=weight)
+        check_counts("strategy", optional=True, batch_size=batch_size)
         self.weight = weight
         self.divide_by_classes = divide_by_classes
         self.batch_size = batch_size

@@ -1,4 +1,4 @@
-"""Checks of the arguments that strategies have in common; the messages name the key of the configuration."""
+"""Checks of arguments that come from the configuration; the messages name the key there."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import math
 from mergan.errors import ConfigError
 
 
-def check_counts(optional: bool = False, **counts: int | None) -> None:
+def check_counts(group: str, optional: bool = False, **counts: int | None) -> None:
     """Refuse what is not a whole number of 1 or more.
 
     Args:
+        group: where the arguments lie in the configuration, as "acgan".
         optional: allow null.
         **counts: the arguments by name.
 
@@ -22,10 +23,10 @@ def check_counts(optional: bool = False, **counts: int | None) -> None:
             continue
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             allowed = "a whole number of 1 or more" + (", or null" if optional else "")
-            raise ConfigError(f"strategy.{name}={count}: use {allowed}")
+            raise ConfigError(f"{group}.{name}={count}: use {allowed}")
 
 
-def check_weights(**weights: float) -> None:
+def check_weights(group: str, **weights: float) -> None:
     """Refuse what is not a finite number of 0 or more.
 
     Raises:
@@ -33,10 +34,10 @@ def check_weights(**weights: float) -> None:
     """
     for name, weight in weights.items():
         if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < math.inf:
-            raise ConfigError(f"strategy.{name}={weight}: use a number of 0 or more")
+            raise ConfigError(f"{group}.{name}={weight}: use a number of 0 or more")
 
 
-def check_shares(**shares: float) -> None:
+def check_shares(group: str, **shares: float) -> None:
     """Refuse what is not a number from 0 to below 1.
 
     Raises:
@@ -44,4 +45,4 @@ def check_shares(**shares: float) -> None:
     """
     for name, share in shares.items():
         if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share < 1:
-            raise ConfigError(f"strategy.{name}={share}: use a number from 0 to below 1")
+            raise ConfigError(f"{group}.{name}={share}: use a number from 0 to below 1")
