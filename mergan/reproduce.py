@@ -190,7 +190,7 @@ def results_table(rows: Mapping[str, Row], found: Sequence[Training]) -> str:
 def _spread(values: Sequence[float], factor: float, decimals: int) -> str:
     if not values:
         return "-"
-    mean = f"{factor * statistics.mean(values):.{decimals}f}"
+    mean = f"{factor * statistics.mean(values):z.{decimals}f}"  # z: no minus before 0
     if len(values) == 1:
         return mean
     return f"{mean} ± {factor * statistics.stdev(values):.{decimals}f}"
