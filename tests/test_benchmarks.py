@@ -13,7 +13,7 @@ import tiny
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import framework, growth, loading, reference, roofline
+from benchmarks import breakdown, framework, growth, loading, reference, roofline
 from benchmarks.bare_loop import BareLoop
 from benchmarks.fits import Fit
 from benchmarks.measure import Figure, Pairs, alternate, seconds
@@ -129,3 +129,12 @@ def test_the_command_writes_table_and_figures(tmp_path: Path) -> None:
     content = json.loads((tmp_path / "benchmarks.json").read_text())
     assert content["machine"]["threads"] == 1
     assert content["figures"][0]["name"] in done.stdout
+
+
+def test_the_breakdown_names_every_kind_of_work(capsys: pytest.CaptureFixture[str]) -> None:
+    breakdown.main(list(tiny.SETTINGS))
+    lines = capsys.readouterr().out.splitlines()
+    rows = {cells[1].strip(): float(cells[2]) for cells in (line.split("|") for line in lines[2:-2])}
+    assert {"convolutions, backward", "convolutions, forward", "optimizers", "normalisation"} <= set(rows)
+    whole = float(lines[-1].split()[0])
+    assert sum(rows.values()) == pytest.approx(whole, abs=0.01 * len(rows) + 0.05)
