@@ -17,12 +17,13 @@ from mergan import config
 STREAM = ("experiment=v2_online_2", "data=mnist_5k", "callbacks.progress.bar=true", "epochs=1")
 
 
-def run(cache_dir: Path, steps: int = 100, rounds: int = 5, width: int = 64) -> list[Figure]:
+def run(cache_dir: Path, steps: int = 400, rounds: int = 3, width: int = 64) -> list[Figure]:
     """Both precisions, against the plain loop in fp32, each in a process or a fit of its own.
 
     Args:
         cache_dir: for decoded images.
-        steps: of a fit, in two tasks; the plain loop, which has no ends of tasks, does fewer.
+        steps: of a fit, in two tasks of one epoch (V2's own epochs have 375); the plain loop, which has no
+            ends of epochs, does fewer.
         rounds: measurements of each side.
         width: of the generator.
     """
