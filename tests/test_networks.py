@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mergan.errors import ConfigError
-from mergan.networks import dcgan, upsample, upsample_conv
+from mergan.networks import dcgan, pair_products, upsample, upsample_conv
 from mergan.networks.layers import (
     ClassTable,
     ConditionalNorm,
@@ -234,24 +234,26 @@ def test_thin_input_convolution_under_autocast_keeps_the_types_of_its_gradients(
 
 
 def up_sampling_pair() -> tuple[UpsampleConv2d, nn.Module, Tensor]:
-    """The block, its two steps with the same parameters, and an input (5, 3, 5, 4)."""
+    """The block, its two steps with the same parameters, and an input (5, 3, 6, 4)."""
     torch.manual_seed(0)
     fast = UpsampleConv2d(3, 2).double()
     plain = nn.Conv2d(3, 2, kernel_size=3, padding=1).double()
     plain.load_state_dict(fast.state_dict())
-    return fast, nn.Sequential(nn.Upsample(scale_factor=2), plain), torch.randn(5, 3, 5, 4).double()
+    return fast, nn.Sequential(nn.Upsample(scale_factor=2), plain), torch.randn(5, 3, 6, 4).double()
 
 
 @pytest.mark.parametrize("chunk", [1, 5000, 2**22])  # bytes: one sample at a time, two, all
 def test_up_sampling_convolution_equals_its_two_steps(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upsample_conv, "CHUNK", chunk)
+    monkeypatch.setattr(pair_products, "CHUNK", chunk)
     fast, plain, x = up_sampling_pair()
     assert_same(outcome(fast, x), outcome(plain, x))
 
 
-def test_up_sampling_convolution_of_a_single_row() -> None:
+@pytest.mark.parametrize(("height", "width"), [(2, 2), (1, 4), (6, 3)])  # a single pair; odd sides
+def test_up_sampling_convolution_of_other_sizes(height: int, width: int) -> None:
     fast, plain, x = up_sampling_pair()
-    assert_same(outcome(fast, x[:, :, :1]), outcome(plain, x[:, :, :1]))
+    part = x[:, :, :height, :width]
+    assert_same(outcome(fast, part), outcome(plain, part))
 
 
 def test_transposed_kernel_equals_up_sampling_and_convolution() -> None:

@@ -20,7 +20,8 @@ ALONE = {  # modules and what of this project they may import
     "plots.py": {"mergan.storage"},
     "networks/layers.py": {"mergan.errors"},
     "networks/thin.py": set(),
-    "networks/upsample_conv.py": set(),
+    "networks/pair_products.py": set(),
+    "networks/upsample_conv.py": {"mergan.networks.pair_products"},
     "networks/dcgan.py": {"mergan.networks.layers", "mergan.networks.thin"},
     "networks/upsample.py": {
         "mergan.errors",

@@ -1,0 +1,177 @@
+"""The arithmetic of UpsampleConv2d on a CPU: streams of its input, 25 matrix products, and their sums."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+CHUNK = 2**22  # bytes of products that are made before they are added up, per thread: caches hold them
+
+TAPS, STREAMS = 5, 4
+STREAM_OF_TAP = (0, 1, 2, 2, 3)
+# of each product, by the taps along H and W: its pair of streams, and whether an earlier product has had it
+PRODUCTS = [
+    (STREAMS * STREAM_OF_TAP[row] + STREAM_OF_TAP[column], 3 in (row, column))
+    for row in range(TAPS)
+    for column in range(TAPS)
+]
+
+
+class PairProducts(torch.autograd.Function):
+    """The products and their sums, for a few samples at a time.
+
+    Args of apply:
+        x: (B, H, W, C), H and W even.
+        kernels: (5, 5, C, K), by the taps along H and W.
+        bias: (K,).
+
+    Returns:
+        (B, 2 H, 2 W, K).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kernels: Tensor, bias: Tensor) -> Tensor:
+        x, kernels = x.contiguous(), kernels.contiguous()
+        ctx.save_for_backward(x, kernels)
+        samples, height, width, _ = x.shape
+        image = x.new_empty(samples, 2 * height, 2 * width, len(bias))
+        by_tap = kernels.flatten(0, 1).unbind()
+        for part, into, work in _chunks(x, image):
+            _set_streams(part, work)
+            for (pair, _), kernel, product in zip(PRODUCTS, by_tap, work.product_matrices, strict=True):
+                torch.mm(work.stream_matrices[pair], kernel, out=product)
+            _add_products(work.products, bias, into)
+        return image
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+        x, kernels = ctx.saved_tensors
+        by_x = torch.empty_like(x)
+        exact = torch.promote_types(kernels.dtype, torch.float32)
+        by_kernels = torch.zeros_like(kernels, dtype=exact)
+        by_tap = [kernel.t() for kernel in kernels.flatten(0, 1)]
+        totals = by_kernels.flatten(0, 1).unbind()
+        gradient = gradient.contiguous()
+        parts = by_x.split(_samples_per_chunk(gradient))
+        for (part, g, work), into in zip(_chunks(x, gradient), parts, strict=True):
+            _set_streams(part, work)
+            _set_gradients_of_products(g, work.products)
+            operands = zip(PRODUCTS, by_tap, totals, work.product_matrices, strict=True)
+            for (pair, again), kernel, total, product in operands:
+                total += work.stream_matrices[pair].t() @ product
+                back = work.back_matrices[pair]
+                torch.addmm(back, product, kernel, beta=int(again), out=back)
+            _add_gradients_of_streams(work, into)
+        return by_x, by_kernels.to(x.dtype), gradient.sum(dim=(0, 1, 2))
+
+
+class _Workspace:
+    """Buffers for a chunk of samples, taken again for the next one, while caches hold them.
+
+    Samples lie between pixels and channels, so that what is added pixel by pixel are long runs.
+
+    Args:
+        x: the chunk (n, H, W, C).
+        channels: of the output, K.
+
+    Attributes:
+        across: (4, H, W / 2, n, C), the streams along W.
+        streams: (4, 4, H / 2, W / 2, n, C), those of these along H.
+        back: the gradient by `streams`.
+        products: (5, 5, H / 2, W / 2, n, K), or the gradient by them.
+    """
+
+    def __init__(self, x: Tensor, channels: int) -> None:
+        samples, height, width, _ = x.shape
+        pairs = (height // 2, width // 2, samples)
+        self.across = x.new_empty(STREAMS, height, *pairs[1:], x.shape[3])
+        self.streams = x.new_empty(STREAMS, STREAMS, *pairs, x.shape[3])
+        self.back = torch.empty_like(self.streams)
+        self.products = x.new_empty(TAPS, TAPS, *pairs, channels)
+        self.stream_matrices, self.back_matrices, self.product_matrices = (
+            part.flatten(2, 4).flatten(0, 1).unbind() for part in (self.streams, self.back, self.products)
+        )
+
+
+def _chunks(x: Tensor, image: Tensor) -> Iterator[tuple[Tensor, Tensor, _Workspace]]:
+    """A few samples of x (B, H, W, C) and of the image (B, 2 H, 2 W, K) at a time, and where to work."""
+    count = _samples_per_chunk(image)
+    work: _Workspace | None = None
+    for part, of_image in zip(x.split(count), image.split(count), strict=True):
+        if work is None or len(part) != work.streams.shape[4]:
+            work = _Workspace(part, image.shape[3])
+        yield part, of_image, work
+
+
+def _samples_per_chunk(image: Tensor) -> int:
+    """As many as `CHUNK` allows, in chunks of equal size."""
+    samples = len(image)
+    products = TAPS**2 * image[0].numel() * image.element_size() // (TAPS - 1) ** 2
+    most = max(1, CHUNK * torch.get_num_threads() // products)
+    return math.ceil(samples / math.ceil(samples / most))
+
+
+def _pairs(x: Tensor, dim: int) -> tuple[Tensor, ...]:
+    """The first and the second pixels of all pairs along an axis."""
+    return x.unflatten(dim, (-1, 2)).unbind(dim + 1)
+
+
+def _set_streams(x: Tensor, work: _Workspace) -> None:
+    """Set the streams of x (n, H, W, C): in each pair the first pixel itself and the three differences."""
+    for source, streams in ((x.permute(1, 2, 0, 3), work.across), (work.across, work.streams)):
+        first, second = _pairs(source, 1)
+        itself, before, within, after = streams
+        itself.copy_(first)
+        torch.sub(second, first, out=within)
+        torch.sub(first[:, 1:], second[:, :-1], out=after[:, :-1])
+        torch.neg(second[:, -1], out=after[:, -1])  # zeros lie around the picture
+        before[:, 1:] = after[:, :-1]
+        before[:, 0] = first[:, 0]
+
+
+def _add_gradients_of_streams(work: _Workspace, by_x: Tensor) -> None:
+    """Set the gradient by x (n, H, W, C), from those by its streams."""
+    for streams, source in ((work.back, work.across), (work.across, by_x.permute(1, 2, 0, 3))):
+        first, second = _pairs(source, 1)
+        itself, before, within, after = streams
+        torch.sub(itself, within, out=first)
+        first += before
+        first[:, 1:] += after[:, :-1]
+        torch.sub(within, after, out=second)
+        second[:, :-1] -= before[:, 1:]
+
+
+def _pixels(image: Tensor) -> Tensor:
+    """The image (n, 2 H, 2 W, K) as (4, 4, H / 2, W / 2, n, K): the sixteen pixels of a pair of pairs."""
+    return image.unflatten(2, (-1, 4)).unflatten(1, (-1, 4)).permute(2, 4, 1, 3, 0, 5)
+
+
+def _add_products(products: Tensor, bias: Tensor, image: Tensor) -> None:
+    """Set the image (n, 2 H, 2 W, K): to each product add that of the first pixel itself, which for the last
+    of four is the next pair's, along W and then along H.
+    """
+    pixels = _pixels(image)
+    products[0, 0] += bias
+    products[0, 4, :, -1] += bias
+    products[:, 1:4] += products[:, :1]
+    products[:, 4, :, :-1] += products[:, 0, :, 1:]
+    torch.add(products[1:4, 1:], products[:1, 1:], out=pixels[:3])
+    torch.add(products[4, 1:, :-1], products[0, 1:, 1:], out=pixels[3, :, :-1])
+    torch.add(products[4, 1:, -1], bias, out=pixels[3, :, -1])
+
+
+def _set_gradients_of_products(image: Tensor, products: Tensor) -> None:
+    """Set the gradients by all products, from that by the image (n, 2 H, 2 W, K)."""
+    products[1:, 1:] = _pixels(image)
+    torch.add(products[1, 1:], products[2, 1:], out=products[0, 1:])
+    products[0, 1:] += products[3, 1:]
+    products[0, 1:, 1:] += products[4, 1:, :-1]
+    torch.add(products[:, 1], products[:, 2], out=products[:, 0])
+    products[:, 0] += products[:, 3]
+    products[:, 0, :, 1:] += products[:, 4, :, :-1]
