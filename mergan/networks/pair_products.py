@@ -12,7 +12,10 @@ from torch.autograd.function import once_differentiable
 
 CHUNK = 2**22  # bytes of products that are made before they are added up, per thread: caches hold them
 
-TAPS, STREAMS = 5, 4
+# of the three taps of a convolution, what the first pixel of a pair is multiplied by, and then what the
+# differences of the four pixels are
+FIVE_TAPS = ((1.0, 1.0, 1.0), (-1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, 1.0, 1.0), (-1.0, -1.0, 0.0))
+TAPS, STREAMS = len(FIVE_TAPS), 4
 STREAM_OF_TAP = (0, 1, 2, 2, 3)
 # of each product, by the taps along H and W: its pair of streams, and whether an earlier product has had it
 PRODUCTS = [
@@ -27,20 +30,21 @@ class PairProducts(torch.autograd.Function):
 
     Args of apply:
         x: (B, H, W, C), H and W even.
-        kernels: (5, 5, C, K), by the taps along H and W.
+        weight: (K, C, 3, 3), of the convolution; also where x is of a lower precision.
         bias: (K,).
 
     Returns:
-        (B, 2 H, 2 W, K).
+        (B, 2 H, 2 W, K), of the type of x.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, kernels: Tensor, bias: Tensor) -> Tensor:
-        x, kernels = x.contiguous(), kernels.contiguous()
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        x, bias = x.contiguous(), bias.to(x.dtype)
+        kernels = _kernels(weight).to(x.dtype)
         ctx.save_for_backward(x, kernels)
         samples, height, width, _ = x.shape
         image = x.new_empty(samples, 2 * height, 2 * width, len(bias))
-        by_tap = kernels.flatten(0, 1).unbind()
+        by_tap = kernels.unbind()
         for part, into, work in _chunks(x, image):
             _set_streams(part, work)
             for (pair, _), kernel, product in zip(PRODUCTS, by_tap, work.product_matrices, strict=True):
@@ -55,8 +59,7 @@ class PairProducts(torch.autograd.Function):
         by_x = torch.empty_like(x)
         exact = torch.promote_types(kernels.dtype, torch.float32)
         by_kernels = torch.zeros_like(kernels, dtype=exact)
-        by_tap = [kernel.t() for kernel in kernels.flatten(0, 1)]
-        totals = by_kernels.flatten(0, 1).unbind()
+        by_tap, totals = kernels.transpose(1, 2).unbind(), by_kernels.unbind()
         gradient = gradient.contiguous()
         parts = by_x.split(_samples_per_chunk(gradient))
         for (part, g, work), into in zip(_chunks(x, gradient), parts, strict=True):
@@ -68,7 +71,28 @@ class PairProducts(torch.autograd.Function):
                 back = work.back_matrices[pair]
                 torch.addmm(back, product, kernel, beta=int(again), out=back)
             _add_gradients_of_streams(work, into)
-        return by_x, by_kernels.to(x.dtype), gradient.sum(dim=(0, 1, 2))
+        return by_x, _gradient_of_kernels(by_kernels), gradient.sum(dim=(0, 1, 2), dtype=exact)
+
+
+def _all_taps(like: Tensor) -> Tensor:
+    """(25, 9): the taps of both axes."""
+    taps = like.new_tensor(FIVE_TAPS)
+    return torch.kron(taps, taps)
+
+
+def _kernels(weight: Tensor) -> Tensor:
+    """The kernels (25, C, K) of all products for the weight (K, C, 3, 3)."""
+    out_channels, in_channels, _, _ = weight.shape
+    with torch.autocast("cpu", enabled=False):  # small sums, rounded once
+        kernels = _all_taps(weight) @ weight.permute(2, 3, 1, 0).reshape(9, -1)
+    return kernels.view(-1, in_channels, out_channels)
+
+
+def _gradient_of_kernels(by_kernels: Tensor) -> Tensor:
+    """The gradient by the weight (K, C, 3, 3), from that by the kernels (25, C, K)."""
+    with torch.autocast("cpu", enabled=False):
+        by_weight = _all_taps(by_kernels).t() @ by_kernels.flatten(1)
+    return by_weight.view(3, 3, *by_kernels.shape[1:]).permute(3, 2, 0, 1)
 
 
 class _Workspace:

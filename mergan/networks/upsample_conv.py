@@ -39,11 +39,9 @@ class UpsampleConv2d(nn.Conv2d):
         if x.device.type != "cpu" or x.shape[2] % 2 or x.shape[3] % 2:
             kernel = transposed_kernel(self.weight)
             return nn.functional.conv_transpose2d(x, kernel, self.bias, stride=2, padding=1)
-        kernels = _five_taps(_five_taps(self.weight, 2), 3).permute(2, 3, 1, 0)
-        operands = [x.permute(0, 2, 3, 1), kernels, self.bias]
         if torch.is_autocast_enabled("cpu"):
-            operands = [operand.to(torch.get_autocast_dtype("cpu")) for operand in operands]
-        image: Tensor = PairProducts.apply(*operands)  # type: ignore[no-untyped-call]
+            x = x.to(torch.get_autocast_dtype("cpu"))
+        image: Tensor = PairProducts.apply(x.permute(0, 2, 3, 1), self.weight, self.bias)  # type: ignore[no-untyped-call]
         return image.permute(0, 3, 1, 2)
 
 
@@ -52,12 +50,6 @@ def transposed_kernel(weight: Tensor) -> Tensor:
     nearest up-sampling followed by the convolution with `weight` (C_out, C_in, 3, 3).
     """
     return _four_taps(_four_taps(weight, 2), 3).transpose(0, 1)
-
-
-def _five_taps(weight: Tensor, dim: int) -> Tensor:
-    """What a is multiplied by, then what the differences of the four pixels are."""
-    first, middle, last = weight.unbind(dim)
-    return torch.stack([first + middle + last, -first, last, middle + last, -first - middle], dim)
 
 
 def _four_taps(weight: Tensor, dim: int) -> Tensor:
