@@ -71,7 +71,7 @@ class PairProducts(torch.autograd.Function):
                 back = work.back_matrices[pair]
                 torch.addmm(back, product, kernel, beta=int(again), out=back)
             _add_gradients_of_streams(work, into)
-        return by_x, _gradient_of_kernels(by_kernels), gradient.sum(dim=(0, 1, 2), dtype=exact)
+        return by_x, _gradient_of_kernels(by_kernels), gradient.sum(dim=(0, 1, 2)).to(exact)
 
 
 def _all_taps(like: Tensor) -> Tensor:
