@@ -15,14 +15,7 @@ CHUNK = 2**22  # bytes of products that are made before they are added up, per t
 # of the three taps of a convolution, what the first pixel of a pair is multiplied by, and then what the
 # differences of the four pixels are
 FIVE_TAPS = ((1.0, 1.0, 1.0), (-1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, 1.0, 1.0), (-1.0, -1.0, 0.0))
-TAPS, STREAMS = len(FIVE_TAPS), 4
-STREAM_OF_TAP = (0, 1, 2, 2, 3)
-# of each product, by the taps along H and W: its pair of streams, and whether an earlier product has had it
-PRODUCTS = [
-    (STREAMS * STREAM_OF_TAP[row] + STREAM_OF_TAP[column], 3 in (row, column))
-    for row in range(TAPS)
-    for column in range(TAPS)
-]
+TAPS = len(FIVE_TAPS)
 
 
 class PairProducts(torch.autograd.Function):
@@ -44,11 +37,9 @@ class PairProducts(torch.autograd.Function):
         ctx.save_for_backward(x, kernels)
         samples, height, width, _ = x.shape
         image = x.new_empty(samples, 2 * height, 2 * width, len(bias))
-        by_tap = kernels.unbind()
         for part, into, work in _chunks(x, image):
             _set_streams(part, work)
-            for (pair, _), kernel, product in zip(PRODUCTS, by_tap, work.product_matrices, strict=True):
-                torch.mm(work.stream_matrices[pair], kernel, out=product)
+            torch.bmm(work.stream_matrices, kernels, out=work.product_matrices)
             _add_products(work.products, bias, into)
         return image
 
@@ -59,17 +50,13 @@ class PairProducts(torch.autograd.Function):
         by_x = torch.empty_like(x)
         exact = torch.promote_types(kernels.dtype, torch.float32)
         by_kernels = torch.zeros_like(kernels, dtype=exact)
-        by_tap, totals = kernels.transpose(1, 2).unbind(), by_kernels.unbind()
         gradient = gradient.contiguous()
         parts = by_x.split(_samples_per_chunk(gradient))
         for (part, g, work), into in zip(_chunks(x, gradient), parts, strict=True):
-            _set_streams(part, work)
             _set_gradients_of_products(g, work.products)
-            operands = zip(PRODUCTS, by_tap, totals, work.product_matrices, strict=True)
-            for (pair, again), kernel, total, product in operands:
-                total += work.stream_matrices[pair].t() @ product
-                back = work.back_matrices[pair]
-                torch.addmm(back, product, kernel, beta=int(again), out=back)
+            _set_streams(part, work)
+            by_kernels += torch.bmm(work.stream_matrices.transpose(1, 2), work.product_matrices)
+            torch.bmm(work.product_matrices, kernels.transpose(1, 2), out=work.stream_matrices)
             _add_gradients_of_streams(work, into)
         return by_x, _gradient_of_kernels(by_kernels), gradient.sum(dim=(0, 1, 2)).to(exact)
 
@@ -105,21 +92,19 @@ class _Workspace:
         channels: of the output, K.
 
     Attributes:
-        across: (4, H, W / 2, n, C), the streams along W.
-        streams: (4, 4, H / 2, W / 2, n, C), those of these along H.
-        back: the gradient by `streams`.
+        across: (5, H, W / 2, n, C), the streams along W, or the gradient by them.
+        streams: (5, 5, H / 2, W / 2, n, C), those of these along H.
         products: (5, 5, H / 2, W / 2, n, K), or the gradient by them.
     """
 
     def __init__(self, x: Tensor, channels: int) -> None:
         samples, height, width, _ = x.shape
         pairs = (height // 2, width // 2, samples)
-        self.across = x.new_empty(STREAMS, height, *pairs[1:], x.shape[3])
-        self.streams = x.new_empty(STREAMS, STREAMS, *pairs, x.shape[3])
-        self.back = torch.empty_like(self.streams)
+        self.across = x.new_empty(TAPS, height, *pairs[1:], x.shape[3])
+        self.streams = x.new_empty(TAPS, TAPS, *pairs, x.shape[3])
         self.products = x.new_empty(TAPS, TAPS, *pairs, channels)
-        self.stream_matrices, self.back_matrices, self.product_matrices = (
-            part.flatten(2, 4).flatten(0, 1).unbind() for part in (self.streams, self.back, self.products)
+        self.stream_matrices, self.product_matrices = (
+            part.flatten(2, 4).flatten(0, 1) for part in (self.streams, self.products)
         )
 
 
@@ -147,12 +132,13 @@ def _pairs(x: Tensor, dim: int) -> tuple[Tensor, ...]:
 
 
 def _set_streams(x: Tensor, work: _Workspace) -> None:
-    """Set the streams of x (n, H, W, C): in each pair the first pixel itself and the three differences."""
+    """Set the streams of x (n, H, W, C): in each pair the first pixel itself and the differences."""
     for source, streams in ((x.permute(1, 2, 0, 3), work.across), (work.across, work.streams)):
         first, second = _pairs(source, 1)
-        itself, before, within, after = streams
+        itself, before, within, again, after = streams
         itself.copy_(first)
         torch.sub(second, first, out=within)
+        again.copy_(within)
         torch.sub(first[:, 1:], second[:, :-1], out=after[:, :-1])
         torch.neg(second[:, -1], out=after[:, -1])  # zeros lie around the picture
         before[:, 1:] = after[:, :-1]
@@ -161,9 +147,10 @@ def _set_streams(x: Tensor, work: _Workspace) -> None:
 
 def _add_gradients_of_streams(work: _Workspace, by_x: Tensor) -> None:
     """Set the gradient by x (n, H, W, C), from those by its streams."""
-    for streams, source in ((work.back, work.across), (work.across, by_x.permute(1, 2, 0, 3))):
+    for streams, source in ((work.streams, work.across), (work.across, by_x.permute(1, 2, 0, 3))):
         first, second = _pairs(source, 1)
-        itself, before, within, after = streams
+        itself, before, within, again, after = streams
+        within += again
         torch.sub(itself, within, out=first)
         first += before
         first[:, 1:] += after[:, :-1]
