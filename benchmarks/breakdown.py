@@ -16,7 +16,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.bare_loop import BareLoop
-from benchmarks.fits import Fit
+from benchmarks.fits import ONE_TASK, Fit
 from mergan import tables
 
 STEPS = 40
@@ -24,7 +24,7 @@ KINDS = {  # what a name contains -> the line it counts for; the first that fits
     "convolution_backward": "convolutions, backward",
     "convolution": "convolutions, forward",
     "ThinConvolution": "convolutions, forward",
-    "NineProducts": "up-sampling convolution, without its products",
+    "PairProducts": "up-sampling convolution, without its products",
     "mm": "matrix products",
     "im2col": "patches of thin convolutions (fold, unfold)",
     "col2im": "patches of thin convolutions (fold, unfold)",
@@ -50,7 +50,7 @@ def kind(name: str) -> str:
 def main(overrides: list[str]) -> None:
     """Profile and print."""
     torch.set_num_threads(1)
-    stream = ("scenario.tasks=[[0,1,2,3,4,5,6,7,8,9]]", "epochs=1", f"steps_per_epoch={2 * STEPS + 4}")
+    stream = (ONE_TASK, "epochs=1", f"steps_per_epoch={2 * STEPS + 4}")
     with tempfile.TemporaryDirectory() as folder:
         loop = BareLoop(Fit((*stream, *overrides), Path(folder)))
     alone = min(loop.run(STEPS, skip=4) for _ in range(5))

@@ -15,6 +15,8 @@ from omegaconf import DictConfig
 from mergan import build, config, process
 from mergan.callbacks.evaluation import ContinualEvaluation
 
+ONE_TASK = "scenario.tasks=[[0,1,2,3,4,5,6,7,8,9]]"
+FIRST_LOG = 26  # steps; the first of them to be logged imports TensorBoard, once in a run
 # as little as an evaluation can be; its time is subtracted
 SHORT_EVALUATION = ("evaluation=accuracy", "evaluation.samples_per_class=2", "evaluation.classifier_steps=1")
 

@@ -11,7 +11,7 @@ from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import flop_registry
 
 from benchmarks.bare_loop import BareLoop
-from benchmarks.fits import Fit
+from benchmarks.fits import ONE_TASK, Fit
 from benchmarks.measure import Figure, alternate
 
 SIDE = 2048
@@ -45,7 +45,7 @@ def product_rate(dtype: torch.dtype) -> float:
 def run(cache_dir: Path, steps: int = 104, rounds: int = 5) -> list[Figure]:
     """The default network, fp32 and bf16."""
     figures = []
-    stream = ("scenario.tasks=[[0,1,2,3,4,5,6,7,8,9]]", "epochs=1", f"steps_per_epoch={steps}")
+    stream = (ONE_TASK, "epochs=1", f"steps_per_epoch={steps}")
     for dtype, target in ((torch.float32, ">= 60"), (torch.bfloat16, "")):
         cast = torch.autocast("cpu", torch.bfloat16, enabled=dtype is torch.bfloat16)
         period = Fit(stream, cache_dir).module.objective.penalty_every
