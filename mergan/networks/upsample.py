@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mergan.errors import ConfigError
 from mergan.networks.layers import ClassTable, check_width, num_doublings
-from mergan.networks.thin import ThinOutputConv2d
+from mergan.networks.thin import ThinInputConv2d, ThinOutputConv2d
 from mergan.networks.upsample_conv import UpsampleConv2d
 
 BN_EPS = 0.8  # V2's setting; it damps the normalisation of small activations
@@ -81,14 +81,16 @@ class Discriminator(nn.Module):
         widths = [channels, width, 2 * width, 4 * width, 8 * width]
         layers: list[nn.Module] = []
         for index, (before, after) in enumerate(itertools.pairwise(widths)):
+            conv = ThinInputConv2d if index == 0 else nn.Conv2d
             layers += [
-                nn.Conv2d(before, after, kernel_size=3, stride=2, padding=1),
+                conv(before, after, kernel_size=3, stride=2, padding=1),
                 nn.LeakyReLU(0.2, inplace=True),
                 nn.Dropout2d(dropout),
             ]
             if index > 0:
                 layers.append(nn.BatchNorm2d(after, eps=BN_EPS))
         self.trunk = nn.Sequential(*layers, nn.Flatten())
+        self.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a tenth faster on a CPU
         features = widths[-1] * (image_size // 16) ** 2
         self.adversarial = nn.Linear(features, 1)
         self.classify = nn.Linear(features, num_classes)
