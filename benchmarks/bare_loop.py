@@ -34,7 +34,7 @@ class BareLoop:
 
     def run(self, steps: int, skip: int = 5) -> float:
         """Train for `steps` steps; returns seconds per step after the first `skip`."""
-        batches = self._batches()
+        batches = self.batches()
         self.module.train()
         for _ in range(skip):
             self.step(*next(batches))
@@ -43,7 +43,7 @@ class BareLoop:
             self.step(*next(batches))
         return (time.perf_counter() - begun) / (steps - skip)
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         fit, epoch = self.fit, 0
         while True:
             self._begin_epoch(epoch)

@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import torch
 from torch import nn
 
 from benchmarks.fits import Fit
-from benchmarks.measure import Figure
+from benchmarks.measure import Figure, Pairs
 from mergan import config
 from mergan.acgan import ACGAN
 
@@ -65,43 +66,49 @@ class TaskClock(pl.Callback):
         self.yards.setdefault(task, []).append(self._yardstick.measure())
 
 
-def run(cache_dir: Path, tasks: int = 100, steps: int = 40) -> list[Figure]:
-    """One stream of one-class tasks per strategy, in a process of its own, whose peak of memory is its own.
+def run(cache_dir: Path, tasks: int = 100, steps: int = 40, rounds: int = 3) -> list[Figure]:
+    """A stream of one-class tasks, `rounds` times per strategy, in processes whose peaks of memory are their own.
 
     The two tasks lie minutes apart, in which the machine may become faster or slower: both are measured
-    by the yardstick. `low` and `high` are the least and the greatest ratio of the quartiles.
+    by the yardstick.
     """
-    figures = []
-    for name in STRATEGIES:
-        command = [sys.executable, "-m", "benchmarks.growth", name, str(cache_dir), str(tasks), str(steps)]
-        command.append(str(torch.get_num_threads()))
-        done = subprocess.run(command, cwd=config.CONF.parent, capture_output=True, text=True, check=True)
-        figures += compared(name, json.loads(done.stdout.splitlines()[-1]), tasks)
-    return figures
+    return [figure for name in STRATEGIES for figure in _growth(name, cache_dir, tasks, steps, rounds)]
 
 
-def compared(name: str, measured: dict[str, Any], tasks: int) -> list[Figure]:
+def _growth(name: str, cache_dir: Path, tasks: int, steps: int, rounds: int) -> list[Figure]:
     """Time and memory of the last task looked at over those of the second."""
+    command = [sys.executable, "-m", "benchmarks.growth", name, str(cache_dir), str(tasks), str(steps)]
+    command.append(str(torch.get_num_threads()))
+    measured = []
+    for _ in range(rounds):
+        done = subprocess.run(command, cwd=config.CONF.parent, capture_output=True, text=True, check=True)
+        measured.append(Measured(**json.loads(done.stdout.splitlines()[-1])))
     looked_at = [str(task) for task in LOOKED_AT if task <= tasks]
     first, last = looked_at[0], looked_at[-1]
-    yards = {task: statistics.median(measured["yards"][task]) for task in looked_at}
-    quartiles = {
-        task: [part / yards[task] for part in statistics.quantiles(measured["steps"][task][2:], n=4)]
-        for task in looked_at
-    }
-    ratios = [after / before for before, after in zip(quartiles[first], quartiles[last], strict=True)]
+    times = Pairs(*([one.in_yardsticks(task) for one in measured] for task in (last, first)))
+    peaks = Pairs(*([one.peaks[task] for one in measured] for task in (last, first)))
     details = {
-        "step in yardsticks": {task: quartiles[task][1] for task in looked_at},
-        "yardstick, milliseconds": {task: 1000 * yards[task] for task in looked_at},
-        "peak MiB": {task: measured["peaks"][task] for task in looked_at},
+        "steps in yardsticks": {task: [one.in_yardsticks(task) for one in measured] for task in looked_at},
+        "peaks, MiB": {task: [one.peaks[task] for one in measured] for task in looked_at},
     }
     span = f"task {last} over task {first}: {name}"
-    memory = measured["peaks"][last] / measured["peaks"][first]
-    target = "" if name.endswith("buffer") else "<= 1.05"
     return [
-        Figure(f"time per step, {span}", "<= 1.05", ratios[1], min(ratios), max(ratios), "x", details),
-        Figure(f"peak memory, {span}", target, memory, memory, memory, "x", details),
+        times.ratio(f"time per step, {span}", "<= 1.05", **details),
+        peaks.ratio(f"peak memory, {span}", "" if name.endswith("buffer") else "<= 1.05", **details),
     ]
+
+
+@dataclass
+class Measured:
+    """What a TaskClock has seen in another process, by task."""
+
+    steps: dict[str, list[float]]
+    yards: dict[str, list[float]]
+    peaks: dict[str, float]
+
+    def in_yardsticks(self, task: str) -> float:
+        """The median step, after two to warm up."""
+        return statistics.median(self.steps[task][2:]) / statistics.median(self.yards[task])
 
 
 def main(name: str, cache_dir: str, tasks: str, steps: str, threads: str) -> None:

@@ -109,7 +109,7 @@ def test_every_benchmark_runs_in_small(cache_dir: Path, monkeypatch: pytest.Monk
     figures = [
         *reference.run(cache_dir, steps=8, rounds=1, width=2),
         *framework.run(cache_dir, steps=9, rounds=1),
-        *growth.run(cache_dir, tasks=3, steps=6),
+        *growth.run(cache_dir, tasks=3, steps=6, rounds=1),
         *loading.run(cache_dir, rounds=1, passes=1),
         *roofline.run(cache_dir, steps=6, rounds=1),
     ]
