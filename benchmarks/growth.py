@@ -67,7 +67,7 @@ class TaskClock(pl.Callback):
 
 
 def run(cache_dir: Path, tasks: int = 100, steps: int = 40, rounds: int = 3) -> list[Figure]:
-    """A stream of one-class tasks, `rounds` times per strategy, in processes whose peaks of memory are their own.
+    """A stream of one-class tasks, `rounds` times per strategy, each in a process with a peak of its own.
 
     The two tasks lie minutes apart, in which the machine may become faster or slower: both are measured
     by the yardstick.
