@@ -88,7 +88,8 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         StorageError: the system does not let it be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # the process id alone is not unique where machines share the folder
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

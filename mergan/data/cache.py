@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import re
-import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from tqdm import tqdm
@@ -18,7 +14,7 @@ from tqdm import tqdm
 from mergan.data.image_set import ImageSet
 from mergan.data.source import Source, Split
 from mergan.errors import DataError
-from mergan.storage import alone
+from mergan.storage import alone, replacing
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +129,7 @@ def _build(source: Source, split: Split, shape: tuple[int, int, int], stem: Path
         disable=not progress or count < LONG,
     )
     # Written as a stream and not through a memory map, where a full disk would end in a bus error.
-    with bar, _replacing(_images_file(stem)) as file:
+    with bar, replacing(_images_file(stem)) as temporary, temporary.open("wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)}
         np.lib.format.write_array_header_1_0(file, header)
         for images, of_images in source.chunks(split, shape[1]):
@@ -145,7 +141,7 @@ def _build(source: Source, split: Split, shape: tuple[int, int, int], stem: Path
             bar.update(len(images))
         _check_labels(source, split, labels[:done], count)
         # The labels come first: whoever finds the images finds them too.
-        with _replacing(_labels_file(stem)) as labels_file:
+        with replacing(_labels_file(stem)) as beside, beside.open("wb") as labels_file:
             np.save(labels_file, labels)
 
 
@@ -158,18 +154,3 @@ def _check_labels(source: Source, split: Split, labels: np.ndarray, count: int) 
             f"{source.name}: {split} labels reach from {labels.min()} to {labels.max()}, "
             f"but the data set has {classes} classes, numbered from 0"
         )
-
-
-@contextmanager
-def _replacing(target: Path) -> Iterator[BinaryIO]:
-    """Write a file that appears under its name complete or not at all, however the process ends."""
-    # The process id alone is not unique where machines share the folder.
-    temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
