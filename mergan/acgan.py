@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mergan.arguments import check_counts
+from mergan.backward import takes_part_in_backward
 from mergan.errors import ConfigError, TrainingError
 from mergan.networks.layers import inherit_classes
 from mergan.objectives import Judged, Objective
@@ -119,6 +120,7 @@ class ACGAN(pl.LightningModule):
         self.last_losses: dict[str, float] = {}
         self._rng: torch.Generator | None = None
         self._logging = False  # whether the losses of the present step are read back
+        self._watched = True  # whether Lightning or a callback takes part in backward passes
         self._initial_discriminator = (
             {key: value.clone() for key, value in discriminator.state_dict().items()}
             if renew_discriminator
@@ -151,6 +153,9 @@ class ACGAN(pl.LightningModule):
         return self
 
     # ------------------------------------------------------------------ tasks and epochs
+
+    def on_fit_start(self) -> None:
+        self._watched = takes_part_in_backward(self.trainer)
 
     @property
     def task(self) -> Task:
@@ -257,7 +262,7 @@ class ACGAN(pl.LightningModule):
         context.drawn = None  # lets go of the graph
         losses["g/loss"] = loss
         optimizer.zero_grad()
-        self.manual_backward(loss)
+        self._backward(loss)
         if self._logging:
             losses["g/gradient"] = _gradient_norm(self.generator)
         optimizer.step()
@@ -267,6 +272,13 @@ class ACGAN(pl.LightningModule):
         if self._learns_classes:
             losses["class_accuracy/fake"] = _accuracy(class_logits, labels)
         return labels, fakes.detach(), losses
+
+    def _backward(self, loss: Tensor) -> None:
+        """Lightning's backward pass, or the bare one where the two are the same."""
+        if self._watched:
+            self.manual_backward(loss)
+        else:
+            loss.backward()
 
     def _asked_classes(self) -> tuple[Tensor, int]:
         """Labels (B,) for the generator's step. Where the objective compares pictures of one class, the last
@@ -315,7 +327,7 @@ class ACGAN(pl.LightningModule):
             loss, losses = loss + penalty, losses | terms
         losses["d/loss"] = loss
         optimizer.zero_grad()
-        self.manual_backward(loss)
+        self._backward(loss)
         if self._logging:
             losses["d/gradient"] = _gradient_norm(self.discriminator)
         # the bare optimizer: Lightning would count its step, and global_step would run double

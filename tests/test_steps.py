@@ -12,11 +12,13 @@ import lightning.pytorch as pl
 import pytest
 import tiny
 import torch
+from lightning.pytorch.plugins.precision import MixedPrecision
 from omegaconf import DictConfig
 from torch import Tensor
 
 from mergan import checkpoint, experiment
 from mergan.acgan import ACGAN
+from mergan.backward import takes_part_in_backward
 from mergan.errors import ConfigError, TrainingError
 from mergan.objectives import NonSaturating
 from mergan.strategies import Context, Strategy
@@ -382,3 +384,29 @@ def test_a_run_goes_back_with_lower_rates_as_often_as_it_may(
     with pytest.raises(TrainingError, match="g/speed is inf"):
         experiment.run(compose(*poisoned, "recovery.attempts=2", "recovery.lr_factor=0.9"), tmp_path / "vain")
     assert "attempt 2 of 2" in caplog.text
+
+
+class BackwardWatcher(pl.Callback):
+    """Counts the backward passes, and whether the gradients were there after each."""
+
+    def __init__(self) -> None:
+        self.passes = 0
+
+    def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert any(parameter.grad is not None for parameter in pl_module.parameters())
+        self.passes += 1
+
+
+def test_a_callback_that_waits_for_backward_passes_gets_them_all_and_changes_nothing(build: Build) -> None:
+    watcher = BackwardWatcher()
+    watched, alone = build().fit(watcher), build().fit()
+    assert watcher.passes == 2 * watched.trainer.global_step > 0
+    for mine, other in zip(tiny.weights(watched.module), tiny.weights(alone.module), strict=True):
+        assert torch.equal(mine, other)
+
+
+def test_a_scaled_loss_goes_through_lightning(build: Build) -> None:
+    trainer = build().fit().trainer
+    assert not takes_part_in_backward(trainer)
+    trainer.strategy.precision_plugin = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))
+    assert takes_part_in_backward(trainer)
