@@ -256,6 +256,11 @@ def test_up_sampling_convolution_of_other_sizes(height: int, width: int) -> None
     assert_same(outcome(fast, part), outcome(plain, part))
 
 
+def test_up_sampling_convolution_of_no_pictures_gives_none() -> None:
+    fast, plain, x = up_sampling_pair()
+    assert_same(outcome(fast, x[:0]), outcome(plain, x[:0]))
+
+
 def test_transposed_kernel_equals_up_sampling_and_convolution() -> None:
     fast, plain, x = up_sampling_pair()
     kernel = upsample_conv.transposed_kernel(fast.weight)

@@ -56,8 +56,9 @@ class PairProducts(torch.autograd.Function):
             _set_gradients_of_products(g, work.products)
             _set_streams(part, work)
             by_kernels += torch.bmm(work.stream_matrices.transpose(1, 2), work.product_matrices)
+            # from here on the workspace holds the gradient by the streams
             torch.bmm(work.product_matrices, kernels.transpose(1, 2), out=work.stream_matrices)
-            _add_gradients_of_streams(work, into)
+            _set_gradient_of_input(work, into)
         return by_x, _gradient_of_kernels(by_kernels), gradient.sum(dim=(0, 1, 2)).to(exact)
 
 
@@ -121,9 +122,9 @@ def _chunks(x: Tensor, image: Tensor) -> Iterator[tuple[Tensor, Tensor, _Workspa
 def _samples_per_chunk(image: Tensor) -> int:
     """As many as `CHUNK` allows, in chunks of equal size."""
     samples = len(image)
-    products = TAPS**2 * image[0].numel() * image.element_size() // (TAPS - 1) ** 2
+    products = TAPS**2 * image.shape[1:].numel() * image.element_size() // (TAPS - 1) ** 2
     most = max(1, CHUNK * torch.get_num_threads() // products)
-    return math.ceil(samples / math.ceil(samples / most))
+    return max(1, math.ceil(samples / max(1, math.ceil(samples / most))))
 
 
 def _pairs(x: Tensor, dim: int) -> tuple[Tensor, ...]:
@@ -145,8 +146,8 @@ def _set_streams(x: Tensor, work: _Workspace) -> None:
         before[:, 0] = first[:, 0]
 
 
-def _add_gradients_of_streams(work: _Workspace, by_x: Tensor) -> None:
-    """Set the gradient by x (n, H, W, C), from those by its streams."""
+def _set_gradient_of_input(work: _Workspace, by_x: Tensor) -> None:
+    """Set the gradient by x (n, H, W, C), from that by its streams, which is overwritten."""
     for streams, source in ((work.streams, work.across), (work.across, by_x.permute(1, 2, 0, 3))):
         first, second = _pairs(source, 1)
         itself, before, within, again, after = streams
