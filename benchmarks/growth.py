@@ -45,6 +45,18 @@ class Yardstick:
         return time.perf_counter() - begun
 
 
+def peak_memory() -> float:
+    """The most memory that this program has held, in MiB.
+
+    Not getrusage's, which on Linux begins with what the parent had at its start.
+    """
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    line = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
+    return float(line.split()[1]) / 1024  # in kB
+
+
 class TaskClock(pl.Callback):
     """Seconds of every step and of the yardstick after it, and the peak of memory so far, by task."""
 
@@ -62,7 +74,7 @@ class TaskClock(pl.Callback):
         assert isinstance(pl_module, ACGAN)
         task = pl_module.task.index + 1
         self.steps.setdefault(task, []).append(time.perf_counter() - self._begun)
-        self.peaks[task] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # MiB
+        self.peaks[task] = peak_memory()
         self.yards.setdefault(task, []).append(self._yardstick.measure())
 
 

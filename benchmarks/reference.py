@@ -34,15 +34,15 @@ def run(cache_dir: Path, steps: int = 400, rounds: int = 3, width: int = 64) -> 
         images = Path(folder) / "images.npz"
         real = Fit((*STREAM, *size), cache_dir).data.real_set
         np.savez(images, images=real.images, labels=real.labels)
-        for precision, target in (("32-true", ">= 2.5"), ("bf16-mixed", ">= 5")):
+        for name, precision, target in (("fp32", "32-true", ">= 2.5"), ("bf16", "bf16-mixed", ">= 5")):
             overrides = (*STREAM, *size, f"trainer.precision={precision}")
             pairs = alternate(
                 lambda: plain(images, width, min(steps, 40)),
                 lambda overrides=overrides: Fit(overrides, cache_dir).run(skip),  # type: ignore[misc]
                 rounds,
             )
-            name = f"images/s over the plain loop, {precision.removesuffix('-true').removesuffix('-mixed')}"
-            figures.append(pairs.ratio(name, target, unit="seconds per step: plain, mergan"))
+            title = f"images/s over the plain loop, {name}"
+            figures.append(pairs.ratio(title, target, unit="seconds per step: plain, mergan"))
     return figures
 
 

@@ -117,7 +117,7 @@ def test_every_benchmark_runs_in_small(cache_dir: Path, monkeypatch: pytest.Monk
     assert all(0 < figure.low <= figure.reached <= figure.high for figure in figures)
     lines = command.table(figures).splitlines()
     assert len(lines) == 2 + len(figures)
-    assert lines[2].startswith("| images/s over the plain loop, 32 | >= 2.5 x |")
+    assert lines[2].startswith("| images/s over the plain loop, fp32 | >= 2.5 x |")
 
 
 def test_the_command_writes_table_and_figures(tmp_path: Path) -> None:
@@ -138,3 +138,11 @@ def test_the_breakdown_names_every_kind_of_work(capsys: pytest.CaptureFixture[st
     assert {"convolutions, backward", "convolutions, forward", "optimizers", "normalisation"} <= set(rows)
     whole = float(lines[-1].split()[0])
     assert sum(rows.values()) == pytest.approx(whole, abs=0.01 * len(rows) + 0.05)
+
+
+def test_the_peak_of_memory_is_not_that_of_the_parent() -> None:
+    ballast = torch.ones(2**28)  # 1 GiB, all touched
+    command = [sys.executable, "-c", "from benchmarks.growth import peak_memory; print(peak_memory())"]
+    done = subprocess.run(command, cwd=tiny.ROOT, check=True, capture_output=True, text=True)
+    assert 100 < float(done.stdout) < 1000 < growth.peak_memory()
+    del ballast
