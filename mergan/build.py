@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,19 @@ def build_parts(cfg: DictConfig) -> tuple[ACGAN, ClassIncrementalDataModule]:
 
 
 def build_data(
-    cfg: DictConfig, strategy: Strategy | None = None, critic_steps: int = 1
+    cfg: DictConfig,
+    strategy: Strategy | None = None,
+    critic_steps: int = 1,
+    classes: Sequence[str] | None = None,
 ) -> ClassIncrementalDataModule:
-    """The data module, with its images loaded; a strategy decides how many real images a batch holds."""
+    """The data module, with its images loaded; a strategy decides how many real images a batch holds.
+
+    Args:
+        cfg: the configuration.
+        strategy: the strategy of the run, None where nothing is trained.
+        critic_steps: discriminator steps per generator step.
+        classes: the names of the classes to keep, in their order; None for all.
+    """
     if strategy is None:
         strategy = Strategy()
 
@@ -59,6 +70,7 @@ def build_data(
         batches_per_step=critic_steps,
         real_per_step=real_per_step,
         max_per_class=strategy.max_per_class,
+        classes=classes,
     )
     data.prepare_data()
     data.setup("fit")
@@ -108,7 +120,7 @@ def build_evaluator(cfg: DictConfig, data: ClassIncrementalDataModule) -> Evalua
     judge = load_or_train(
         data.train_set,
         data.num_classes,
-        key=f"{source.name}|{source.fingerprint()}|{shape}|{part}",
+        key=f"{source.name}|{data.fingerprint()}|{shape}|{part}",
         cache_dir=Path(cfg.cache_dir),
         max_steps=settings.classifier_steps,
     )
@@ -128,12 +140,29 @@ def build_evaluator(cfg: DictConfig, data: ClassIncrementalDataModule) -> Evalua
 
 
 def build_trainer(
-    cfg: DictConfig, folder: Path, scenario: Scenario, evaluation: ContinualEvaluation, resume_step: int
+    cfg: DictConfig,
+    folder: Path,
+    scenario: Scenario,
+    evaluation: ContinualEvaluation,
+    resume_step: int = -1,
+    links: dict[str, str] | None = None,
+    prepared: Callable[[], dict[str, Any]] | None = None,
 ) -> pl.Trainer:
-    """Lightning's trainer with the callbacks and loggers of the configuration."""
+    """Lightning's trainer with the callbacks and loggers of the configuration.
+
+    Args:
+        cfg: the configuration.
+        folder: the run folder.
+        scenario: the stream.
+        evaluation: the callback that measures.
+        resume_step: the step that a resumed run is at, -1 for a new one.
+        links: how the configuration was composed, where it does not say that itself any more.
+        prepared: makes what a resumed run restores, see mergan.checkpoint.AtomicCheckpointIO.
+    """
     callbacks = [instantiate(node) for node in cfg.callbacks.values() if node is not None]
     for callback in callbacks:
         if isinstance(callback, StreamCheckpoint):
+            callback.links = config.links(cfg) if links is None else links
             callback.config = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)  # type: ignore[assignment]
     loggers = [instantiate(node) for node in cfg.logger.values() if node is not None]
     return instantiate(
@@ -145,7 +174,7 @@ def build_trainer(
             part if isinstance(part, Logger) else part(folder=folder, resume_step=resume_step)
             for part in loggers
         ],
-        plugins=_plugins(),
+        plugins=_plugins(prepared),
         reload_dataloaders_every_n_epochs=1,
         enable_checkpointing=True,
         enable_progress_bar=False,  # the bar of the whole stream is a callback
@@ -154,11 +183,11 @@ def build_trainer(
     )
 
 
-def _plugins() -> list[Any]:
+def _plugins(prepared: Callable[[], dict[str, Any]] | None) -> list[Any]:
     """How checkpoints are written. Under Slurm also: no requeueing by Lightning, whose checkpoint in the
     middle of an epoch would not go on to the bit; that of Slurm or submitit does, with resume=auto.
     """
-    plugins: list[Any] = [checkpoint.AtomicCheckpointIO()]
+    plugins: list[Any] = [checkpoint.AtomicCheckpointIO(prepared)]
     if SLURMEnvironment.detect():
         plugins.append(SLURMEnvironment(auto_requeue=False))
     return plugins

@@ -1,43 +1,54 @@
-"""Checkpoint files: written in one piece, read without executing code, refused with one line."""
+"""Checkpoint files: written in one piece, read as data, refused with one line."""
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
+from hydra.errors import HydraException
 from lightning.pytorch.plugins.io import CheckpointIO
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
 
-from mergan.errors import CheckpointError, reason
-from mergan.storage import load_tensors, save_atomically
+from mergan import config, contents
+from mergan.archive import damage, read_archive
+from mergan.contents import EVALUATION, KEY
+from mergan.errors import CheckpointError, ConfigError, reason
+from mergan.fitting import restore
+from mergan.instantiate import instantiate
+from mergan.storage import save_atomically
 from mergan.strategies import Strategy
+from mergan.trust import Trust, of_command
 
-KEY = "mergan"  # what this project adds to Lightning's checkpoint
-FORMAT = 1
 TRAINED, AVERAGED = "generator.", "ema.module."  # prefixes of the generator in a state dict
 STRATEGY = "strategy."  # that of the strategy
 
 
 class AtomicCheckpointIO(CheckpointIO):
-    """Writes beside the target, syncs and renames; loads with `weights_only=True`.
+    """Writes beside the target, syncs and renames; hands the trainer what has been read and checked before.
 
     Lightning's own goes through the temporary folder and a move, which may cross file systems, and
-    does not sync.
+    does not sync. It also reads the file by itself.
+
+    Args:
+        prepared: makes what the trainer restores; see mergan.fitting.for_lightning.
     """
+
+    def __init__(self, prepared: Callable[[], dict[str, Any]] | None = None) -> None:
+        self._prepared = prepared
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Save in one piece: a crash leaves the file that was there before."""
         save_atomically(checkpoint, Path(path))
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> Any:
-        """Load a checkpoint of this project; see `read`."""
-        return read(Path(path))
+        """What was prepared; the file is not read again."""
+        assert self._prepared is not None, "a run that goes on prepares what its trainer restores"
+        return self._prepared()
 
     def remove_checkpoint(self, path: Any) -> None:
         """Delete the file if it is there."""
@@ -51,51 +62,52 @@ def read(path: Path) -> dict[str, Any]:
         CheckpointError: the file is missing, empty, cut short, changed, or not a checkpoint of this project;
             the message names a whole one that was written before it, if there is one.
     """
-    if not path.is_file():
+    if not path.exists():
         raise CheckpointError(f"checkpoint {path}: there is no such file{_earlier(path)}")
-    damage = _damage(path)
-    if damage:
-        raise CheckpointError(f"checkpoint {path}: {damage}{_earlier(path)}")
     try:
-        content = load_tensors(path)
-    except Exception as error:  # torch raises many kinds for files that are none of its own
-        if "weights_only" in str(error):
-            detail = "it holds more than tensors and plain values, which could run code; it was not loaded"
-        else:
-            detail = f"not a readable checkpoint ({reason(error)})"
-        raise CheckpointError(f"checkpoint {path}: {detail}{_earlier(path)}") from error
-    own = content.get(KEY) if isinstance(content, dict) else None
-    if not isinstance(own, dict) or "state_dict" not in content:
-        raise CheckpointError(f"checkpoint {path}: not a checkpoint that mergan wrote")
-    if own.get("format") != FORMAT:
-        raise CheckpointError(
-            f"checkpoint {path}: written in format {own.get('format')}, this version reads {FORMAT}"
-        )
+        content = read_archive(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"checkpoint {path}: {error}{_earlier(path)}") from error
+    try:
+        contents.check(content)
+    except CheckpointError as error:
+        raise CheckpointError(f"checkpoint {path}: {error}") from error
     return content
-
-
-def _damage(path: Path) -> str:
-    """What is wrong with the file as an archive, "" if it is whole.
-
-    torch.load does not look at the checksums that torch.save writes.
-    """
-    if path.stat().st_size == 0:
-        return "the file is empty"
-    try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
-    except Exception as error:  # a name that is not UTF-8, an unknown compression: zipfile raises many kinds
-        return f"not a readable checkpoint ({reason(error)})"
-    return "" if broken is None else f"the file is damaged ({broken} does not match its checksum)"
 
 
 def _earlier(path: Path) -> str:
     """What to use in place of a broken checkpoint: the last whole one that was written before it."""
     others = (other for other in path.parent.glob("*.ckpt") if other != path and other.is_file())
     for other in sorted(others, key=lambda file: file.stat().st_mtime, reverse=True):
-        if not _damage(other):
+        if not damage(other):
             return f"; the one before it is {other}"
     return ""
+
+
+def run_config(content: Mapping[str, Any], path: Path, trust: Trust) -> DictConfig:
+    """The configuration that stands in a checkpoint, with the types of the schema and values in range.
+
+    Args:
+        content: what `read` gave.
+        path: of the checkpoint, for messages.
+        trust: what it may name.
+
+    Raises:
+        CheckpointError: it names what the command does not trust, or is no configuration of a run.
+    """
+    plain, source = content[KEY]["config"], f"checkpoint {path}"
+    trust.check(plain, source)
+    try:
+        cfg = OmegaConf.merge(OmegaConf.structured(config.TrainConfig), OmegaConf.create(plain))
+        assert isinstance(cfg, DictConfig)
+        missing = sorted(str(key) for key in cfg if OmegaConf.is_missing(cfg, key))
+        if missing:
+            raise ConfigError(f"{missing[0]} is missing")
+        config.check(cfg)
+    except (ConfigError, OmegaConfBaseException, AttributeError, ValueError, TypeError) as error:
+        # OmegaConf raises some of Python's own errors for values that no YAML can hold
+        raise CheckpointError(f"{source}: its configuration is none of a run ({reason(error)})") from error
+    return cfg
 
 
 @dataclass
@@ -123,8 +135,7 @@ class TrainedGenerator:
     @property
     def matrices(self) -> dict[str, list[dict[int, float]]]:
         """The matrices (task x class) of the run up to the checkpoint, by name of the metric."""
-        state = self.content["callbacks"]["ContinualEvaluation"]
-        return dict(state["matrices"]) if "matrices" in state else {"accuracy": list(state["rows"])}
+        return dict(self.content["callbacks"][EVALUATION]["matrices"])
 
     @property
     def known(self) -> list[int]:
@@ -138,27 +149,33 @@ class TrainedGenerator:
         return self.strategy.generate(self.network, z.to(device), labels.to(device)).float()
 
 
-def load_generator(path: Path) -> TrainedGenerator:
+def load_generator(path: Path, trust: Trust | None = None) -> TrainedGenerator:
     """Rebuild the generator of a checkpoint from what stands in the file alone.
 
+    Args:
+        path: of the checkpoint.
+        trust: which classes its configuration may name; None: those of mergan.
+
     Raises:
-        CheckpointError: the file is unreadable, or its weights do not fit its configuration.
+        CheckpointError: the file is unreadable, names what is not trusted, or its weights do not fit its
+            configuration.
     """
     content = read(path)
-    own = content[KEY]
-    cfg = OmegaConf.create(own["config"])
+    own, cfg = content[KEY], run_config(content, path, trust or of_command({}, [config.CONF]))
     shape = {
         "num_classes": len(own["class_names"]),
         "channels": cfg.data.channels,
         "image_size": cfg.data.image_size,
     }
-    network = hydra.utils.instantiate(cfg.network.generator, **shape)
-    strategy: Strategy = hydra.utils.instantiate(cfg.strategy)
-    strategy.build(network, **shape)
+    try:
+        network: nn.Module = instantiate(cfg.network.generator, **shape)
+        strategy: Strategy = instantiate(cfg.strategy)
+        strategy.build(network, **shape)
+    except (ConfigError, HydraException, OmegaConfBaseException) as error:
+        raise CheckpointError(f"checkpoint {path}: its networks cannot be built ({reason(error)})") from error
     state = content["state_dict"]
     averaged = any(key.startswith(AVERAGED) for key in state)
-    prefix = AVERAGED if averaged else TRAINED
-    restore(network, below(state, prefix), path)
+    restore(network, below(state, AVERAGED if averaged else TRAINED), path)
     restore(strategy, below(state, STRATEGY), path)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return TrainedGenerator(
@@ -175,16 +192,3 @@ def load_generator(path: Path) -> TrainedGenerator:
 def below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The part of a state dict that belongs to the submodule of that name."""
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-
-
-def restore(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Load `state` into `module`, key by key.
-
-    Raises:
-        CheckpointError: the state is of another network.
-    """
-    try:
-        module.load_state_dict(state)
-    except RuntimeError as error:
-        detail = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise CheckpointError(f"checkpoint {path}: of another network ({detail[:120]})") from error

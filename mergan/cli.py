@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from mergan import config, interrupts, tables
+from mergan import config, interrupts, launch, storage, tables
 from mergan.errors import ConfigError, MerganError
 
 # what Hydra and OmegaConf add to their messages
@@ -95,43 +95,20 @@ def small_job(run: Callable[[DictConfig], None], cfg: DictConfig) -> None:
 
 
 def _train(cfg: DictConfig, job: Job, folder: Path) -> dict[str, float | str]:
-    config.check(cfg)
-    cfg = config.apply_caps(cfg)
-    _look_into(folder, cfg)
-    # matplotlib, which torchmetrics imports, would otherwise keep its list of fonts in the home folder
-    os.environ.setdefault("MPLCONFIGDIR", str(Path(cfg.cache_dir).expanduser().absolute() / "matplotlib"))
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # a cache that cannot be written is named later
-    from mergan import experiment, resume  # torch and Lightning load only once the configuration has passed
-
-    _quieten()
-    if cfg.ckpt_path is None:
-        return experiment.run(cfg, folder)
-    hydra_cfg = HydraConfig.get()
-    run = resume.restore(cfg, hydra_cfg.overrides.task, list(hydra_cfg.runtime.choices), folder)
-    job.folder = run.folder
-    if job.folder != folder and not any(folder.iterdir()):
-        folder.rmdir()  # Hydra made it for a new run
-    if run.finished is not None:
-        print(f"{run.folder}: finished already, nothing is left to do")
-        return run.finished
-    return experiment.run(run.cfg, run.folder)
-
-
-def _look_into(folder: Path, cfg: DictConfig) -> None:
-    """With resume=auto go on with the run that the folder holds; without, it must hold none.
-
-    A run that was stopped before its first checkpoint starts again.
-    """
-    last = folder / "checkpoints" / "last.ckpt"
-    if cfg.ckpt_path is not None or not (folder / "config.yaml").exists():
-        return
-    if cfg.resume is not config.Resume.auto:
-        raise ConfigError(
-            f"hydra.run.dir={folder}: holds a run already; name another folder, or go on with resume=auto "
-            f"or ckpt_path={last}"
-        )
-    if last.exists():
-        cfg.ckpt_path = str(last)
+    try:
+        cfg = config.absolute_paths(cfg)
+        config.check(cfg)
+        cfg = config.apply_caps(cfg)
+        job.folder = launch.choose_place(cfg, folder).folder
+        # matplotlib, which torchmetrics imports, would otherwise keep its list of fonts in the home folder
+        os.environ.setdefault("MPLCONFIGDIR", str(Path(cfg.cache_dir) / "matplotlib"))
+        logging.getLogger("matplotlib").setLevel(
+            logging.ERROR
+        )  # a cache that cannot be written is named later
+        _quieten()
+        return launch.run(cfg, folder)
+    finally:
+        storage.remove_if_empty(folder)  # Hydra makes one for every job
 
 
 def _quieten() -> None:

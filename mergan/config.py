@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -20,10 +21,20 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 SEED_RANGE = "a whole number from 0 to 2147483647"
 SMOKE_CLASSES = 10  # of the generated images, where the configured data set finds out its own number late
 
+# how a command starts, goes on or finds its caches: never taken from a run that it goes on with
+OF_COMMAND = ("cache_dir", "ckpt_path", "init_from", "resume", "allow_changes", "trust")
+
 # what may differ between a run and its continuation without changing what is learned
-HARMLESS = ("trainer", "logger", "callbacks", "cache_dir", "data.root", "data.download", "data.source.root",
-            "data.source.download", "evaluation.inception_weights", "ckpt_path", "resume",
-            "allow_changes", "recovery")  # fmt: skip
+HARMLESS = (*OF_COMMAND, "trainer", "logger", "callbacks", "data.root", "data.download", "data.source.root",
+            "data.source.download", "evaluation.inception_weights", "recovery")  # fmt: skip
+NOT_HARMLESS = ("trainer.precision",)  # although the rest of its group is
+
+# values that name files and folders
+PATHS = ("cache_dir", "data.root", "data.source.root", "ckpt_path", "init_from",
+         "evaluation.inception_weights", "checkpoint", "out", "root")  # fmt: skip
+
+# a value that is that of another key and nothing more
+REFERENCE = re.compile(r"\$\{([^\W\d]\w*(?:\.\w+)*)\}")
 
 
 class Features(Enum):
@@ -129,6 +140,7 @@ class TrainConfig:
     init_from: str | None = None
     resume: Resume = Resume.never
     allow_changes: bool = False
+    trust: list[Any] = field(default_factory=list)
     scenario: ScenarioConfig = field(default_factory=ScenarioConfig)
     data: DataConfig = field(default_factory=DataConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
@@ -152,6 +164,7 @@ class SampleConfig:
     out: str = "samples.npz"
     classes: list[int] | None = None
     seed: int = 0
+    trust: list[Any] = field(default_factory=list)
 
 
 @dataclass
@@ -160,8 +173,10 @@ class EvaluateConfig:
 
     checkpoint: str = MISSING
     out: str | None = None
-    cache_dir: str | None = None
+    cache_dir: str = "cache"
     root: str | None = None
+    allow_changes: bool = False
+    trust: list[Any] = field(default_factory=list)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
 
@@ -316,9 +331,55 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
 
 def harmless(key: str) -> bool:
     """Whether a setting may differ between a run and its continuation without changing what is learned."""
-    return any(below(key, part) for part in HARMLESS)
+    return any(below(key, part) for part in HARMLESS) and key not in NOT_HARMLESS
 
 
 def below(key: str, part: str) -> bool:
     """Whether one of two dotted keys is the other or lies below it; "" stands for the whole."""
     return part == "" or key == part or key.startswith(f"{part}.") or part.startswith(f"{key}.")
+
+
+def absolute_paths(cfg: DictConfig) -> DictConfig:
+    """A copy of the configuration whose files and folders are named from the root, with `~` resolved, so that
+    they mean the same in another working directory. Values that are those of other keys follow these.
+    """
+    cfg = cfg.copy()
+    OmegaConf.set_struct(cfg, False)
+    for key in PATHS:
+        if OmegaConf.is_missing(cfg, key):
+            continue
+        parent, _, name = key.rpartition(".")
+        node = OmegaConf.select(cfg, parent) if parent else cfg
+        if not isinstance(node, DictConfig) or name not in node or OmegaConf.is_interpolation(node, name):
+            continue
+        if isinstance(node[name], str):
+            node[name] = str(Path(node[name]).expanduser().absolute())
+    return cfg
+
+
+def links(cfg: DictConfig) -> dict[str, str]:
+    """How values of a configuration depend on others: the text of every interpolation, by key.
+
+    That of a value which is another key's, e.g. `acgan.lr`, names it from the top: `${lr}`.
+    """
+    found: dict[str, str] = {}
+    waiting: list[tuple[str, Any]] = [("", OmegaConf.to_container(cfg, resolve=False, enum_to_str=True))]
+    while waiting:
+        key, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [(f"{key}.{name}".lstrip("."), part) for name, part in value.items()]
+        elif isinstance(value, list):
+            waiting += [(f"{key}.{index}", part) for index, part in enumerate(value)]
+        elif isinstance(value, str) and "${" in value:
+            found[key] = _from_top(value, key)
+    return found
+
+
+def _from_top(text: str, key: str) -> str:
+    """`${.name}` and `${..name}` in the value of a key as seen from the top of the configuration."""
+
+    def resolved(match: re.Match[str]) -> str:
+        above = key.split(".")[: -len(match[1])]
+        return "${" + ".".join([*above, match[2]])
+
+    return re.sub(r"\$\{(\.+)(\w)", resolved, text)

@@ -32,21 +32,28 @@ def run(cfg: DictConfig) -> None:
         CheckpointError: the checkpoint cannot be read.
         DataError: the data set of the run or the Inception weights are missing.
     """
+    cfg = config.absolute_paths(cfg)
     config.check_evaluation(cfg)
-    from mergan import build, experiment
+    from mergan import build, experiment, start, trust
     from mergan.checkpoint import load_generator
     from mergan.evaluation import continual
     from mergan.storage import write_text
 
-    generator = load_generator(Path(cfg.checkpoint))
-    run_cfg = OmegaConf.merge(OmegaConf.structured(config.TrainConfig), generator.config)
-    assert isinstance(run_cfg, DictConfig)
+    path = Path(cfg.checkpoint)
+    generator = load_generator(path, trust.of_this_command(cfg))
+    run_cfg = generator.config.copy()
     run_cfg.evaluation = cfg.evaluation
-    run_cfg.cache_dir = cfg.cache_dir or run_cfg.cache_dir
-    if cfg.root is not None and "root" in run_cfg.data.source:
-        run_cfg.data.source.root = cfg.root
+    run_cfg.cache_dir = cfg.cache_dir
+    OmegaConf.set_struct(run_cfg, False)
+    for node in (run_cfg.data, run_cfg.data.source):
+        if cfg.root is not None and "root" in node:
+            node.root = cfg.root
+        if cfg.root is None and "download" in node:
+            node.download = False  # into a folder that only the checkpoint names
     run_cfg = config.apply_caps(run_cfg)  # a debug=smoke run is measured in seconds too
-    evaluator = build.build_evaluator(run_cfg, build.build_data(run_cfg))
+    data = build.build_data(run_cfg, classes=generator.class_names)
+    start.check_data(generator.content, data.description(), f"checkpoint {path}", cfg.allow_changes)
+    evaluator = build.build_evaluator(run_cfg, data)
 
     classes = sorted(generator.seen)
     measured = evaluator.measure(generator, classes)

@@ -4,35 +4,45 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from mergan import checkpoint, config, interrupts, plots, process, storage
-from mergan.acgan import ACGAN
 from mergan.build import build_evaluator, build_parts, build_trainer
 from mergan.callbacks.evaluation import ContinualEvaluation
-from mergan.data.datamodule import ClassIncrementalDataModule
-from mergan.errors import CheckpointError, StorageError, TrainingError
+from mergan.errors import StorageError, TrainingError
 from mergan.evaluation.evaluator import Evaluator
+from mergan.fitting import for_lightning
+from mergan.resume import Continuation
+from mergan.start import check_progress, load_start
 from mergan.storage import write_text
-from mergan.transfer import transfer
 
 log = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig, folder: Path) -> dict[str, float | str]:
+    """`train` in a folder that is this process' own for as long."""
+    try:
+        with storage.locked(folder):
+            return train(cfg, folder)
+    finally:
+        storage.remove_if_empty(folder)
+
+
+def train(cfg: DictConfig, folder: Path, going_on: Continuation | None = None) -> dict[str, float | str]:
     """Train the stream of tasks that the configuration describes and measure the outcome.
 
     Args:
         cfg: a configuration that `mergan.config.check` has passed. `ckpt_path` goes on with the run
             it belongs to, `init_from` starts from trained networks.
-        folder: the run folder; see docs/ARCHITECTURE.md for what is written there.
+        folder: the run folder, locked; see docs/ARCHITECTURE.md for what is written there.
+        going_on: what `mergan.resume.restore` found out of `ckpt_path`; None reads it as it is.
 
     Returns:
         The final figures, as in metrics.json.
@@ -41,36 +51,58 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, float | str]:
         MerganError: something the user can mend.
     """
     process.tune()
-    stream = Stream(cfg, folder)
-    with storage.locked(folder), _how_to_go_on(folder):
+    stream = Stream(cfg, folder, going_on)
+    with _how_to_go_on(folder):
         while True:
             try:
                 return stream.train()
             except TrainingError as error:
-                stream = Stream(_slower(stream.cfg, folder, error), folder)
+                stream = Stream(*_slower(stream, error))
 
 
 class Stream:
     """All parts of a run, and how they work together. What the user can mend is refused while it is built.
 
     Args:
-        cfg, folder: see `run`.
+        cfg, folder, going_on: see `train`.
     """
 
-    def __init__(self, cfg: DictConfig, folder: Path) -> None:
+    def __init__(self, cfg: DictConfig, folder: Path, going_on: Continuation | None = None) -> None:
+        if going_on is None:
+            content = None if cfg.ckpt_path is None else checkpoint.read(Path(cfg.ckpt_path))
+            going_on = None if content is None else Continuation(cfg, config.links(cfg), content)
         self.cfg, self.folder = cfg, folder
+        self.links = config.links(cfg) if going_on is None else going_on.links
         self.module, self.data = build_parts(cfg)
-        self.start = _load_networks(cfg, self.module, self.data)
-        self.scenario = config.scenario(cfg, self.data.num_classes, self.start.known)
+        start = load_start(cfg, self.module, self.data, going_on)
+        self.scenario = config.scenario(cfg, self.data.num_classes, start.known)
         self.module.scenario = self.scenario
         self.data.attach(self.scenario)
+        self.epochs_done = start.epochs
+        if going_on is not None:
+            check_progress(going_on.content, self.scenario, Path(cfg.ckpt_path))
         self.evaluator = build_evaluator(cfg, self.data)
         self.evaluation = ContinualEvaluation(self.evaluator)
-        self.trainer = build_trainer(cfg, folder, self.scenario, self.evaluation, self.start.step)
+        self.trainer = build_trainer(
+            cfg,
+            folder,
+            self.scenario,
+            self.evaluation,
+            resume_step=start.step,
+            links=self.links,
+            prepared=self._prepared(going_on),
+        )
+
+    def _prepared(self, going_on: Continuation | None) -> Callable[[], dict[str, Any]] | None:
+        if going_on is None:
+            return None
+        content, path = going_on.content, Path(self.cfg.ckpt_path)
+        batches = self.data.steps_per_epoch_of(self.scenario.task_at(content["epoch"]))
+        return lambda: for_lightning(content, self.module, self.trainer, batches, path)
 
     def train(self) -> dict[str, float | str]:
         """Fit, evaluate, write the results; metrics.json comes last and says that the run is finished."""
-        if self.start.epochs < self.scenario.total_epochs:
+        if self.epochs_done < self.scenario.total_epochs:
             (self.folder / "metrics.json").unlink(missing_ok=True)  # of a finished run that is made longer
         write_text(self.folder / "config.yaml", OmegaConf.to_yaml(self.cfg, resolve=True))
         self._fit()
@@ -122,18 +154,20 @@ class Stream:
             logger.finalize("success")
 
 
-def _slower(cfg: DictConfig, folder: Path, error: TrainingError) -> DictConfig:
-    """The configuration that goes back to the last checkpoint with lower learning rates.
+def _slower(stream: Stream, error: TrainingError) -> tuple[DictConfig, Path, Continuation | None]:
+    """How to go back to the last checkpoint with lower learning rates: the arguments of a new stream.
 
     Raises:
         TrainingError: `error`, if no attempt is left.
     """
+    cfg, last = stream.cfg.copy(), stream.folder / "checkpoints" / "last.ckpt"
     if cfg.recovery.used >= cfg.recovery.attempts:
         raise error
-    cfg, last = cfg.copy(), folder / "checkpoints" / "last.ckpt"
     cfg.recovery.used += 1
+    going_on = None
     if last.is_file():
         cfg.ckpt_path = str(last)
+        going_on = Continuation(cfg, stream.links, checkpoint.read(last))
     log.warning(
         "%s; going back to %s with learning rates times %g (attempt %d of %d)",
         error,
@@ -142,46 +176,7 @@ def _slower(cfg: DictConfig, folder: Path, error: TrainingError) -> DictConfig:
         cfg.recovery.used,
         cfg.recovery.attempts,
     )
-    return cfg
-
-
-class _Start(NamedTuple):
-    """Where a stream begins.
-
-    Attributes:
-        known: the classes that the networks know before its first task.
-        step: the step that a resumed run is at, -1 for a new one.
-        epochs: how many epochs a resumed run has behind it.
-    """
-
-    known: tuple[int, ...] = ()
-    step: int = -1
-    epochs: int = 0
-
-
-def _load_networks(cfg: DictConfig, module: ACGAN, data: ClassIncrementalDataModule) -> _Start:
-    """Load what the run goes on with or starts from.
-
-    Weights are loaded here as well as by the trainer, so that a checkpoint that does not fit is
-    refused before anything is written.
-    """
-    if cfg.ckpt_path is not None:
-        path = Path(cfg.ckpt_path)
-        content = checkpoint.read(path)
-        if content[checkpoint.KEY]["class_names"] != data.class_names:
-            raise CheckpointError(f"ckpt_path={path}: the run had other classes than the data set has now")
-        if "matrices" not in content["callbacks"]["ContinualEvaluation"]:
-            raise CheckpointError(
-                f"ckpt_path={path}: written before mergan kept more than the accuracy; its run cannot go on, "
-                f"but init_from={path} starts a new one from its networks, and mergan.evaluate measures it"
-            )
-        checkpoint.restore(module, content["state_dict"], path)
-        return _Start(tuple(content[checkpoint.KEY]["known"]), content["global_step"], content["epoch"] + 1)
-    if cfg.init_from is not None:
-        path = Path(cfg.init_from)
-        network: Any = OmegaConf.to_container(cfg.network, resolve=True)
-        return _Start(transfer(module, checkpoint.read(path), path, network, data.class_names))
-    return _Start()
+    return cfg, stream.folder, going_on
 
 
 @contextmanager

@@ -23,15 +23,17 @@ def run(cfg: DictConfig) -> None:
         ConfigError: a count out of range, or a class that the generator has not learned.
         CheckpointError: the checkpoint cannot be read.
     """
+    cfg = config.absolute_paths(cfg)
     if cfg.per_class < 1:
         raise ConfigError(f"per_class={cfg.per_class}: use a whole number of 1 or more")
     import numpy as np
 
+    from mergan import trust
     from mergan.checkpoint import load_generator
     from mergan.evaluation.evaluator import sample
     from mergan.storage import replacing
 
-    generator = load_generator(Path(cfg.checkpoint))
+    generator = load_generator(Path(cfg.checkpoint), trust.of_this_command(cfg))
     classes = sorted(generator.seen) if cfg.classes is None else list(cfg.classes)
     unknown = [label for label in classes if label not in generator.seen]
     if unknown or not classes:

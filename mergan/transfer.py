@@ -9,10 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mergan.checkpoint import AVERAGED, KEY, STRATEGY, TRAINED, below, restore
+from mergan.checkpoint import AVERAGED, STRATEGY, TRAINED, below
 from mergan.config import differences
-from mergan.errors import CheckpointError, ConfigError
+from mergan.contents import KEY
+from mergan.errors import CheckpointError, ConfigError, reason
+from mergan.fitting import misfit, restore
 from mergan.networks.layers import ClassTable
+from mergan.text import shown
 
 
 def transfer(
@@ -43,29 +46,37 @@ def transfer(
             cannot go on from.
     """
     own = content[KEY]
-    changed = differences(own["config"]["network"], network)
+    old_network = own["config"].get("network")
+    if not isinstance(old_network, Mapping):
+        raise CheckpointError(f"init_from={path}: its configuration names no network")
+    changed = differences(old_network, network)
     if changed:
         raise CheckpointError(
-            f"init_from={path}: of another network, network.{changed[0]} differs; "
-            f"use network={own['config']['network'].get('name', '...')} with its settings"
+            f"init_from={path}: of another network, network.{shown(changed[0])} differs; "
+            f"use network={shown(str(old_network.get('name', '...')))} with its settings"
         )
     missing = [name for name in own["class_names"] if name not in class_names]
     if missing:
         raise CheckpointError(
-            f"init_from={path}: the data set has no class {missing[0]!r}, which it was trained on"
+            f"init_from={path}: the data set has no class {shown(missing[0])!r}, which it was trained on"
         )
     rows = torch.tensor([list(class_names).index(name) for name in own["class_names"]])
-    state = _merged(module, content["state_dict"], rows)
+    state = _merged(module, content["state_dict"], rows, path)
     restore(module, state, path)
     module.snapshot.load_state_dict(module.sampler.state_dict())  # type: ignore[union-attr,operator]
     try:
         module.strategy.inherit(below(content["state_dict"], STRATEGY), rows)  # type: ignore[union-attr,operator]
+        module.strategy.check_state()  # type: ignore[union-attr,operator]
     except ConfigError as error:
         raise CheckpointError(f"init_from={path}: {error}") from error
+    except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:  # tensors of unexpected form
+        raise CheckpointError(
+            f"init_from={path}: the state of its strategy is not one that a run leaves ({reason(error)})"
+        ) from error
     return tuple(int(rows[label]) for label in own["seen"])
 
 
-def _merged(module: nn.Module, old: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+def _merged(module: nn.Module, old: Mapping[str, Tensor], rows: Tensor, path: Path) -> dict[str, Tensor]:
     """The module's own state with everything of the networks in `old` that it can take over.
 
     The averaged generator, where the old run kept one, is its trained generator: it becomes both the
@@ -82,8 +93,12 @@ def _merged(module: nn.Module, old: Mapping[str, Tensor], rows: Tensor) -> dict[
         for prefix in (AVERAGED, TRAINED):
             name = name.replace(prefix, trained, 1) if key.startswith(prefix) else name
         source = old.get(name)
-        if source is None:
-            continue
+        if source is None and name.removeprefix("ema.") == "n_averaged":
+            continue  # the old run kept no average
+        expected = fresh[rows] if key in by_class else fresh
+        wrong = misfit({name: expected}, {} if source is None else {name: source})
+        if wrong or source is None:
+            raise CheckpointError(f"init_from={path}: of another network ({wrong})")
         state[key] = source
         if key in by_class:
             state[key] = fresh.clone()

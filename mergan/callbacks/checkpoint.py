@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.callbacks import Checkpoint
 
 from mergan import __version__
 from mergan.acgan import ACGAN
 from mergan.arguments import check_counts
-from mergan.checkpoint import FORMAT, KEY
+from mergan.contents import FORMAT, KEY
 
 
 class StreamCheckpoint(Checkpoint):
@@ -27,6 +28,7 @@ class StreamCheckpoint(Checkpoint):
         check_counts("callbacks.checkpoint", every_n_epochs=every_n_epochs)
         self.every_n_epochs = every_n_epochs
         self.config: dict[str, Any] = {}  # the resolved configuration, set by the experiment
+        self.links: dict[str, str] = {}  # how it was composed, see mergan.config.links; set by the experiment
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Lightning calls this after the other callbacks, whose state thus is complete."""
@@ -49,7 +51,10 @@ class StreamCheckpoint(Checkpoint):
             "format": FORMAT,
             "version": __version__,
             "config": self.config,
+            "links": self.links,
             "class_names": list(trainer.datamodule.class_names),  # type: ignore[attr-defined]
+            "data": trainer.datamodule.description(),  # type: ignore[attr-defined]
             "seen": list(pl_module.task.seen),
             "known": list(pl_module.scenario.tasks[0].past),
+            "threads": torch.get_num_threads(),
         }

@@ -148,8 +148,12 @@ class ContinualEvaluation(pl.Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the matrices of the run that is resumed."""
-        self.matrices = {name: [dict(row) for row in rows] for name, rows in state_dict["matrices"].items()}
+        """Take up the matrices of the run that is resumed; a new metric has no values so far."""
+        earlier, tasks = state_dict["matrices"], len(state_dict["pooled"])
+        self.matrices = {
+            name: [dict(row) for row in earlier.get(name, [{}] * tasks)]
+            for name in self.evaluator.higher_is_better
+        }
         self.pooled = [dict(row) for row in state_dict["pooled"]]
         self.train_seconds = state_dict["train_seconds"]
         self.evaluation_seconds = state_dict["evaluation_seconds"]

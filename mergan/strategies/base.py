@@ -149,6 +149,14 @@ class Strategy(nn.Module):
             ConfigError: the strategy cannot go on from such a run.
         """
 
+    def check_state(self) -> None:
+        """Called when the state has been loaded from a file, whose shapes fit: refuse values that no run
+        leaves, as labels out of range.
+
+        Raises:
+            ConfigError: naming the buffer.
+        """
+
     def real_per_step(self, task: Task, batch_size: int, counts: Mapping[int, int]) -> float:
         """How many real images a batch of `batch_size` holds on average; the strategy adds the rest.
 

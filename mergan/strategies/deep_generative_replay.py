@@ -99,7 +99,12 @@ class DeepGenerativeReplay(Strategy):
 
     def build(self, generator: nn.Module, num_classes: int, channels: int, image_size: int) -> None:
         self.solver = Solver(num_classes, channels, image_size, self.solver_width).requires_grad_(False)
+        self.num_classes = num_classes
         self.register_buffer("constant", torch.zeros((), dtype=torch.int64))
+
+    def check_state(self) -> None:
+        if not 0 <= int(self.constant) < self.num_classes:
+            raise ConfigError(f"its constant class is {int(self.constant)}, of {self.num_classes}")
 
     def inherit(self, state: Mapping[str, Tensor], rows: Tensor) -> None:
         """Take over the solver of the run before."""

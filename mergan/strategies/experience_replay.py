@@ -61,9 +61,16 @@ class ExperienceReplay(Strategy):
     def build(self, generator: nn.Module, num_classes: int, channels: int, image_size: int) -> None:
         if self.capacity < num_classes:
             raise ConfigError(f"strategy.capacity={self.capacity}: use at least one per class, {num_classes}")
+        self.num_classes = num_classes
         shape = (self.capacity, channels, image_size, image_size)
         self.register_buffer("images", torch.zeros(shape, dtype=torch.uint8))
         self.register_buffer("labels", torch.full((self.capacity,), -1))
+
+    def check_state(self) -> None:
+        filled = int((self.labels >= 0).sum())
+        front, rest = self.labels[:filled], self.labels[filled:]
+        if bool((front < 0).any() or (front >= self.num_classes).any() or (rest != -1).any()):
+            raise ConfigError("its labels are not those of a memory of real images")
 
     def inherit(self, state: Mapping[str, Tensor], rows: Tensor) -> None:
         """Take over the memory of the run before."""
