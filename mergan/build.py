@@ -108,7 +108,7 @@ def build_evaluator(cfg: DictConfig, data: ClassIncrementalDataModule) -> Evalua
     judge = load_or_train(
         data.train_set,
         data.num_classes,
-        key=f"{source.name}|{source.fingerprint()}|{shape}|{part}",
+        key=f"{source.name}|{data.fingerprint()}|{shape}|{part}",
         cache_dir=Path(cfg.cache_dir),
         max_steps=settings.classifier_steps,
     )

@@ -63,6 +63,18 @@ def natural_order(name: str) -> tuple[list[tuple[str, int, str]], int, str]:
     return parts, len(name), name
 
 
+def shortened(name: str, length: int = 40) -> str:
+    """A name of at most `length` characters: of a longer one the middle is left out.
+
+    >>> shortened("a" * 30 + "b" * 30, 9)
+    'aaaa…bbbb'
+    """
+    if len(name) <= length:
+        return name
+    tail = (length - 1) // 2
+    return f"{name[: length - 1 - tail]}…{name[len(name) - tail :]}"
+
+
 def is_drawn(character: str) -> bool:
     """Whether `shown` leaves a character as it is."""
     code = ord(character)
