@@ -26,7 +26,7 @@ def shown(text: str) -> str:
     >>> shown("a\x1b[2Jb\u202e.png")
     'a\\x1b[2Jb\\u202e.png'
     """
-    return text if _is_plain(text) else "".join(map(_drawn, text))
+    return text if _is_plain(text) else "".join(c if _is_drawn(c) else escaped(c) for c in text)
 
 
 def markdown(text: str) -> str:
@@ -75,7 +75,13 @@ def shortened(name: str, length: int = 40) -> str:
     return f"{name[: length - 1 - tail]}…{name[len(name) - tail :]}"
 
 
-def is_drawn(character: str) -> bool:
+def escaped(character: str) -> str:
+    r"""`\xNN`, `\uNNNN` or `\UNNNNNNNN` for a character."""
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _is_drawn(character: str) -> bool:
     """Whether `shown` leaves a character as it is."""
     code = ord(character)
     return (
@@ -88,13 +94,6 @@ def is_drawn(character: str) -> bool:
 
 def _is_plain(text: str) -> bool:
     return text.isascii() and text.isprintable()
-
-
-def _drawn(character: str) -> str:
-    if is_drawn(character):
-        return character
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _is_markup(line: str, index: int) -> bool:

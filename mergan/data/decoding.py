@@ -35,7 +35,7 @@ _SUFFIXES_OF = {
 SUFFIXES = frozenset(" ".join(_SUFFIXES_OF.values()).split())
 
 _MODES = {1: "L", 3: "RGB"}
-_WHITES = (1, 255, 1023, 4095, 16383, 65535, 2**31 - 1)  # what files usually mean by white
+_WHITES = (1, 255, 1023, 4095, 16383, 32767, 65535, 2**31 - 1)  # what files usually mean by white
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
 
 
@@ -120,8 +120,8 @@ class Decoder:
         if self.white is not None:
             scaled = np.rint(values * (255 / self.white))
         elif not 8 < bits <= 16:
-            kind = "floating-point" if picture.mode == "F" else "32-bit"
-            raise _unclear(path, f"{kind} values from {low:g} to {high:g}", high)
+            kind = "floating-point numbers" if picture.mode == "F" else "32-bit numbers"
+            raise _unclear(path, f"{kind} from {low:g} to {high:g}", high)
         elif 0 < high < 1 << (bits - 8):
             raise _unclear(path, f"{bits}-bit values up to {high} only, which are all black", high)
         else:
