@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from mergan import lettering
 from mergan.storage import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor
+
+CHARACTER = 0.06  # inches of a character of a name beside a heat map
+MOST_TICKS = 24  # names along a heat map
 
 
 def sample_grid(
@@ -71,21 +75,40 @@ def heat_maps(
     shown = {name: rows for name, rows in matrices.items() if any(rows)}
     columns = min(4, len(shown))
     lines = -(-len(shown) // columns)
-    width, height = 3.2 * columns, 3.2 * lines
+    labels = sorted(set().union(*(row for rows in shown.values() for row in rows)))
+    ticks = {
+        label: lettering.label(names[label], label, 20) for label in labels[:: -(-len(labels) // MOST_TICKS)]
+    }
+    longest = max(map(len, ticks.values()))
+    upright = longest * CHARACTER * len(ticks) > 2.5
+    below = longest * CHARACTER if upright else 0.0  # what upright names need more
+    width, height = 3.2 * columns, 3.2 * lines + below * lines
+    panel = (3.2 * lines - 0.75) / (lines + 0.32 * (lines - 1))
     figure = _figure(width, height, layout=None)  # the constrained layout draws everything several times
     figure.subplots_adjust(
-        0.45 / width, 0.45 / height, 1 - 0.1 / width, 1 - 0.3 / height, wspace=0.2, hspace=0.32
+        0.45 / width,
+        (0.45 + below) / height,
+        1 - 0.1 / width,
+        1 - 0.3 / height,
+        wspace=0.2,
+        hspace=0.32 + below / panel,
     )
     panels = figure.subplots(lines, columns, squeeze=False).ravel()
     for axes, (name, rows) in zip(panels, shown.items(), strict=False):
-        _heat_map(axes, name, rows, names, higher_is_better[name])
+        _heat_map(axes, name, rows, ticks, higher_is_better[name])
+        if upright:
+            axes.tick_params(axis="x", labelrotation=90)
     for axes in panels[len(shown) :]:
         axes.axis("off")
     return _drawn(figure)
 
 
 def _heat_map(
-    axes: Any, name: str, rows: Sequence[Mapping[int, float]], names: Sequence[str], higher_is_better: bool
+    axes: Any,
+    name: str,
+    rows: Sequence[Mapping[int, float]],
+    ticks: Mapping[int, str],
+    higher_is_better: bool,
 ) -> None:
     labels = sorted(set().union(*rows))
     values = np.array([[row.get(label, np.nan) for label in labels] for row in rows])
@@ -95,11 +118,21 @@ def _heat_map(
     axes.imshow(
         values, vmin=low, vmax=high, cmap="viridis" if higher_is_better else "viridis_r", aspect="auto"
     )
-    axes.set_xticks(range(len(labels)), [names[label] for label in labels], fontsize=7)
-    axes.set_yticks(range(len(rows)), [str(index) for index in range(len(rows))], fontsize=7)
+    ticked = [index for index, label in enumerate(labels) if label in ticks]
+    axes.set_xticks(ticked, [ticks[labels[index]] for index in ticked], **_plain(7))
+    tasks = range(0, len(rows), -(-len(rows) // MOST_TICKS))
+    axes.set_yticks(tasks, [str(index) for index in tasks], fontsize=7)
     axes.set_title(f"{name}, {_short(low)} to {_short(high)}", fontsize=9)
     axes.set_xlabel("class", fontsize=7)
     axes.set_ylabel("after task", fontsize=7)
+
+
+def _plain(size: float) -> dict[str, Any]:
+    """How matplotlib draws a name: as it is, "$" included, in the font that `lettering` asks."""
+    from matplotlib.font_manager import FontProperties
+
+    properties = FontProperties(fname=str(lettering.font_file()), size=size)
+    return {"fontproperties": properties, "parse_math": False, "usetex": False}
 
 
 def _short(value: float) -> str:
@@ -110,13 +143,15 @@ def accuracy_curves(curves: Mapping[str, Sequence[float]]) -> np.ndarray:
     """Average accuracy over the classes seen, after each task, one line per run."""
     figure = _figure(7, 4)
     axes = figure.add_subplot()
-    for label, values in curves.items():
-        axes.plot(range(len(values)), values, marker="o", markersize=4, label=label)
+    lines = [axes.plot(range(len(values)), values, marker="o", markersize=4)[0] for values in curves.values()]
     axes.set_xlabel("after task")
     axes.set_ylabel("average accuracy")
     axes.set_ylim(-0.02, 1.02)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=7)
+    # A line with a name that begins with "_" would be left out of the legend.
+    legend = axes.legend(lines, [" "] * len(lines), fontsize=7)
+    for index, (text, name) in enumerate(zip(legend.get_texts(), curves, strict=True)):
+        text.update({**_plain(7), "text": lettering.label(name, index, 80)})
     return _drawn(figure)
 
 
@@ -125,12 +160,11 @@ def side_by_side(pictures: Mapping[str, Path]) -> np.ndarray:
     from PIL import Image
 
     figure = _figure(3.2 * len(pictures), 3.6)
-    for axes, (label, path) in zip(
-        figure.subplots(1, len(pictures), squeeze=False)[0], pictures.items(), strict=True
-    ):
+    panels = figure.subplots(1, len(pictures), squeeze=False)[0]
+    for index, (axes, (name, path)) in enumerate(zip(panels, pictures.items(), strict=True)):
         with Image.open(path) as image:
             axes.imshow(np.asarray(image), interpolation="nearest")
-        axes.set_title(label, fontsize=7)
+        axes.set_title(lettering.label(name, index, 60), **_plain(7))
         axes.axis("off")
     return _drawn(figure)
 

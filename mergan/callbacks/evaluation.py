@@ -16,6 +16,7 @@ from mergan.acgan import ACGAN
 from mergan.evaluation import continual
 from mergan.evaluation.evaluator import Evaluator
 from mergan.storage import replacing
+from mergan.text import shown
 
 log = logging.getLogger(__name__)
 
@@ -80,14 +81,14 @@ class ContinualEvaluation(pl.Callback):
     def _report(self, module: ACGAN, names: Sequence[str]) -> None:
         """One line on the screen."""
         last = {name: rows[-1] for name, rows in self.matrices.items() if rows[-1]}
-        shown = [f"{name} {continual.average(last[name]):.3f}" for name in SHOWN if name in last]
+        averages = [f"{name} {continual.average(last[name]):.3f}" for name in SHOWN if name in last]
         forgotten = continual.forgetting(self.rows)
         log.info(
             "task %d/%d  classes %s  %s%s  %.0f s",
             module.task.index + 1,
             len(module.scenario.tasks) if module.scenario else 0,
-            ",".join(names[label] for label in module.task.classes),
-            "  ".join(shown),
+            ",".join(shown(names[label]) for label in module.task.classes),
+            "  ".join(averages),
             "" if forgotten is None else f"  forgetting {forgotten:.3f}",
             self.train_seconds,
         )
@@ -95,7 +96,7 @@ class ContinualEvaluation(pl.Callback):
     def _warn_of_collapse(self, names: Sequence[str]) -> None:
         """Say which classes have lost nearly all their diversity."""
         rows = self.matrices.get("diversity") or [{}]
-        collapsed = [names[label] for label, value in rows[-1].items() if value < COLLAPSED]
+        collapsed = [shown(names[label]) for label, value in rows[-1].items() if value < COLLAPSED]
         if collapsed:
             log.warning(
                 "collapsed: %s; there the pictures of a class are nearly all the same (diversity below %g "
@@ -112,7 +113,7 @@ class ContinualEvaluation(pl.Callback):
             if all(label in row for label in task.classes)
         }
         for name, rows in self.matrices.items():
-            values |= {f"{name}/class_{names[label]}": value for label, value in rows[-1].items()}
+            values |= {f"{name}/class_{shown(names[label])}": value for label, value in rows[-1].items()}
             if rows[-1]:
                 values[f"{name}/average"] = continual.average(rows[-1])
             if name in self.pooled[-1]:
@@ -135,7 +136,7 @@ class ContinualEvaluation(pl.Callback):
         tag = continual.forgetting_name(name)
         return {
             f"{tag}/average": continual.average(values),
-            **{f"{tag}/class_{names[label]}": value for label, value in values.items()},
+            **{f"{tag}/class_{shown(names[label])}": value for label, value in values.items()},
         }
 
     def state_dict(self) -> dict[str, Any]:

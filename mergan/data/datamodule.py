@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,10 +14,11 @@ from mergan.data import cache
 from mergan.data.image_set import ImageSet
 from mergan.data.loader import TaskLoader, steps_of_one_pass
 from mergan.data.pixels import normalise
-from mergan.data.source import SPLITS, Source, Split
+from mergan.data.source import SPLITS, Source, Split, digest_of
 from mergan.data.splits import at_most, hold_out
-from mergan.errors import ConfigError
+from mergan.errors import ConfigError, DataError
 from mergan.scenario import Scenario, Task
+from mergan.text import shown
 
 
 class ClassIncrementalDataModule(LightningDataModule):
@@ -41,6 +42,8 @@ class ClassIncrementalDataModule(LightningDataModule):
         real_per_step: real images per batch of a task, on average, for strategies that fill up the
             batch with replays; may be fractional.
         max_per_class: train on at most this many images of each class, always the same ones.
+        classes: keep only these classes of the source, by name and labelled in this order, e.g. those
+            that a checkpoint knows; None for all in the order of the source.
 
     Raises:
         ConfigError: `split`, `val_fraction` or `max_per_class` out of range.
@@ -60,6 +63,7 @@ class ClassIncrementalDataModule(LightningDataModule):
         batches_per_step: int = 1,
         real_per_step: Callable[[Task], float] | None = None,
         max_per_class: int | None = None,
+        classes: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
         _check(split, val_fraction, max_per_class)
@@ -71,6 +75,7 @@ class ClassIncrementalDataModule(LightningDataModule):
         self._split, self._val_fraction = split, val_fraction
         self._max_per_class = max_per_class
         self._real_per_step = real_per_step
+        self._classes = None if classes is None else list(classes)
         self._scenario: Scenario | None = None
         self._sets: dict[str, ImageSet] = {}
         self._counts: list[int] = []
@@ -83,7 +88,8 @@ class ClassIncrementalDataModule(LightningDataModule):
         """Fetch the data set if need be and decode it into the cache.
 
         Raises:
-            DataError: it is missing or cannot be read, or the cache cannot be written.
+            DataError: it is missing or cannot be read, it lacks one of `classes`, or the cache cannot
+                be written.
         """
         for split in SPLITS:
             self._load(split)
@@ -98,7 +104,7 @@ class ClassIncrementalDataModule(LightningDataModule):
             return
         train = self._load("train")
         if self._split == "val":
-            left, aside = hold_out(train.labels, self._val_fraction)
+            left, aside = hold_out(train.labels, self._val_fraction, self.class_names)
             train, evaluation = train.subset(left), train.subset(aside)
         else:
             evaluation = self._load("test")
@@ -110,11 +116,11 @@ class ClassIncrementalDataModule(LightningDataModule):
     @property
     def class_names(self) -> list[str]:
         """The name of each class, in the order of the labels."""
-        return self.source.class_names
+        return self.source.class_names if self._classes is None else self._classes
 
     @property
     def num_classes(self) -> int:
-        """How many classes the data set has, whether or not the stream uses them."""
+        """How many classes there are, whether or not the stream uses them."""
         return len(self.class_names)
 
     @property
@@ -139,6 +145,33 @@ class ClassIncrementalDataModule(LightningDataModule):
         """The real images to evaluate on, of all classes; none of them is in `train_set`."""
         self.setup()
         return self._sets["evaluation"]
+
+    def description(self) -> dict[str, dict[str, int | str]]:
+        """Which data this is, by name of the class: what must stay the same for a run to go on.
+
+        Returns:
+            For each class `train` and `test`, how many images the source has, whatever the run sets
+            aside or leaves out, and `identity`, see `Source.identity`.
+
+        Raises:
+            DataError: as `prepare_data`.
+        """
+        counts = {
+            split: np.bincount(self._load(split).labels, minlength=self.num_classes) for split in SPLITS
+        }
+        identities = dict(zip(self.source.class_names, self.source.identity(), strict=True))
+        return {
+            name: {
+                **{split: int(counts[split][label]) for split in SPLITS},
+                "identity": identities[name],
+            }
+            for label, name in enumerate(self.class_names)
+        }
+
+    def fingerprint(self) -> str:
+        """That of the source, with the names of the classes where not all of them are used."""
+        own = self.source.fingerprint()
+        return own if self._kept() is None else f"{own}|{digest_of(*self.class_names)}"
 
     def counts(self, classes: Iterable[int]) -> dict[int, int]:
         """How many images of `real_set` each of the classes has."""
@@ -191,7 +224,21 @@ class ClassIncrementalDataModule(LightningDataModule):
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
     def _load(self, split: Split) -> ImageSet:
-        return cache.load(self.source, split, self.image_size, self._cache_dir)
+        images = cache.load(self.source, split, self.image_size, self._cache_dir)
+        kept = self._kept()
+        return images if kept is None else images.relabelled(kept)
+
+    def _kept(self) -> list[int] | None:
+        """The source's labels of `classes`; None where these are all of them in the same order."""
+        if self._classes is None or self._classes == self.source.class_names:
+            return None
+        labels = {name: label for label, name in enumerate(self.source.class_names)}
+        for name in self._classes:
+            if name not in labels:
+                raise DataError(f"{self.source.name}: there is no class {shown(name)} among its classes")
+        if len(set(self._classes)) < len(self._classes):
+            raise DataError(f"{self.source.name}: a class is asked for twice")
+        return [labels[name] for name in self._classes]
 
 
 def _check(split: str, val_fraction: float, max_per_class: int | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -54,4 +54,12 @@ class ImageSet:
         view._stored = self._stored
         view._rows = indices if self._rows is None else self._rows[indices]
         view.labels = self.labels[indices]
+        return view
+
+    def relabelled(self, classes: Sequence[int]) -> ImageSet:
+        """A view of the images of these classes, in the same order, labelled by their place in `classes`."""
+        view = self.subset(self.indices_of(classes))
+        numbers = np.full(max(classes, default=0) + 1, -1, dtype=np.int64)
+        numbers[list(classes)] = np.arange(len(classes))
+        view.labels = numbers[view.labels]
         return view

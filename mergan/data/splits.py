@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from mergan.errors import DataError
+from mergan.text import shown
 
 SUBSET_SEED = 1809
 
@@ -19,12 +20,15 @@ def fixed_permutation(count: int, *key: int) -> np.ndarray:
     return np.random.RandomState(list(key)).permutation(count)
 
 
-def hold_out(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+def hold_out(
+    labels: np.ndarray, fraction: float, names: Sequence[str] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Set a share of each class aside.
 
     Args:
         labels: int64 (N,).
         fraction: share of each class to set aside, above 0; at least one image.
+        names: what the classes are called in errors, by label; None for the labels.
 
     Returns:
         Positions that are left and positions set aside, int64, both ascending and disjoint.
@@ -36,8 +40,9 @@ def hold_out(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarra
     for label, order in _shuffled_classes(labels):
         cut = max(1, round(len(order) * fraction))
         if cut >= len(order):
+            name = str(label) if names is None else shown(names[label])
             raise DataError(
-                f"class {label} has only {len(order)} training image, none would be left with "
+                f"class {name} has only {len(order)} training image, none would be left with "
                 "evaluation.split=val; use evaluation.split=test"
             )
         aside.append(order[:cut])

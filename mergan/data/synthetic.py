@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from mergan.arguments import check_counts
-from mergan.data.source import CHUNK, SPLITS, Source, Split
+from mergan.data.source import CHUNK, SPLITS, Source, Split, digest_of
 from mergan.errors import ConfigError
 
 # Raise it when the pictures change, so that cached ones are not taken for the new ones.
@@ -58,6 +58,9 @@ class Synthetic(Source):
     def fingerprint(self) -> str:
         per_class = sorted(self._per_class.items())
         return f"version {VERSION}, classes {self.num_classes}, seed {self._seed}, {per_class}"
+
+    def identity(self) -> list[str]:
+        return [digest_of(self.fingerprint(), name) for name in self.class_names]
 
     def size(self, split: Split) -> int:
         return self.num_classes * self._per_class[split]

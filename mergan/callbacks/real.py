@@ -1,0 +1,100 @@
+"""The real images of a run as they were decoded, to be looked at before it has cost anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import lightning.pytorch as pl
+import numpy as np
+from PIL import Image, ImageDraw
+
+from mergan import lettering, plots
+from mergan.arguments import check_counts
+from mergan.data.datamodule import ClassIncrementalDataModule
+from mergan.data.image_set import ImageSet
+
+MOST_CLASSES = 100  # rows of the picture
+# Side of an image in the picture, in pixels: smaller ones are enlarged, larger ones reduced.
+SMALLEST, LARGEST = 32, 64
+MARGIN, TEXT, SMALL = 8, 13, 10  # pixels; of the last two the heights of letters
+GAP = 2
+INK, FAINT, FRAME = (30, 30, 30), (120, 120, 120), (225, 225, 225)
+
+
+class RealGrid(pl.Callback):
+    """Saves `samples/real.png` before training begins: a row of training images per class, with its name
+    and how many there are. A picture that is there already stays.
+
+    Args:
+        columns: images per class.
+
+    Raises:
+        ConfigError: no columns.
+    """
+
+    def __init__(self, columns: int = 10) -> None:
+        check_counts("callbacks.real", columns=columns)
+        self.columns = columns
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw the grid."""
+        path = Path(trainer.default_root_dir) / "samples" / "real.png"
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if trainer.is_global_zero and isinstance(data, ClassIncrementalDataModule) and not path.is_file():
+            plots.save_png(real_grid(data.train_set, data.class_names, self.columns), path)
+
+
+def real_grid(images: ImageSet, names: Sequence[str], columns: int) -> np.ndarray:
+    """The first images of each class, in the order of the labels, at most `MOST_CLASSES` classes.
+
+    Returns:
+        A picture uint8 (H, W, 3).
+    """
+    names = names[:MOST_CLASSES]
+    counts = np.bincount(images.labels, minlength=len(names))
+    labels = [lettering.label(name, label, 28) for label, name in enumerate(names)]
+    below = [f"{count:,} image{'s' if count != 1 else ''}" for count in counts[: len(names)]]
+    left = 3 * MARGIN + int(
+        max(
+            *(lettering.font(TEXT).getlength(label) for label in labels),
+            *(lettering.font(SMALL).getlength(line) for line in below),
+        )
+    )
+    rows = [
+        _row(images.take(np.flatnonzero(images.labels == label)[:columns])[0], columns)
+        for label in range(len(names))
+    ]
+    height, width = rows[0].shape[:2]
+    missing = len(counts) - len(names)
+    foot = 2 * MARGIN + TEXT if missing else MARGIN
+    picture = Image.new("RGB", (left + width + MARGIN, MARGIN + height * len(rows) + foot), "white")
+    draw = ImageDraw.Draw(picture)
+    for index, (row, label, line) in enumerate(zip(rows, labels, below, strict=True)):
+        top = MARGIN + index * height
+        picture.paste(Image.fromarray(row), (left, top))
+        middle = top + height // 2
+        draw.text((MARGIN, middle - 1), label, INK, lettering.font(TEXT), anchor="ls")
+        draw.text((MARGIN, middle + 3), line, FAINT, lettering.font(SMALL), anchor="lt")
+    if missing:
+        text = f"and {missing:,} classes more"
+        draw.text(
+            (MARGIN, MARGIN + height * len(rows) + MARGIN), text, FAINT, lettering.font(TEXT), anchor="lt"
+        )
+    return np.asarray(picture)
+
+
+def _row(images: np.ndarray, columns: int) -> np.ndarray:
+    """Images uint8 (n, C, S, S) side by side on white, with room for `columns` of them: (H, W, 3)."""
+    size = images.shape[-1]
+    # Enlarged by a whole number, so that every pixel stays a square.
+    side = min(size * -(-SMALLEST // size), LARGEST)
+    step = side + GAP
+    row = Image.new("RGB", (columns * step + GAP, step + 2 * GAP), "white")
+    row.paste(FRAME, (0, 0, len(images) * step + GAP, step + GAP))
+    for column, image in enumerate(images):
+        shown = np.repeat(image, 3, axis=0) if len(image) == 1 else image
+        tile = Image.fromarray(np.ascontiguousarray(shown.transpose(1, 2, 0)))
+        method = Image.Resampling.NEAREST if side >= size else Image.Resampling.BOX
+        row.paste(tile.resize((side, side), method), (GAP + column * step, GAP))
+    return np.asarray(row)

@@ -1,0 +1,304 @@
+"""Which pictures lie in a folder, of which class and split: each file once."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import unicodedata
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from mergan.data.decoding import SUFFIXES
+from mergan.errors import DataError
+from mergan.text import natural_order, shown
+
+Kind = Literal["train", "val", "test"]
+
+# Words that folders of splits are called by, in any case; "train_images" and "val2017" are recognised too.
+_WORDS: dict[str, Kind] = {
+    **dict.fromkeys(("train", "training", "trainval", "trn"), "train"),
+    **dict.fromkeys(("val", "valid", "validate", "validation", "eval", "evaluation", "dev"), "val"),
+    **dict.fromkeys(("development", "holdout", "heldout"), "val"),
+    **dict.fromkeys(("test", "testing", "tst"), "test"),
+}
+_FILLERS = frozenset(
+    ("set", "sets", "data", "dataset", "split", "images", "image", "imgs", "img", "pictures", "folder", "dir")
+)
+_SHOWN_KINDS = 6  # kinds of files passed over that a line names
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A picture on disk.
+
+    Attributes:
+        path: where it is opened.
+        relative: the path below the folder of its class, with "/" and in the normal form NFC.
+        size, mtime_ns: as the file system says.
+        inode: device and number; the same for all links to one file.
+    """
+
+    path: str
+    relative: str
+    size: int
+    mtime_ns: int
+    inode: tuple[int, int]
+
+
+@dataclass
+class Found:
+    """What a folder holds.
+
+    Attributes:
+        names: of the classes, in the normal form NFC and in natural order.
+        train: the pictures of each class.
+        test: those of the test folder, None where there is none.
+        notes: what the user should know about the folder, a line each.
+    """
+
+    names: list[str]
+    train: list[list[File]]
+    test: list[list[File]] | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def find(root: Path) -> Found:
+    """Look through `root/CLASS/...`, or `root/train/CLASS/...` and `root/test/CLASS/...`.
+
+    Raises:
+        DataError: the folder is laid out in another way, holds no pictures, or a picture twice.
+    """
+    passed: Counter[str] = Counter()
+    train, test, notes = _layout(root, passed)
+    names, files = _classes(train, passed)
+    found = Found(names, files, notes=notes)
+    if test is not None:
+        test_names, found.test = _classes(test, passed)
+        if names != test_names:
+            odd = shown(min(set(names) ^ set(test_names), key=natural_order))
+            folders = f"{shown(str(train))} and {shown(str(test))}"
+            raise DataError(f"image_folder: class {odd} must have images in both {folders}")
+    _refuse_shared([*files, *(found.test or [])])
+    if passed:
+        found.notes.append(f"passed over in {shown(str(root))}: {_listed(passed)}")
+    return found
+
+
+def split_kind(name: str) -> Kind | None:
+    """The split that a folder of this name holds by custom, None for others; case does not matter."""
+    words = re.findall(r"[^\W\d_]+", unicodedata.normalize("NFKC", name).casefold())
+    words = [word.removesuffix("set") or word for word in words if word not in _FILLERS]
+    return _WORDS.get(words[0]) if len(words) == 1 else None
+
+
+def _layout(root: Path, passed: Counter[str]) -> tuple[Path, Path | None, list[str]]:
+    """The folders with the training and the test classes, and what is to be said about them."""
+    kinds: dict[Kind, Path] = {}
+    others = []
+    for folder in _folders(root):
+        kind = split_kind(folder.name)
+        if kind is None:
+            others.append(folder)
+        elif kind in kinds:
+            raise DataError(
+                f"image_folder: {shown(str(kinds[kind]))} and {shown(folder.name)} both look like the {kind} "
+                f"split; keep one of them, or put folders that are classes into {shown(str(root))}/train"
+            )
+        else:
+            kinds[kind] = folder
+    if not kinds:
+        return root, None, []
+    first = next(iter(kinds.values()))
+    mixed = next((folder for folder in others if _images_below(folder, passed)), None)
+    if "train" not in kinds or mixed is not None:
+        beside = "no train folder" if mixed is None else f"the folder {shown(mixed.name)}"
+        raise DataError(
+            f"image_folder: {shown(str(first))} looks like a split, but there is {beside} beside it; "
+            f"put the class folders into {shown(str(root))}/train (and /test), or rename it"
+        )
+    _count_beside(root, passed)
+    train, test, val = kinds["train"], kinds.get("test"), kinds.get("val")
+    notes = []
+    if val is not None and test is not None:
+        notes.append(f"{shown(str(val))} is left out, {shown(test.name)} is the test split")
+    elif val is not None:
+        test = val
+        notes.append(f"{shown(str(val))} is taken as the test split, there is no folder test")
+    return train, test, notes
+
+
+def _classes(folder: Path, passed: Counter[str]) -> tuple[list[str], list[list[File]]]:
+    """Names of the class folders in natural order, and the pictures below each."""
+    folders: dict[str, Path] = {}
+    for item in _folders(folder):
+        name = _class_name(item)
+        if name in folders:
+            raise DataError(
+                f"image_folder: two folders in {shown(str(folder))} are called {shown(name)}, in two normal "
+                "forms of Unicode; rename one or put their images together"
+            )
+        folders[name] = item
+    if not folders:
+        raise DataError(
+            f"image_folder: no class folders with images in {shown(str(folder))}, "
+            f"expected {shown(str(folder))}/CLASS/*.png"
+        )
+    _count_beside(folder, passed)
+    names = sorted(folders, key=natural_order)
+    files = []
+    for name in names:
+        _refuse_splits_below(folders[name])
+        files.append(_images_below(folders[name], passed))
+        if not files[-1]:
+            raise DataError(
+                f"image_folder: no images in {shown(str(folders[name]))}, put some there or remove the folder"
+            )
+    return names, files
+
+
+def _class_name(folder: Path) -> str:
+    name = unicodedata.normalize("NFC", folder.name)
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
+        raise DataError(
+            f"image_folder: the folder {shown(str(folder))} has control characters or bytes that are not "
+            "UTF-8 in its name, rename it"
+        )
+    return name
+
+
+def _refuse_splits_below(folder: Path) -> None:
+    """Refuse CLASS/train and CLASS/test: the two would be thrown together."""
+    kinds = {split_kind(item.name): item for item in _folders(folder)}
+    if "train" in kinds and len(set(kinds) - {None}) > 1:
+        raise DataError(
+            f"image_folder: {shown(str(kinds['train']))} looks like a split below a class; "
+            "splits lie above the classes, as train/CLASS and test/CLASS"
+        )
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The folders in a folder, without hidden ones, in natural order."""
+    entries = [entry for entry in _entries(str(folder)) if not entry.name.startswith(".") and _is_dir(entry)]
+    return sorted((Path(entry.path) for entry in entries), key=lambda path: natural_order(path.name))
+
+
+def _images_below(folder: Path, passed: Counter[str]) -> list[File]:
+    """The pictures below a folder, each once however many links lead to it, sorted by their paths.
+
+    Args:
+        folder: of a class; links to folders are followed.
+        passed: counts what is no picture, by kind.
+    """
+    # Real folders come before links, so that a picture has the same name whatever links there are.
+    real, linked = deque([str(folder)]), deque[str]()
+    seen: set[tuple[int, int]] = set()
+    found: dict[tuple[int, int], File] = {}
+    links = []
+    while real or linked:
+        parent = real.popleft() if real else linked.popleft()
+        inode = _inode(_status(parent))
+        if inode in seen:
+            continue
+        seen.add(inode)
+        for entry in _entries(parent):
+            if entry.name.startswith("."):
+                passed["hidden"] += 1
+            elif _is_dir(entry):
+                (linked if entry.is_symlink() else real).append(entry.path)
+            elif not _is_image(entry.name):
+                passed[_suffix(entry.name)] += 1
+            elif entry.is_symlink():
+                links.append(entry.path)
+            else:
+                _add(entry.path, folder, found, passed)
+    for path in sorted(links):
+        _add(path, folder, found, passed)
+    return sorted(found.values(), key=lambda file: (file.relative, file.path))
+
+
+def _add(path: str, folder: Path, found: dict[tuple[int, int], File], passed: Counter[str]) -> None:
+    status = _status(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(f"image_folder: {shown(path)} is no regular file, remove it")
+    inode = _inode(status)
+    if inode in found:
+        passed["links to a picture that is there"] += 1
+        return
+    relative = unicodedata.normalize("NFC", os.path.relpath(path, folder).replace(os.sep, "/"))
+    found[inode] = File(path, relative, status.st_size, status.st_mtime_ns, inode)
+
+
+def _refuse_shared(classes: Iterable[list[File]]) -> None:
+    """A picture is in one class, and in one split."""
+    owners: dict[tuple[int, int], str] = {}
+    for files in classes:
+        for file in files:
+            other = owners.setdefault(file.inode, file.path)
+            if other != file.path:
+                raise DataError(
+                    f"image_folder: {shown(other)} and {shown(file.path)} are one file through a link, but a "
+                    "picture has one class and is for training or for testing; remove one of them"
+                )
+
+
+def _count_beside(folder: Path, passed: Counter[str]) -> None:
+    """Count the files that lie beside the class folders."""
+    for entry in _entries(str(folder)):
+        if entry.name.startswith("."):
+            passed["hidden"] += 1
+        elif not _is_dir(entry):
+            passed["images in no class folder" if _is_image(entry.name) else _suffix(entry.name)] += 1
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    """What lies in a folder, sorted by name: file systems have orders of their own."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(
+            f"image_folder: cannot read the folder {shown(folder)} ({error.strerror}), "
+            "make it readable or remove it"
+        ) from error
+
+
+def _status(path: str) -> os.stat_result:
+    try:
+        return os.stat(path)
+    except OSError as error:  # a link to nowhere or in a circle
+        raise DataError(
+            f"image_folder: cannot read {shown(path)} ({error.strerror}), replace or remove it"
+        ) from error
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # no folder can be reached through it; as a picture it is named
+
+
+def _inode(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _is_image(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+def _suffix(name: str) -> str:
+    suffix = os.path.splitext(name)[1].lower()
+    return suffix if 1 < len(suffix) <= 10 else "without suffix"
+
+
+def _listed(passed: Counter[str]) -> str:
+    kinds = sorted(passed.items(), key=lambda item: (-item[1], item[0]))
+    shown_kinds = [f"{count} {shown(kind)}" for kind, count in kinds[:_SHOWN_KINDS]]
+    rest = sum(count for _, count in kinds[_SHOWN_KINDS:])
+    total = sum(passed.values())
+    files = "1 file" if total == 1 else f"{total} files"
+    return f"{files} ({', '.join([*shown_kinds, f'{rest} others'] if rest else shown_kinds)})"
