@@ -150,6 +150,7 @@ class SampleConfig:
     checkpoint: str = MISSING
     per_class: int = 100
     out: str = "samples.npz"
+    overwrite: bool = False
     classes: list[int] | None = None
     seed: int = 0
 
@@ -160,6 +161,7 @@ class EvaluateConfig:
 
     checkpoint: str = MISSING
     out: str | None = None
+    overwrite: bool = False
     cache_dir: str | None = None
     root: str | None = None
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
