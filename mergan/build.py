@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import pydoc
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,7 @@ from mergan.evaluation import inception
 from mergan.evaluation.classifier import load_or_train
 from mergan.evaluation.evaluator import Evaluator
 from mergan.evaluation.metrics import Metric
-from mergan.instantiate import instantiate
+from mergan.instantiate import check_types, instantiate
 from mergan.objectives import Objective
 from mergan.scenario import Scenario, Task
 from mergan.strategies import Strategy
@@ -164,16 +167,13 @@ def build_trainer(
         if isinstance(callback, StreamCheckpoint):
             callback.links = config.links(cfg) if links is None else links
             callback.config = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)  # type: ignore[assignment]
-    loggers = [instantiate(node) for node in cfg.logger.values() if node is not None]
+    loggers = [_logger(node, folder, resume_step) for node in cfg.logger.values() if node is not None]
     return instantiate(
         cfg.trainer,
         default_root_dir=str(folder),
         max_epochs=scenario.total_epochs,
         callbacks=[StopBetweenSteps(), GeneratorSnapshot(), evaluation, *callbacks],
-        logger=[
-            part if isinstance(part, Logger) else part(folder=folder, resume_step=resume_step)
-            for part in loggers
-        ],
+        logger=loggers,
         plugins=_plugins(prepared),
         reload_dataloaders_every_n_epochs=1,
         enable_checkpointing=True,
@@ -181,6 +181,19 @@ def build_trainer(
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
+
+
+def _logger(node: DictConfig, folder: Path, resume_step: int) -> Logger:
+    """A logger; told the run folder and the step it goes on from, where its constructor asks for them."""
+    own = {"folder": folder, "resume_step": resume_step}
+    if node.get("_partial_"):
+        part = instantiate(node)
+        return part if isinstance(part, Logger) else part(**own)
+    check_types(node)  # which refuses a target that is no word
+    asked: set[Any] = set()
+    with suppress(Exception):  # no such module, a constructor that tells nothing: Hydra has the word below
+        asked = set(inspect.signature(pydoc.locate(node._target_)).parameters) - set(node)  # type: ignore[arg-type]
+    return instantiate(node, **{key: value for key, value in own.items() if key in asked})
 
 
 def _plugins(prepared: Callable[[], dict[str, Any]] | None) -> list[Any]:

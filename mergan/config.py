@@ -162,6 +162,7 @@ class SampleConfig:
     checkpoint: str = MISSING
     per_class: int = 100
     out: str = "samples.npz"
+    overwrite: bool = False
     classes: list[int] | None = None
     seed: int = 0
     trust: list[Any] = field(default_factory=list)
@@ -173,6 +174,7 @@ class EvaluateConfig:
 
     checkpoint: str = MISSING
     out: str | None = None
+    overwrite: bool = False
     cache_dir: str = "cache"
     root: str | None = None
     allow_changes: bool = False

@@ -12,6 +12,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from mergan import cli, config, tables
+from mergan.outputs import check_output
 
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")
 config.register()
@@ -28,12 +29,13 @@ def run(cfg: DictConfig) -> None:
     (the same metrics, split, counts, k and features); those of the accuracy always.
 
     Raises:
-        ConfigError: a value out of range.
+        ConfigError: a value out of range, or a place for the file where one must not be written.
         CheckpointError: the checkpoint cannot be read.
         DataError: the data set of the run or the Inception weights are missing.
     """
     cfg = config.absolute_paths(cfg)
     config.check_evaluation(cfg)
+    out = None if cfg.out is None else check_output(Path(cfg.out), cfg.overwrite)
     from mergan import build, experiment, start, trust
     from mergan.checkpoint import load_generator
     from mergan.evaluation import continual
@@ -69,13 +71,13 @@ def run(cfg: DictConfig) -> None:
     print(_class_table(measured.per_class, classes, names))
     print()
     print(tables.plain(["figure", "value"], [[key, _cell(value)] for key, value in metrics.items()]))
-    if cfg.out is not None:
+    if out is not None:
         for name, rows in matrices.items():
             metrics |= {f"{name}_class_{names[label]}": value for label, value in rows[-1].items()}
             fallen = continual.forgetting_per_class(rows, evaluator.higher_is_better[name])
             tag = continual.forgetting_name(name)
             metrics |= {f"{tag}_class_{names[label]}": value for label, value in fallen.items()}
-        write_text(Path(cfg.out), json.dumps(metrics, indent=2) + "\n")
+        write_text(out, json.dumps(metrics, indent=2) + "\n", new=not cfg.overwrite)
 
 
 def _same_measures(run: DictConfig, cfg: DictConfig) -> bool:

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -144,12 +143,14 @@ class Stream:
 
     def _log_final(self, metrics: dict[str, float | str]) -> None:
         final = {f"final/{key}": value for key, value in metrics.items() if not isinstance(value, str)}
+        settings: Any = OmegaConf.to_container(self.cfg, resolve=True, enum_to_str=True)
+        step = self.trainer.global_step
         for logger in self.trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                settings: Any = OmegaConf.to_container(self.cfg, resolve=True, enum_to_str=True)
-                logger.log_hyperparams(settings, final)
+            if hasattr(logger, "log_final"):
+                logger.log_final(settings, final, step)
             else:
-                logger.log_metrics(final, step=self.trainer.global_step)
+                logger.log_hyperparams(settings)
+                logger.log_metrics(final, step=step)
             logger.save()
             logger.finalize("success")
 

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from mergan import cli, config
 from mergan.errors import ConfigError
+from mergan.outputs import check_output
 
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")
 config.register()
@@ -20,12 +21,14 @@ def run(cfg: DictConfig) -> None:
     """Write `images` uint8 (N, C, H, W) and `labels` int64 (N,) to `cfg.out`.
 
     Raises:
-        ConfigError: a count out of range, or a class that the generator has not learned.
+        ConfigError: a count out of range, a class that the generator has not learned, or a place for the
+            file where one must not be written.
         CheckpointError: the checkpoint cannot be read.
     """
     cfg = config.absolute_paths(cfg)
     if cfg.per_class < 1:
         raise ConfigError(f"per_class={cfg.per_class}: use a whole number of 1 or more")
+    out = check_output(Path(cfg.out), cfg.overwrite)
     import numpy as np
 
     from mergan import trust
@@ -39,9 +42,9 @@ def run(cfg: DictConfig) -> None:
     if unknown or not classes:
         raise ConfigError(f"classes={classes}: the generator has learned {sorted(generator.seen)}")
     images, labels = sample(generator, classes, cfg.per_class, generator.latent_dim, cfg.seed)
-    with replacing(Path(cfg.out)) as temporary, temporary.open("wb") as file:
+    with replacing(out, new=not cfg.overwrite) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, images=images.numpy(), labels=labels.numpy())
-    print(f"{len(labels)} images of {len(classes)} classes written to {cfg.out}")
+    print(f"{len(labels)} images of {len(classes)} classes written to {out}")
 
 
 @hydra.main(version_base="1.3", config_path=str(config.CONF), config_name="sample")

@@ -61,7 +61,7 @@ def leaves() -> dict[str, tuple[str, object]]:
         for key, value in _leaves(hydra.compose("train")):
             if key.split(".")[0] not in GROUPS:
                 found[key] = ("strategy=finetune", value)
-    return {key: value for key, value in found.items() if key not in FREE and "._partial_" not in key}
+    return {key: value for key, value in found.items() if key not in FREE}
 
 
 def _leaves(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, object]]:

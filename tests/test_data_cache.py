@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,99 @@ def test_broken_entry_is_built_again(damage: str, tmp_path: Path) -> None:
     assert np.array_equal(load(source, "train", 8, tmp_path).images, whole)
     assert source.decoded == 2
     assert file.read_bytes() == content
+
+
+def instead(**fields: object) -> Callable[[bytes], bytes]:
+    """A file whose header tells something else, with the content of the real one."""
+
+    def make(content: bytes) -> bytes:
+        buffer = io.BytesIO()
+        own = {"descr": "|u1", "fortran_order": False, "shape": (10, 1, 8, 8)}
+        np.lib.format.write_array_header_1_0(buffer, {**own, **fields})
+        return buffer.getvalue() + content[128:]
+
+    return make
+
+
+def header(text: bytes) -> Callable[[bytes], bytes]:
+    """A file with any text as header."""
+    return lambda content: b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + content[128:]
+
+
+LABELS = {"descr": "<i8", "shape": (10,)}
+HOSTILE: dict[str, list[Callable[[bytes], bytes]]] = {
+    "images": [
+        instead(shape=(2**40, 1, 8, 8)), instead(shape=(0, 1, 8, 8)), instead(shape=(-10, 1, 8, 8)),
+        instead(fortran_order=True), instead(descr=">u2", shape=(5, 1, 8, 8)), instead(descr="|O"),
+        instead(shape=(10, 8, 8)), instead(shape=(5, 2, 8, 8)), header(b"(" * 5000), header(b"[" * 60_000),
+        header(b"{'descr': '|u1'}\n"), header(b"__import__('os').system('touch /tmp/mergan_canary')\n"),
+        lambda content: content[:128], lambda content: b"", lambda content: content[:64],
+        lambda content: b"\x80\x04cos\nsystem\n.", lambda content: content + bytes(64),
+    ],
+    "labels": [
+        instead(**LABELS | {"shape": (2**61,)}), instead(**LABELS | {"shape": (2**40,)}),
+        instead(**LABELS | {"descr": "|O"}), instead(**LABELS | {"descr": ">i8"}),
+        instead(**LABELS | {"descr": "<f8"}), instead(**LABELS | {"shape": (1, 10)}),
+        instead(**LABELS | {"fortran_order": True}), lambda content: content[:-8], lambda content: b"",
+        lambda content: content[:-8] + (2).to_bytes(8, "little"), lambda content: content[:-8] + b"\xff" * 8,
+        lambda content: content[:-8] + (2**62).to_bytes(8, "little"), header(b"9" * 60_000),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("memory_limit", [0, 2**20], ids=["mapped", "in memory"])
+@pytest.mark.parametrize("part", HOSTILE)
+def test_what_a_header_says_is_not_taken_at_its_word(part: str, memory_limit: int, tmp_path: Path) -> None:
+    source = Counted()
+    whole = load(source, "train", 8, tmp_path)
+    file = next(tmp_path.glob(f"*-{part}.npy"))
+    content = file.read_bytes()
+    for number, change in enumerate(HOSTILE[part]):
+        file.write_bytes(change(content))
+        again = load(source, "train", 8, tmp_path, memory_limit=memory_limit)
+        assert source.decoded == 2 + number, number
+        assert np.array_equal(again.images, whole.images) and np.array_equal(again.labels, whole.labels)
+        assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize("part", ["images", "labels"])
+@pytest.mark.parametrize("kind", ["a folder", "a FIFO"])
+def test_what_cannot_be_replaced_is_named_before_anything_is_decoded(
+    part: str, kind: str, tmp_path: Path
+) -> None:
+    source = Counted()
+    load(source, "train", 8, tmp_path)
+    file = next(tmp_path.glob(f"*-{part}.npy"))
+    file.unlink()
+    {"a folder": os.mkdir, "a FIFO": os.mkfifo}[kind](file)
+    with pytest.raises(DataError, match=f"{part}.npy: is {kind}") as error:
+        load(source, "train", 8, tmp_path)
+    assert "\n" not in str(error.value) and source.decoded == 1
+
+
+def test_a_link_in_the_cache_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    source, cache = Counted(), tmp_path / "cache"
+    load(source, "train", 8, cache)
+    mine = tmp_path / "mine"
+    mine.write_text("precious")
+    for file in cache.glob("*.npy"):
+        file.unlink()
+        file.symlink_to(mine)
+    assert len(load(source, "train", 8, cache)) == 10
+    assert mine.read_text() == "precious"
+    assert not any(path.is_symlink() for path in cache.iterdir())
+
+
+def test_locks_and_temporaries_of_killed_processes_go_with_the_next_hit(tmp_path: Path) -> None:
+    source = Counted()
+    load(source, "train", 8, tmp_path)
+    stem = images_file(tmp_path).name.removesuffix("-images.npy")
+    stale = [f".{stem}.lock", f".{stem}-labels.npy.12-0123abcd.tmp", f".{stem}-images.npy.12-0123abcd.tmp"]
+    for name in [*stale, ".another-train-1x8x8-0123.lock"]:
+        (tmp_path / name).write_text("")
+    load(source, "train", 8, tmp_path)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".npy"}
+    assert source.decoded == 1
 
 
 def test_above_the_limit_images_stay_on_disk(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_a_task_checkpoint_knows_only_its_classes(run_folder: Path, tmp_path: Pa
     with np.load(out) as arrays:
         assert set(arrays["labels"].tolist()) == {0, 1}
     with pytest.raises(ConfigError, match=r"classes=\[2\]"):
-        sample.run(sample_config(run_folder / "checkpoints" / "task_00.ckpt", out, classes=[2]))
+        sample.run(sample_config(run_folder / "checkpoints" / "task_00.ckpt", tmp_path / "2", classes=[2]))
 
 
 def test_bad_checkpoint_and_count_are_refused(tmp_path: Path) -> None:
@@ -74,6 +74,25 @@ def test_bad_checkpoint_and_count_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="per_class=0"):
         sample.run(sample_config(tmp_path / "none.ckpt", tmp_path / "out.npz", per_class=0))
     assert not (tmp_path / "out.npz").exists()
+
+
+def test_what_is_there_is_not_written_over(run_folder: Path, tmp_path: Path) -> None:
+    last = run_folder / "checkpoints" / "last.ckpt"
+    for checkpoint in (last, run_folder / "metrics.json", Path("/dev/null")):
+        before = checkpoint.lstat()[:4], checkpoint.lstat().st_mtime_ns
+        for overwrite in (False, True):
+            with pytest.raises(ConfigError, match="out="):
+                sample.run(sample_config(last, checkpoint, per_class=1, overwrite=overwrite))
+            settings = OmegaConf.structured(config.EvaluateConfig)
+            settings.checkpoint, settings.out, settings.overwrite = str(last), str(checkpoint), overwrite
+            with pytest.raises(ConfigError, match="out="):
+                evaluate.run(settings)
+        assert (checkpoint.lstat()[:4], checkpoint.lstat().st_mtime_ns) == before
+    first, _ = drawn(run_folder, tmp_path / "samples.npz", per_class=1)
+    with pytest.raises(ConfigError, match="overwrite=true"):
+        sample.run(sample_config(last, tmp_path / "samples.npz", per_class=2))
+    second, _ = drawn(run_folder, tmp_path / "samples.npz", per_class=2, overwrite=True)
+    assert len(second) == 2 * len(first)
 
 
 def test_evaluate_measures_what_the_run_measured(

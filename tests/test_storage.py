@@ -20,7 +20,7 @@ import torch
 import warm
 
 from mergan import checkpoint, experiment, loggers, storage
-from mergan.errors import ConfigError
+from mergan.errors import ConfigError, StorageError
 
 
 def elsewhere(code: str) -> subprocess.CompletedProcess[str]:
@@ -41,6 +41,108 @@ def test_a_run_folder_belongs_to_one_process(tmp_path: Path) -> None:
     # a process that is killed lets go of it
     assert elsewhere(take.replace("print('got it')", "import os; os.kill(os.getpid(), 9)")).returncode == -9
     assert elsewhere(take).stdout == "got it\n"
+
+
+KILLED = """
+import os
+def write(folder, name):
+    with storage.replacing(pathlib.Path(folder) / name) as temporary:
+        temporary.write_text("half")
+        os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize("part", ["", "checkpoints", "samples", "tensorboard"])
+def test_a_killed_run_leaves_nothing_that_the_next_start_does_not_sweep(tmp_path: Path, part: str) -> None:
+    run = tmp_path / "run"
+    code = (
+        f"{KILLED}\nwith storage.locked(pathlib.Path({str(run)!r})): write({str(run / part)!r}, 'a b.ckpt')"
+    )
+    assert elsewhere(code).returncode == -9
+    assert (run / ".lock").exists() and list((run / part).glob(".a b.ckpt.*.tmp"))
+    with storage.locked(run):
+        assert [path.name for path in run.rglob("*") if path.is_file()] == [".lock"]
+    assert not [path for path in run.rglob("*") if path.is_file()]
+
+
+def test_sweeping_takes_nothing_but_temporaries(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    stale = ".x.12-0123abcd.tmp"
+    kept = [
+        ".x.tmp",
+        "x.12-0123abcd.tmp",
+        ".x.12-0123ABCD.tmp",
+        ".x.12-0123abcd.tmp~",
+        ".x.a-0123abcd.tmp",
+        "x",
+    ]
+    for name in [*kept, stale]:
+        (tmp_path / "run" / name).write_text("")
+    (tmp_path / "elsewhere" / stale).write_text("another run's")
+    (tmp_path / "run" / "checkpoints").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "run" / ".y.12-0123abcd.tmp").symlink_to(tmp_path / "elsewhere" / stale)
+    (tmp_path / "run" / ".z.12-0123abcd.tmp").mkdir()
+    with storage.locked(tmp_path / "run"):
+        pass
+    others = [".y.12-0123abcd.tmp", ".z.12-0123abcd.tmp", "checkpoints"]
+    assert sorted(os.listdir(tmp_path / "run")) == sorted([*kept, *others])
+    assert os.listdir(tmp_path / "elsewhere") == [stale]
+    storage.sweep(tmp_path / "nowhere")
+
+
+def test_what_a_killed_maker_left_is_tidied_but_not_what_is_held(tmp_path: Path) -> None:
+    for name in ("made", "other"):
+        code = f"{KILLED}\nwith storage.alone(pathlib.Path({str(tmp_path / name)!r})): "
+        assert elsewhere(f"{code}write({str(tmp_path)!r}, {name + '-part'!r})").returncode == -9
+    (tmp_path / ".made-not.7-0123abcd.tmp").write_text("")
+    (tmp_path / ".madeup.7-0123abcd.tmp").write_text("")
+    (tmp_path / ".link.lock").symlink_to("nowhere")
+    with storage.alone(tmp_path / "held"):
+        (tmp_path / ".held.7-0123abcd.tmp").write_text("")
+        assert elsewhere(f"storage.tidy(pathlib.Path({str(tmp_path)!r}))").returncode == 0
+        left = [".held.7-0123abcd.tmp", ".held.lock", ".link.lock", ".madeup.7-0123abcd.tmp"]
+        assert sorted(os.listdir(tmp_path)) == left
+    with storage.alone(tmp_path / "madeup"):
+        assert sorted(os.listdir(tmp_path)) == [".held.7-0123abcd.tmp", ".link.lock", ".madeup.lock"]
+    storage.tidy(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("kind", ["a link", "a FIFO", "a folder"])
+def test_what_is_no_file_in_the_place_of_a_lock_is_refused_and_not_waited_for(
+    tmp_path: Path, kind: str
+) -> None:
+    other = tmp_path / "other"
+    other.write_text("precious")
+    for lock, use in ((".lock", storage.locked(tmp_path)), (".x.lock", storage.alone(tmp_path / "x"))):
+        path = tmp_path / lock
+        make = {"a link": lambda path: path.symlink_to(other), "a FIFO": os.mkfifo, "a folder": Path.mkdir}[
+            kind
+        ]
+        make(path)
+        with pytest.raises(StorageError, match=rf"\.lock: is {kind}"), use:
+            pass
+        assert os.path.lexists(path)
+    assert other.read_text() == "precious"
+
+
+def test_a_lock_that_goes_while_others_wait_for_it_is_held_by_one_at_a_time(tmp_path: Path) -> None:
+    # each holder removes the file of its lock, so that who waits has opened one that is gone
+    add = f"""
+folder = pathlib.Path({str(tmp_path)!r})
+for _ in range(60):
+    with storage.alone(folder / "sum"):
+        inside = folder / "inside"
+        inside.touch(exist_ok=False)
+        old = int((folder / "sum").read_text()) if (folder / "sum").exists() else 0
+        storage.write_text(folder / "sum", str(old + 1))
+        inside.unlink()
+"""
+    with ThreadPoolExecutor(3) as threads:
+        results = list(threads.map(elsewhere, [add] * 3))
+    assert [result.returncode for result in results] == [0] * 3, results[0].stderr
+    assert (tmp_path / "sum").read_text() == "180"
+    assert os.listdir(tmp_path) == ["sum"]
 
 
 def test_file_systems_without_locks_are_named_and_used(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
+import math
 import re
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,8 +16,9 @@ from tqdm import tqdm
 
 from mergan.data.image_set import ImageSet
 from mergan.data.source import Source, Split
-from mergan.errors import DataError
-from mergan.storage import alone, replacing
+from mergan.errors import DataError, reason
+from mergan.outputs import check_replaceable
+from mergan.storage import alone, replacing, tidy
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +59,13 @@ def load(
     source.prepare()
     shape = (source.channels, image_size, image_size)
     stem = Path(cache_dir).expanduser() / _key(source, split, shape)
+    classes = len(source.class_names)
     with suppress(OSError, ValueError):  # the usual case; what is wrong is said below
-        return _read(stem, shape, memory_limit)
+        found = _read(stem, shape, classes, memory_limit)
+        tidy(stem.parent)
+        return found
     try:
-        with alone(_images_file(stem)):
+        with alone(stem):
             return _read_or_build(source, split, shape, stem, progress, memory_limit)
     except OSError as error:
         raise DataError(
@@ -71,14 +78,17 @@ def _read_or_build(
     source: Source, split: Split, shape: tuple[int, int, int], stem: Path, progress: bool, memory_limit: int
 ) -> ImageSet:
     """What another process may have built in the meantime, or else build it."""
+    for file in (_images_file(stem), _labels_file(stem)):
+        check_replaceable(file)
+    classes = len(source.class_names)
     try:
-        return _read(stem, shape, memory_limit)
+        return _read(stem, shape, classes, memory_limit)
     except FileNotFoundError:
         log.info("decoding %s (%s) into %s", source.name, split, stem.parent)
     except (OSError, ValueError) as error:
-        log.warning("%s is broken (%s), decoding %s again", _images_file(stem), error, source.name)
+        log.warning("%s is broken (%s), decoding %s again", _images_file(stem), reason(error), source.name)
     _build(source, split, shape, stem, progress)
-    return _read(stem, shape, memory_limit)
+    return _read(stem, shape, classes, memory_limit)
 
 
 def _key(source: Source, split: Split, shape: tuple[int, int, int]) -> str:
@@ -95,24 +105,53 @@ def _labels_file(stem: Path) -> Path:
     return stem.with_name(f"{stem.name}-labels.npy")
 
 
-def _read(stem: Path, shape: tuple[int, int, int], memory_limit: int) -> ImageSet:
-    """Open what `_build` wrote.
+def _read(stem: Path, shape: tuple[int, int, int], classes: int, memory_limit: int) -> ImageSet:
+    """Open what `_build` wrote. Mapped images are not read.
 
     Raises:
-        OSError, ValueError: it is not whole.
+        OSError, ValueError: it is not whole, or not what `_build` writes.
     """
-    file = _images_file(stem)
-    images = np.lib.format.open_memmap(file, mode="r")  # raises ValueError for a file cut short
-    labels = np.load(_labels_file(stem), allow_pickle=False)
-    if images.dtype != np.uint8 or images.shape != (len(labels), *shape) or labels.dtype != np.int64:
-        raise ValueError(f"it holds {images.dtype} {images.shape} and {len(labels)} labels")
-    if images.offset + images.nbytes != file.stat().st_size:
-        raise ValueError("it has bytes to spare")
+    images = _mapped(_images_file(stem), np.dtype(np.uint8), shape)
+    labels = np.array(_mapped(_labels_file(stem), np.dtype(np.int64), ()))
+    if len(labels) != len(images):
+        raise ValueError(f"it holds {len(images)} images and {len(labels)} labels")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(f"its labels reach from {labels.min()} to {labels.max()}")
     if images.nbytes > memory_limit:
         return ImageSet(images, labels)
     resident = np.array(images)
     resident.flags.writeable = False
     return ImageSet(resident, labels)
+
+
+def _header(count: int, dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
+    """How a file of `count` entries of this shape begins."""
+    buffer = io.BytesIO()
+    fields = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (count, *shape)}
+    np.lib.format.write_array_header_1_0(buffer, fields)
+    return buffer.getvalue()
+
+
+def _mapped(file: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
+    """A file of the cache, mapped into memory; its size says how many entries of this shape it has.
+
+    The file's own header must be the one that this number of entries has. It is not taken at its word: a
+    header may promise objects, another order, or more than any memory holds.
+
+    Raises:
+        OSError, ValueError: it is not such a file.
+    """
+    status = file.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("it is no regular file")
+    start = len(_header(1, dtype, shape))  # the same for every count: numpy leaves room for it
+    count, rest = divmod(status.st_size - start, math.prod(shape) * dtype.itemsize)
+    if count < 1 or rest:
+        raise ValueError(f"its size of {status.st_size} bytes is not that of whole entries")
+    with file.open("rb") as opened:
+        if opened.read(start) != _header(count, dtype, shape):
+            raise ValueError(f"its header is not that of {count} entries {dtype} {shape}")
+    return np.memmap(file, dtype, mode="r", offset=start, shape=(count, *shape))
 
 
 def _build(source: Source, split: Split, shape: tuple[int, int, int], stem: Path, progress: bool) -> None:
@@ -130,8 +169,7 @@ def _build(source: Source, split: Split, shape: tuple[int, int, int], stem: Path
     )
     # Written as a stream and not through a memory map, where a full disk would end in a bus error.
     with bar, replacing(_images_file(stem)) as temporary, temporary.open("wb") as file:
-        header = {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)}
-        np.lib.format.write_array_header_1_0(file, header)
+        file.write(_header(count, np.dtype(np.uint8), shape))
         for images, of_images in source.chunks(split, shape[1]):
             if images.shape[1:] != shape or done + len(images) > count:
                 raise DataError(f"{source.name}: promised {count} {split} images {shape}, gave other ones")
@@ -142,7 +180,7 @@ def _build(source: Source, split: Split, shape: tuple[int, int, int], stem: Path
         _check_labels(source, split, labels[:done], count)
         # The labels come first: whoever finds the images finds them too.
         with replacing(_labels_file(stem)) as beside, beside.open("wb") as labels_file:
-            np.save(labels_file, labels)
+            labels_file.write(_header(count, labels.dtype, ()) + labels.tobytes())
 
 
 def _check_labels(source: Source, split: Split, labels: np.ndarray, count: int) -> None:

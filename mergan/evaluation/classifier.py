@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mergan.data import normalise
 from mergan.data.image_set import ImageSet
-from mergan.errors import DataError
-from mergan.storage import alone, load_tensors, save_atomically
+from mergan.errors import DataError, reason
+from mergan.outputs import check_replaceable
+from mergan.storage import alone, load_tensors, save_atomically, tidy
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +24,7 @@ BATCH = 128
 LEARNING_RATE = 2e-3
 EPOCHS = 20
 MIN_STEPS, MAX_STEPS = 400, 1500
+SLACK = 2**16  # bytes that a file has beside its tensors, at most
 FORMAT = 1  # part of the cache key: raise it when architecture or training change
 
 
@@ -160,10 +165,12 @@ def load_or_train(
     """
     digest = hashlib.sha256(f"{FORMAT}|{key}|{len(train)}|{max_steps}".encode()).hexdigest()[:16]
     path = cache_dir / "classifiers" / f"{digest}.pt"
-    judge = _read(path, train, num_classes)
-    if judge is not None:
-        return judge
     try:
+        check_replaceable(path)
+        judge = _read(path, train, num_classes)
+        if judge is not None:
+            tidy(path.parent)
+            return judge
         with alone(path):
             return _read(path, train, num_classes) or _train_judge(path, train, num_classes, max_steps)
     except OSError as error:
@@ -179,11 +186,51 @@ def _read(path: Path, train: ImageSet, num_classes: int) -> Classifier | None:
         return None
     model = Classifier(*train.shape[:2], num_classes)
     try:
-        model.load_state_dict(load_tensors(path))
+        state = _stored(path, model.state_dict())
     except Exception as error:  # whatever is wrong with the file, the remedy is the same
-        log.warning("classifier %s cannot be read (%s), training it again", path, error)
+        log.warning("classifier %s cannot be read (%s), training it again", path, reason(error))
         return None
+    model.load_state_dict(state)
     return model.eval()
+
+
+def _stored(path: Path, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state that a file holds; `like` says which tensors it has.
+
+    Raises:
+        ValueError: the file is larger than such a state, or holds something else.
+        Exception: what torch raises for files that are none of its own.
+    """
+    room = sum(value.numel() * value.element_size() for value in like.values()) + SLACK
+    if path.stat().st_size > room:
+        raise ValueError(f"it is larger than the {room} bytes of a classifier")
+    state = _content(path)
+    if not isinstance(state, dict) or list(state) != list(like):
+        raise ValueError("it holds other tensors than a classifier")
+    for key, wanted in like.items():
+        value = state[key]
+        if not isinstance(value, Tensor) or value.layout != torch.strided:
+            raise ValueError(f"{key} is no tensor")
+        if value.shape != wanted.shape or value.dtype != wanted.dtype:
+            raise ValueError(f"{key} is {value.dtype} {tuple(value.shape)}")
+        if not value.isfinite().all() or (key.endswith("running_var") and value.min() < 0):
+            raise ValueError(f"{key} holds values that are no weights")
+    return dict(state)
+
+
+def _content(path: Path) -> Any:
+    """The content of a file of torch.save, in no more memory than the file has bytes.
+
+    Raises:
+        ValueError: its entries are compressed.
+        Exception: what zipfile and torch raise for files that are none of their own.
+    """
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+    stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
+    if not stored or sum(entry.file_size for entry in entries) > path.stat().st_size:
+        raise ValueError("its entries are compressed")
+    return load_tensors(path)
 
 
 def _train_judge(path: Path, train: ImageSet, num_classes: int, max_steps: int) -> Classifier:

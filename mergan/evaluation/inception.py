@@ -6,6 +6,7 @@ Finding the file needs no torch, so that its absence is reported at once.
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 FILE = "weights-inception-2015-12-05-6726825d.pth"
 SOURCE = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{FILE}"
 LAYER = "2048"  # the last average pooling, what FID was defined on
+LIMIT = 2**28  # bytes; the file has 95 MB
 BATCH = 50  # images of 299 x 299 at a time
 
 
@@ -55,6 +57,7 @@ def load(path: Path) -> Callable[[Tensor], Tensor]:
     from mergan.storage import load_tensors
 
     try:
+        _check_size(path)
         load_tensors(path)  # torch-fidelity would also run code from the file: let only tensors pass
         network = FeatureExtractorInceptionV3("inception", [LAYER], feature_extractor_weights_path=str(path))
     except Exception as error:  # torch raises many kinds for files that are none of its own
@@ -68,6 +71,20 @@ def load(path: Path) -> Callable[[Tensor], Tensor]:
         return torch.cat(parts)
 
     return extract
+
+
+def _check_size(path: Path) -> None:
+    """Refuse a file that is larger than the weights, or becomes so when it is unpacked.
+
+    Raises:
+        ValueError: saying which.
+    """
+    size = path.stat().st_size
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            size = max(size, sum(entry.file_size for entry in archive.infolist()))
+    if size > LIMIT:
+        raise ValueError(f"{size} bytes are more than these weights have")
 
 
 def _torch_hub() -> Path:

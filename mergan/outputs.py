@@ -1,0 +1,162 @@
+"""Where files may be written: what must not be replaced, and what only where the user says so."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import stat
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+
+from mergan.errors import ConfigError, StorageError
+
+# what a run writes, by folder below the run folder
+WRITTEN = {
+    "": ("config.yaml", "metrics.json", "metrics.csv", "*_matrix.csv", "matrices.png", ".*"),
+    "checkpoints": ("*.ckpt", ".*"),
+    "samples": ("task_*.png", "real.png"),
+    "tensorboard": ("events.*", "hparams.yaml"),
+}
+HEAD = 256  # bytes, within which the first entry of a checkpoint is named
+
+
+def check_output(path: Path, overwrite: bool = False, key: str = "out") -> Path:
+    """Look at the place for a file that the user names, before the work for it begins.
+
+    Args:
+        path: the place; `~` stands for the home folder.
+        overwrite: whether a regular file that is there may be replaced.
+        key: the key that names it, for the messages.
+
+    Returns:
+        The place, without `~`.
+
+    Raises:
+        ConfigError: no file can be written there, or something is there that must not be replaced: a link, a
+            folder, a device, a checkpoint, a file of a run folder, without `overwrite` any file.
+    """
+    path = _expanded(path, key)
+    there = f"{key}={path}"
+    if path.suffix.lower() == ".ckpt":
+        raise ConfigError(f"{there}: a checkpoint is called so; name another file")
+    try:
+        found = kind(path) if os.path.lexists(path) else None
+        run = _run_folder_of(path)
+        if found not in (None, "a file"):
+            raise ConfigError(f"{there}: is {found}, not a file; name another one")
+        if found is not None and _is_checkpoint(path):
+            raise ConfigError(f"{there}: is a checkpoint, which is never replaced; name another file")
+        if run is not None:
+            raise ConfigError(f"{there}: belongs to the run in {run}; name another file")
+        if found is not None and not overwrite:
+            raise ConfigError(
+                f"{there}: there is a file already; name another one, or replace it with overwrite=true"
+            )
+        _try_to_write(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(f"{there}: no file can be written there ({reason}); name another one") from error
+    return path
+
+
+def check_output_folder(path: Path, key: str = "out") -> Path:
+    """Look at the folder that the user names for a command's files; a link to a folder is one.
+
+    Raises:
+        ConfigError: it holds a run or lies in one, is no folder, or cannot be made.
+    """
+    path = _expanded(path, key)
+    there = f"{key}={path}"
+    try:
+        if os.path.lexists(path) and not path.is_dir():
+            raise ConfigError(f"{there}: is {kind(path)}, not a folder; name another one")
+        place = path.resolve()
+        for folder in (place, place.parent):
+            if is_run_folder(folder) and (folder == place or place.name in WRITTEN):
+                raise ConfigError(f"{there}: belongs to the run in {folder}; name another folder")
+        _try_to_write(path / "file")
+    except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError of pathlib's
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"{there}: nothing can be written there ({reason}); name another one") from error
+    return path
+
+
+def is_run_folder(folder: Path) -> bool:
+    """Whether a folder holds a run, whole or in part."""
+    return any(os.path.lexists(folder / name) for name in ("config.yaml", "metrics.json", "checkpoints"))
+
+
+def _expanded(path: Path, key: str) -> Path:
+    try:
+        path = path.expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{key}={path}: there is no such home folder; write the path out") from error
+    if "\0" in str(path):
+        raise ConfigError(f"{key}: a path cannot hold the character of number 0")
+    return path
+
+
+def _run_folder_of(path: Path) -> Path | None:
+    """The run folder that a file of this name would be part of."""
+    folder = Path(os.path.realpath(path.parent))
+    for run, part in ((folder, ""), (folder.parent, folder.name)):
+        written = any(fnmatch.fnmatchcase(path.name, pattern) for pattern in WRITTEN.get(part, ()))
+        if written and is_run_folder(run):
+            return run
+    return None
+
+
+def _is_checkpoint(path: Path) -> bool:
+    """Whether torch.save wrote the file; one that was cut short counts too."""
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+    if head.startswith(b"PK") and b"/data.pkl" in head:
+        return True
+    with suppress(zipfile.BadZipFile, ValueError, NotImplementedError), zipfile.ZipFile(path) as archive:
+        return any(name.split("/")[-1] == "data.pkl" for name in archive.namelist())
+    return False
+
+
+def _try_to_write(path: Path) -> None:
+    """Make and remove an empty file in the folder of `path`, or in the nearest one above it that is there.
+
+    Raises:
+        OSError: nothing can be written there.
+    """
+    folder = path.parent
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    # as long a name as the temporary file will have
+    trial = folder / f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp"
+    os.close(os.open(trial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    os.unlink(trial)
+
+
+def kind(path: Path) -> str:
+    """What lies at a path, in the words of a message."""
+    mode = os.lstat(path).st_mode
+    for is_that, words in (
+        (stat.S_ISREG, "a file"),
+        (stat.S_ISLNK, "a link"),
+        (stat.S_ISDIR, "a folder"),
+        (stat.S_ISFIFO, "a FIFO"),
+        (stat.S_ISSOCK, "a socket"),
+    ):
+        if is_that(mode):
+            return words
+    return "a device"
+
+
+def check_replaceable(path: Path) -> None:
+    """Refuse to write over what is neither a file nor a link. (Of a link, the link itself is replaced.)
+
+    Raises:
+        StorageError: it is a folder, a device, a FIFO or a socket.
+    """
+    with suppress(FileNotFoundError):
+        mode = os.lstat(path).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+            raise StorageError(
+                f"{path}: is {kind(path)} where a file belongs; remove it or name another place"
+            )
