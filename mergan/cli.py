@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from mergan import config, interrupts, launch, storage, tables
+from mergan import config, interrupts, launch, storage, streams, tables
 from mergan.errors import ConfigError, MerganError
 
 # what Hydra and OmegaConf add to their messages
@@ -128,6 +128,8 @@ def _thread_failed(arguments: threading.ExceptHookArgs) -> None:
 
 def guard(main: Callable[[], Any]) -> int:
     """Run `main`; turn what happens into one line and an exit status (docs/ARCHITECTURE.md)."""
+    streams.secure()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # whatever it was: errors come through to here
     interrupts.install()
     status = 0
     try:
