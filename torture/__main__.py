@@ -1,4 +1,4 @@
-"""Do to runs what machines do: python -m torture [kills=4] [tasks=200] [only=kills,faults,inputs,soak]"""
+"""Do to runs what machines do: python -m torture [kills=4] [altered=500] [only=kills,altered,...]"""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 
 from mergan import tables
 from mergan.storage import write_text
-from torture import kills, soak, suite
+from torture import altered, kills, soak, suite
+from torture.doors import DOORS
 from torture.runs import Outcome
 
 
@@ -19,6 +20,14 @@ def parts(options: dict[str, str]) -> dict[str, Callable[[Path], list[Outcome]]]
     """What can be asked for, by name."""
     return {
         "kills": lambda folder: kills.run(folder, int(options["kills"]), int(options["jobs"])),
+        "altered": lambda folder: altered.run(
+            folder,
+            int(options["altered"]),
+            int(options["commands"]),
+            options["doors"].split(","),
+            int(options["jobs"]),
+            options["match"],
+        ),
         "faults": lambda folder: [suite.tests("faults", suite.FAULTS, folder)],
         "inputs": suite.bad_inputs,
         "soak": lambda folder: [
@@ -34,7 +43,11 @@ def main(arguments: list[str]) -> int:
         "kills": "4",
         "tasks": "200",
         "jobs": str(min(2, os.cpu_count() or 1)),
-        "only": "kills,faults,inputs,soak",
+        "only": "kills,altered,faults,inputs,soak",
+        "altered": "500",  # checkpoints
+        "commands": "20",  # of each door's that are also tried as real commands
+        "doors": ",".join(DOORS),
+        "match": "",  # a part of the names of the alterations to try
         "out": "",
     }
     for argument in arguments:
