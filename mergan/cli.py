@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from mergan import config, interrupts, launch, storage, streams, tables
+from mergan import config, interrupts, launch, outputs, streams, tables
 from mergan.errors import ConfigError, MerganError
 
 # what Hydra and OmegaConf add to their messages
@@ -96,19 +96,20 @@ def small_job(run: Callable[[DictConfig], None], cfg: DictConfig) -> None:
 
 def _train(cfg: DictConfig, job: Job, folder: Path) -> dict[str, float | str]:
     try:
-        cfg = config.absolute_paths(cfg)
         config.check(cfg)
-        cfg = config.apply_caps(cfg)
+        cfg = config.apply_caps(config.absolute_paths(cfg))
         job.folder = launch.choose_place(cfg, folder).folder
         # matplotlib, which torchmetrics imports, would otherwise keep its list of fonts in the home folder
         os.environ.setdefault("MPLCONFIGDIR", str(Path(cfg.cache_dir) / "matplotlib"))
         logging.getLogger("matplotlib").setLevel(
             logging.ERROR
         )  # a cache that cannot be written is named later
+        import lightning.pytorch  # noqa: F401  # which sets the levels of its loggers when it is imported
+
         _quieten()
         return launch.run(cfg, folder)
     finally:
-        storage.remove_if_empty(folder)  # Hydra makes one for every job
+        outputs.remove_if_empty(folder)  # Hydra makes one for every job
 
 
 def _quieten() -> None:

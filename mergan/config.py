@@ -224,7 +224,7 @@ def check(cfg: DictConfig) -> None:
         raise ConfigError("ckpt_path resumes a run and init_from starts a new one: give one of them")
     for key in ("ckpt_path", "init_from"):
         path = cfg[key]
-        if path is not None and not Path(path).is_file():
+        if path is not None and not Path(path).expanduser().is_file():
             raise ConfigError(f"{key}={path}: there is no such file")
     if cfg.data.num_classes is not None and cfg.init_from is None:
         scenario(cfg, cfg.data.num_classes)

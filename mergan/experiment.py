@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from mergan import checkpoint, config, interrupts, plots, process, storage
+from mergan import checkpoint, config, interrupts, outputs, plots, process, storage
 from mergan.build import build_evaluator, build_parts, build_trainer
 from mergan.callbacks.evaluation import ContinualEvaluation
 from mergan.errors import StorageError, TrainingError
@@ -31,7 +31,7 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, float | str]:
         with storage.locked(folder):
             return train(cfg, folder)
     finally:
-        storage.remove_if_empty(folder)
+        outputs.remove_if_empty(folder)
 
 
 def train(cfg: DictConfig, folder: Path, going_on: Continuation | None = None) -> dict[str, float | str]:

@@ -9,14 +9,13 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from mergan import config, storage
+from mergan import config, outputs, storage
 from mergan.errors import ConfigError
 from mergan.run_files import read_figures
 
 log = logging.getLogger(__name__)
 
 LAST = "last.ckpt"
-MARKS = ("config.yaml", "metrics.json", "metrics.csv")  # files by which a folder is known to hold a run
 
 
 @dataclass(frozen=True)
@@ -50,13 +49,13 @@ def choose_place(cfg: DictConfig, folder: Path) -> Place:
         path = Path(cfg.ckpt_path)
         if path.name == LAST and path.resolve().parent.name == "checkpoints":
             return Place(path.resolve().parent.parent, path)
-        if holds_run(folder):
+        if outputs.is_run_folder(folder):
             raise ConfigError(
                 f"hydra.run.dir={folder}: holds a run or checkpoints already; name another folder"
             )
         return Place(folder, path)
     last = folder / "checkpoints" / LAST
-    if not holds_run(folder):
+    if not outputs.is_run_folder(folder):
         return Place(folder, None)
     if cfg.resume is not config.Resume.auto:
         raise ConfigError(
@@ -72,11 +71,6 @@ def choose_place(cfg: DictConfig, folder: Path) -> Place:
             f"ckpt_path={others[-1]} there"
         )
     return Place(folder, None)  # it was stopped before its first checkpoint
-
-
-def holds_run(folder: Path) -> bool:
-    """Whether a folder holds a run, or the checkpoints of one."""
-    return any((folder / name).exists() for name in MARKS) or any((folder / "checkpoints").glob("*.ckpt"))
 
 
 def run(cfg: DictConfig, folder: Path) -> dict[str, float | str]:
@@ -100,7 +94,7 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, float | str]:
             place = choose_place(cfg, folder)  # another process may have begun or ended there in the meantime
             return _go(cfg, place)
     finally:
-        storage.remove_if_empty(place.folder)
+        outputs.remove_if_empty(place.folder)
 
 
 def _go(cfg: DictConfig, place: Place) -> dict[str, float | str]:

@@ -87,6 +87,21 @@ def is_run_folder(folder: Path) -> bool:
     return any(os.path.lexists(folder / name) for name in ("config.yaml", "metrics.json", "checkpoints"))
 
 
+def remove_if_empty(folder: Path) -> None:
+    """Take away a folder that a command has made for nothing, and those above it below the working directory
+    that are empty with it.
+    """
+    here = Path.cwd()
+    while folder.is_dir() and not folder.is_symlink() and folder != here and not any(folder.iterdir()):
+        try:
+            folder.rmdir()
+        except OSError:  # somebody has just put something there
+            return
+        if here not in folder.parent.parents:
+            return
+        folder = folder.parent
+
+
 def _expanded(path: Path, key: str) -> Path:
     try:
         path = path.expanduser()

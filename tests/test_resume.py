@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 import tiny
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from mergan import checkpoint, experiment, resume
+from mergan import checkpoint, config, experiment, resume, trust
 from mergan.errors import CheckpointError, ConfigError
 from mergan.transfer import transfer
 from torture.compare import differences
@@ -128,20 +127,14 @@ def test_stopping_before_the_first_checkpoint_leaves_none(compose: Compose, tmp_
     assert not (tmp_path / "metrics.json").exists()
 
 
-def test_checkpoint_from_before_the_metrics_is_refused_for_going_on(compose: Compose, tmp_path: Path) -> None:
-    experiment.run(compose("strategy=finetune", "epochs=1"), tmp_path / "run")
-    path = tmp_path / "run" / "checkpoints" / "last.ckpt"
-    content = checkpoint.read(path)
-    old = content["callbacks"]["ContinualEvaluation"]
-    content["callbacks"]["ContinualEvaluation"] = {
-        "rows": old["matrices"]["accuracy"],
-        "train_seconds": old["train_seconds"],
-    }
-    torch.save(content, path)
-    with pytest.raises(CheckpointError, match=r"more than the accuracy.*init_from"):
-        experiment.run(compose("strategy=finetune", "epochs=1", f"ckpt_path={path}"), tmp_path / "new")
-    assert not (tmp_path / "new").exists()
-    assert checkpoint.load_generator(path).matrices == {"accuracy": old["matrices"]["accuracy"]}
+def test_a_metric_that_is_new_in_a_run_begins_where_it_goes_on(compose: Compose, tmp_path: Path) -> None:
+    experiment.run(compose("strategy=finetune", "evaluation.metrics.recall=null"), tmp_path / "run")
+    path = tmp_path / "run" / "checkpoints" / "task_00.ckpt"
+    metrics = experiment.run(compose("strategy=finetune", f"ckpt_path={path}"), tmp_path / "new")
+    content = checkpoint.read(tmp_path / "new" / "checkpoints" / "last.ckpt")
+    rows = content["callbacks"]["ContinualEvaluation"]["matrices"]["recall"]
+    assert rows[0] == {} and set(rows[1]) == {0, 1, 2, 3}
+    assert "recall" in metrics and "recall_forgetting" not in metrics
 
 
 def test_checkpoint_of_other_classes_is_refused(compose: Compose, tmp_path: Path) -> None:
@@ -274,11 +267,19 @@ def test_what_does_not_fit_is_refused(compose: Compose, tmp_path: Path) -> None:
 # ---------------------------------------------------------------- changed settings
 
 
+def command(cfg: DictConfig, overrides: Sequence[str], modules: Sequence[str] = ()) -> resume.Command:
+    """A command line as `train.py` sees it."""
+    own = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
+    groups = ["strategy", "experiment", "network", "data", "trainer", "debug"]
+    return resume.Command(
+        cfg, overrides, groups, [config.CONF], trust.of_command(own, [config.CONF], modules)
+    )
+
+
 def going_on(compose: Compose, folder: Path, *overrides: str) -> resume.Continuation:
     """How `train.py` would go on in `folder` with these overrides."""
     last = folder / "checkpoints" / "last.ckpt"
-    cfg = compose("strategy=finetune", f"ckpt_path={last}", *overrides)
-    return resume.restore(cfg, overrides, ["strategy", "experiment"], folder / "new")
+    return resume.restore(command(compose("strategy=finetune", f"ckpt_path={last}", *overrides), overrides))
 
 
 def test_changed_settings_are_named_unless_they_are_allowed_or_concern_nothing_learned(
@@ -294,14 +295,15 @@ def test_changed_settings_are_named_unless_they_are_allowed_or_concern_nothing_l
     with pytest.raises(ConfigError, match=r"^epochs:"):
         going_on(compose, tmp_path, "epochs=[3,1]")  # the first task is over
     run = going_on(compose, tmp_path, "epochs=[2,3]", "logger.csv=null")
-    assert (run.folder, run.finished) == (tmp_path, None)
     assert (list(run.cfg.epochs), run.cfg.logger.csv) == ([2, 3], None)
     assert going_on(compose, tmp_path, "lr=0.5", "allow_changes=true").cfg.lr == 0.5
-    experiment.run(run.cfg, run.folder)
+    experiment.run(run.cfg, tmp_path)
     assert checkpoint.read(last)["epoch"] == 4
-    # finished now; who asks for nothing new gets its figures
-    assert going_on(compose, tmp_path).finished == json.loads((tmp_path / "metrics.json").read_text())
-    assert going_on(compose, tmp_path, "callbacks.samples.columns=3").finished is None
+    # who asks for nothing new changes nothing
+    assert going_on(compose, tmp_path).changed == ()
+    assert going_on(compose, tmp_path, "callbacks.samples.columns=3").changed == (
+        "callbacks.samples.columns",
+    )
 
 
 def test_a_finished_run_that_is_made_longer_counts_as_unfinished(compose: Compose, tmp_path: Path) -> None:

@@ -33,7 +33,11 @@ def find_weights(path: str | None, cache_dir: str | Path) -> Path:
     Raises:
         DataError: there is no such file; says where to get it and where to put it.
     """
-    places = [Path(cache_dir) / FILE, _torch_hub() / FILE] if path is None else [Path(path)]
+    places = (
+        [Path(cache_dir).expanduser() / FILE, _torch_hub() / FILE]
+        if path is None
+        else [Path(path).expanduser()]
+    )
     for place in places:
         if place.is_file():
             return place
