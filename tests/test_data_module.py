@@ -130,3 +130,37 @@ def test_classes_too_small_for_validation_are_refused(tmp_path: Path) -> None:
 def test_values_out_of_range_are_refused(wrong: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         module(tmp_path, **wrong)
+
+
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_some_classes_in_an_order_of_their_own(split: str, tmp_path: Path) -> None:
+    whole, kept = module(tmp_path), module(tmp_path, classes=["3", "1"], split=split)
+    assert (kept.class_names, kept.num_classes) == (["3", "1"], 2)
+    shown = kept.train_set if split == "test" else kept.evaluation_set
+    for label, of_whole in ((0, 3), (1, 1)):
+        those = {image.tobytes() for image in whole.train_set.images[whole.train_set.labels == of_whole]}
+        images = shown.images[shown.labels == label]
+        assert {image.tobytes() for image in images} <= those
+        assert len(images) == (20 if split == "test" else 2)
+    assert kept.fingerprint() != whole.fingerprint() == whole.source.fingerprint()
+    assert kept.description() == {name: whole.description()[name] for name in ("3", "1")}
+
+
+def test_all_classes_in_order_are_the_whole(tmp_path: Path) -> None:
+    whole, same = module(tmp_path), module(tmp_path, classes=["0", "1", "2", "3"])
+    assert np.array_equal(whole.train_set.labels, same.train_set.labels)
+    assert whole.fingerprint() == same.fingerprint()
+
+
+@pytest.mark.parametrize(("classes", "told"), [(["0", "cat\x1b"], r"cat\\x1b"), (["1", "1"], "twice")])
+def test_classes_that_the_data_lacks_are_named(classes: list[str], told: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=told):
+        module(tmp_path, classes=classes).setup()
+
+
+def test_the_description_counts_the_whole_data_set(tmp_path: Path) -> None:
+    described = module(tmp_path, split="val", max_per_class=3).description()
+    assert list(described) == ["0", "1", "2", "3"]
+    assert {(each["train"], each["test"]) for each in described.values()} == {(20, 5)}
+    assert len({each["identity"] for each in described.values()}) == 4
+    assert described == module(tmp_path).description()

@@ -17,6 +17,7 @@ from mergan.data.image_folder import ImageFolder
 from mergan.data.mnist_5k import MNIST5k
 from mergan.data.pixels import fit
 from mergan.data.source import Source, Split
+from mergan.data.splits import hold_out
 from mergan.data.synthetic import Synthetic
 from mergan.errors import ConfigError, DataError
 
@@ -252,3 +253,26 @@ def test_fingerprint_changes_with_the_files(tmp_path: Path) -> None:
 def test_other_channels_than_grey_and_colour_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"data\.channels=2"):
         MNIST5k(channels=2)
+
+
+def test_identity_tells_data_sets_apart_and_does_not_follow_their_place(tmp_path: Path) -> None:
+    for place, digits in (("here", 5), ("there", 5), ("other", 6)):
+        for prefix in ("train", "t10k"):
+            folder = tmp_path / place / "MNIST" / "raw"
+            write_idx(folder / f"{prefix}-images-idx3-ubyte", np.zeros((digits, 28, 28)))
+            write_idx(folder / f"{prefix}-labels-idx1-ubyte", np.zeros(digits))
+    here, there, other = (
+        source_of("mnist", root=str(tmp_path / place)).identity() for place in ("here", "there", "other")
+    )
+    assert here == there != other and len(here) == 10
+    assert source_of("mnist_5k").identity() == source_of("mnist_5k", channels=3).identity()
+    synthetic = [source_of("synthetic", num_classes=count).identity() for count in (3, 4)]
+    assert len(synthetic[0]) == 3 and synthetic[0] != synthetic[1][:3]
+
+
+def test_a_class_too_small_is_called_by_its_name() -> None:
+    labels = np.array([0, 0, 0, 1])
+    with pytest.raises(DataError, match=r"class dog\\x1b has only 1"):
+        hold_out(labels, 0.5, ["cat", "dog\x1b"])
+    with pytest.raises(DataError, match="class 1 has only 1"):
+        hold_out(labels, 0.5)

@@ -348,7 +348,14 @@ def test_run_folder_holds_what_was_promised(
         for name in (f"samples/task_{i:02d}.png", f"checkpoints/task_{i:02d}.ckpt")
     ]
     matrices = ["accuracy", "precision", "recall", "density", "coverage", "kid", "diversity"]
-    names = ["config.yaml", "metrics.json", "metrics.csv", "matrices.png", "checkpoints/last.ckpt"]
+    names = [
+        "config.yaml",
+        "metrics.json",
+        "metrics.csv",
+        "matrices.png",
+        "checkpoints/last.ckpt",
+        "samples/real.png",
+    ]
     names += [f"{name}_matrix.csv" for name in matrices]  # ten references are too few for FID
     files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     events = {name for name in files if name.startswith("tensorboard/")}

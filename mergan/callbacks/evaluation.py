@@ -16,7 +16,7 @@ from mergan.acgan import ACGAN
 from mergan.evaluation import continual
 from mergan.evaluation.evaluator import Evaluator
 from mergan.storage import replacing
-from mergan.text import shown
+from mergan.text import shortened, shown
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class ContinualEvaluation(pl.Callback):
             "task %d/%d  classes %s  %s%s  %.0f s",
             module.task.index + 1,
             len(module.scenario.tasks) if module.scenario else 0,
-            ",".join(shown(names[label]) for label in module.task.classes),
+            ",".join(shortened(shown(names[label])) for label in module.task.classes),
             "  ".join(averages),
             "" if forgotten is None else f"  forgetting {forgotten:.3f}",
             self.train_seconds,
@@ -96,7 +96,7 @@ class ContinualEvaluation(pl.Callback):
     def _warn_of_collapse(self, names: Sequence[str]) -> None:
         """Say which classes have lost nearly all their diversity."""
         rows = self.matrices.get("diversity") or [{}]
-        collapsed = [shown(names[label]) for label, value in rows[-1].items() if value < COLLAPSED]
+        collapsed = [shortened(shown(names[label])) for label, value in rows[-1].items() if value < COLLAPSED]
         if collapsed:
             log.warning(
                 "collapsed: %s; there the pictures of a class are nearly all the same (diversity below %g "

@@ -78,6 +78,7 @@ class ClassIncrementalDataModule(LightningDataModule):
         self._classes = None if classes is None else list(classes)
         self._scenario: Scenario | None = None
         self._sets: dict[str, ImageSet] = {}
+        self._labels: dict[Split, np.ndarray] = {}
         self._counts: list[int] = []
 
     def attach(self, scenario: Scenario) -> None:
@@ -103,11 +104,13 @@ class ClassIncrementalDataModule(LightningDataModule):
         if self._sets:
             return
         train = self._load("train")
+        self._labels["train"] = train.labels
         if self._split == "val":
             left, aside = hold_out(train.labels, self._val_fraction, self.class_names)
             train, evaluation = train.subset(left), train.subset(aside)
         else:
             evaluation = self._load("test")
+            self._labels["test"] = evaluation.labels
         cap = self._max_per_class
         real = train if cap is None else train.subset(at_most(train.labels, cap))
         self._counts = np.bincount(real.labels, minlength=self.num_classes).tolist()
@@ -156,9 +159,11 @@ class ClassIncrementalDataModule(LightningDataModule):
         Raises:
             DataError: as `prepare_data`.
         """
-        counts = {
-            split: np.bincount(self._load(split).labels, minlength=self.num_classes) for split in SPLITS
-        }
+        self.setup()
+        for split in SPLITS:
+            if split not in self._labels:  # that of the images left out by evaluation.split=val
+                self._labels[split] = self._load(split).labels
+        counts = {split: np.bincount(self._labels[split], minlength=self.num_classes) for split in SPLITS}
         identities = dict(zip(self.source.class_names, self.source.identity(), strict=True))
         return {
             name: {

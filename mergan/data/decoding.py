@@ -21,7 +21,8 @@ VERSION = 2
 # that are documents, films or programs for a printer (PDF, PS, EPS, MPEG, WMF) are never opened.
 _SUFFIXES_OF = {
     "AVIF": ".avif",
-    "BMP": ".bmp .dib",
+    "BMP": ".bmp",
+    "DIB": ".dib",
     "GIF": ".gif",
     "JPEG": ".jpg .jpeg .jpe .jfif .mpo",
     "JPEG2000": ".jp2 .j2k .jpc .jpf .jpx .j2c",

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 import unicodedata
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from mergan.data.decoding import SUFFIXES
+from mergan.data.files import File, count_beside, folders_in, images_below, listed
 from mergan.errors import DataError
 from mergan.text import natural_order, shown
 
@@ -28,25 +26,6 @@ _WORDS: dict[str, Kind] = {
 _FILLERS = frozenset(
     ("set", "sets", "data", "dataset", "split", "images", "image", "imgs", "img", "pictures", "folder", "dir")
 )
-_SHOWN_KINDS = 6  # kinds of files passed over that a line names
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """A picture on disk.
-
-    Attributes:
-        path: where it is opened.
-        relative: the path below the folder of its class, with "/" and in the normal form NFC.
-        size, mtime_ns: as the file system says.
-        inode: device and number; the same for all links to one file.
-    """
-
-    path: str
-    relative: str
-    size: int
-    mtime_ns: int
-    inode: tuple[int, int]
 
 
 @dataclass
@@ -84,7 +63,7 @@ def find(root: Path) -> Found:
             raise DataError(f"image_folder: class {odd} must have images in both {folders}")
     _refuse_shared([*files, *(found.test or [])])
     if passed:
-        found.notes.append(f"passed over in {shown(str(root))}: {_listed(passed)}")
+        found.notes.append(f"passed over in {shown(str(root))}: {listed(passed)}")
     return found
 
 
@@ -99,7 +78,7 @@ def _layout(root: Path, passed: Counter[str]) -> tuple[Path, Path | None, list[s
     """The folders with the training and the test classes, and what is to be said about them."""
     kinds: dict[Kind, Path] = {}
     others = []
-    for folder in _folders(root):
+    for folder in folders_in(root):
         kind = split_kind(folder.name)
         if kind is None:
             others.append(folder)
@@ -113,14 +92,14 @@ def _layout(root: Path, passed: Counter[str]) -> tuple[Path, Path | None, list[s
     if not kinds:
         return root, None, []
     first = next(iter(kinds.values()))
-    mixed = next((folder for folder in others if _images_below(folder, passed)), None)
+    mixed = next((folder for folder in others if images_below(folder, passed)), None)
     if "train" not in kinds or mixed is not None:
         beside = "no train folder" if mixed is None else f"the folder {shown(mixed.name)}"
         raise DataError(
             f"image_folder: {shown(str(first))} looks like a split, but there is {beside} beside it; "
             f"put the class folders into {shown(str(root))}/train (and /test), or rename it"
         )
-    _count_beside(root, passed)
+    count_beside(root, passed)
     train, test, val = kinds["train"], kinds.get("test"), kinds.get("val")
     notes = []
     if val is not None and test is not None:
@@ -134,7 +113,7 @@ def _layout(root: Path, passed: Counter[str]) -> tuple[Path, Path | None, list[s
 def _classes(folder: Path, passed: Counter[str]) -> tuple[list[str], list[list[File]]]:
     """Names of the class folders in natural order, and the pictures below each."""
     folders: dict[str, Path] = {}
-    for item in _folders(folder):
+    for item in folders_in(folder):
         name = _class_name(item)
         if name in folders:
             raise DataError(
@@ -147,12 +126,12 @@ def _classes(folder: Path, passed: Counter[str]) -> tuple[list[str], list[list[F
             f"image_folder: no class folders with images in {shown(str(folder))}, "
             f"expected {shown(str(folder))}/CLASS/*.png"
         )
-    _count_beside(folder, passed)
+    count_beside(folder, passed)
     names = sorted(folders, key=natural_order)
     files = []
     for name in names:
         _refuse_splits_below(folders[name])
-        files.append(_images_below(folders[name], passed))
+        files.append(images_below(folders[name], passed))
         if not files[-1]:
             raise DataError(
                 f"image_folder: no images in {shown(str(folders[name]))}, put some there or remove the folder"
@@ -172,64 +151,12 @@ def _class_name(folder: Path) -> str:
 
 def _refuse_splits_below(folder: Path) -> None:
     """Refuse CLASS/train and CLASS/test: the two would be thrown together."""
-    kinds = {split_kind(item.name): item for item in _folders(folder)}
+    kinds = {split_kind(item.name): item for item in folders_in(folder)}
     if "train" in kinds and len(set(kinds) - {None}) > 1:
         raise DataError(
             f"image_folder: {shown(str(kinds['train']))} looks like a split below a class; "
             "splits lie above the classes, as train/CLASS and test/CLASS"
         )
-
-
-def _folders(folder: Path) -> list[Path]:
-    """The folders in a folder, without hidden ones, in natural order."""
-    entries = [entry for entry in _entries(str(folder)) if not entry.name.startswith(".") and _is_dir(entry)]
-    return sorted((Path(entry.path) for entry in entries), key=lambda path: natural_order(path.name))
-
-
-def _images_below(folder: Path, passed: Counter[str]) -> list[File]:
-    """The pictures below a folder, each once however many links lead to it, sorted by their paths.
-
-    Args:
-        folder: of a class; links to folders are followed.
-        passed: counts what is no picture, by kind.
-    """
-    # Real folders come before links, so that a picture has the same name whatever links there are.
-    real, linked = deque([str(folder)]), deque[str]()
-    seen: set[tuple[int, int]] = set()
-    found: dict[tuple[int, int], File] = {}
-    links = []
-    while real or linked:
-        parent = real.popleft() if real else linked.popleft()
-        inode = _inode(_status(parent))
-        if inode in seen:
-            continue
-        seen.add(inode)
-        for entry in _entries(parent):
-            if entry.name.startswith("."):
-                passed["hidden"] += 1
-            elif _is_dir(entry):
-                (linked if entry.is_symlink() else real).append(entry.path)
-            elif not _is_image(entry.name):
-                passed[_suffix(entry.name)] += 1
-            elif entry.is_symlink():
-                links.append(entry.path)
-            else:
-                _add(entry.path, folder, found, passed)
-    for path in sorted(links):
-        _add(path, folder, found, passed)
-    return sorted(found.values(), key=lambda file: (file.relative, file.path))
-
-
-def _add(path: str, folder: Path, found: dict[tuple[int, int], File], passed: Counter[str]) -> None:
-    status = _status(path)
-    if not stat.S_ISREG(status.st_mode):
-        raise DataError(f"image_folder: {shown(path)} is no regular file, remove it")
-    inode = _inode(status)
-    if inode in found:
-        passed["links to a picture that is there"] += 1
-        return
-    relative = unicodedata.normalize("NFC", os.path.relpath(path, folder).replace(os.sep, "/"))
-    found[inode] = File(path, relative, status.st_size, status.st_mtime_ns, inode)
 
 
 def _refuse_shared(classes: Iterable[list[File]]) -> None:
@@ -243,62 +170,3 @@ def _refuse_shared(classes: Iterable[list[File]]) -> None:
                     f"image_folder: {shown(other)} and {shown(file.path)} are one file through a link, but a "
                     "picture has one class and is for training or for testing; remove one of them"
                 )
-
-
-def _count_beside(folder: Path, passed: Counter[str]) -> None:
-    """Count the files that lie beside the class folders."""
-    for entry in _entries(str(folder)):
-        if entry.name.startswith("."):
-            passed["hidden"] += 1
-        elif not _is_dir(entry):
-            passed["images in no class folder" if _is_image(entry.name) else _suffix(entry.name)] += 1
-
-
-def _entries(folder: str) -> list[os.DirEntry[str]]:
-    """What lies in a folder, sorted by name: file systems have orders of their own."""
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        raise DataError(
-            f"image_folder: cannot read the folder {shown(folder)} ({error.strerror}), "
-            "make it readable or remove it"
-        ) from error
-
-
-def _status(path: str) -> os.stat_result:
-    try:
-        return os.stat(path)
-    except OSError as error:  # a link to nowhere or in a circle
-        raise DataError(
-            f"image_folder: cannot read {shown(path)} ({error.strerror}), replace or remove it"
-        ) from error
-
-
-def _is_dir(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False  # no folder can be reached through it; as a picture it is named
-
-
-def _inode(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
-
-
-def _is_image(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in SUFFIXES
-
-
-def _suffix(name: str) -> str:
-    suffix = os.path.splitext(name)[1].lower()
-    return suffix if 1 < len(suffix) <= 10 else "without suffix"
-
-
-def _listed(passed: Counter[str]) -> str:
-    kinds = sorted(passed.items(), key=lambda item: (-item[1], item[0]))
-    shown_kinds = [f"{count} {shown(kind)}" for kind, count in kinds[:_SHOWN_KINDS]]
-    rest = sum(count for _, count in kinds[_SHOWN_KINDS:])
-    total = sum(passed.values())
-    files = "1 file" if total == 1 else f"{total} files"
-    return f"{files} ({', '.join([*shown_kinds, f'{rest} others'] if rest else shown_kinds)})"

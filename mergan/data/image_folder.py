@@ -109,13 +109,12 @@ class ImageFolder(Source):
 
     def chunks(self, split: Split, image_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         files = [(file.path, label) for label, of in enumerate(self._splits[split]) for file in of]
-        # PIL lets go of the interpreter lock while it decodes.
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            for start in range(0, len(files), CHUNK):
-                part = files[start : start + CHUNK]
-                with decoding.guarded():
-                    images = list(pool.map(lambda item: self._decoder.decode(item[0], image_size), part))
-                yield np.stack(images), np.array([label for _, label in part], dtype=np.int64)
+        threads = min(8, os.cpu_count() or 1)  # PIL lets go of the interpreter lock while it decodes
+        for start in range(0, len(files), CHUNK):
+            part = files[start : start + CHUNK]
+            with decoding.guarded(), ThreadPoolExecutor(threads) as pool:
+                images = list(pool.map(lambda item: self._decoder.decode(item[0], image_size), part))
+            yield np.stack(images), np.array([label for _, label in part], dtype=np.int64)
 
     @cached_property
     def _found(self) -> Found:
