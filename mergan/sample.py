@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from omegaconf import DictConfig
 from mergan import cli, config
 from mergan.errors import ConfigError
 
-os.environ.setdefault("HYDRA_FULL_ERROR", "1")
 config.register()
 
 
@@ -23,10 +21,13 @@ def run(cfg: DictConfig) -> None:
         ConfigError: a count out of range, or a class that the generator has not learned.
         CheckpointError: the checkpoint cannot be read.
     """
-    if cfg.per_class < 1:
-        raise ConfigError(f"per_class={cfg.per_class}: use a whole number of 1 or more")
+    if not 1 <= cfg.per_class <= config.MOST:
+        raise ConfigError(f"per_class={cfg.per_class}: use {config.COUNT}")
+    if not 0 <= cfg.seed < 2**31:
+        raise ConfigError(f"seed={cfg.seed}: use {config.SEED_RANGE}")
     import numpy as np
 
+    from mergan import estimate
     from mergan.checkpoint import load_generator
     from mergan.evaluation.evaluator import sample
     from mergan.storage import replacing
@@ -36,6 +37,8 @@ def run(cfg: DictConfig) -> None:
     unknown = [label for label in classes if label not in generator.seen]
     if unknown or not classes:
         raise ConfigError(f"classes={classes}: the generator has learned {sorted(generator.seen)}")
+    shape = generator.config.data
+    estimate.check_samples(cfg.per_class, len(classes), shape.channels, shape.image_size)
     images, labels = sample(generator, classes, cfg.per_class, generator.latent_dim, cfg.seed)
     with replacing(Path(cfg.out)) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, images=images.numpy(), labels=labels.numpy())
@@ -49,4 +52,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.guard(main))
+    sys.exit(cli.guard(main, hydra=True))

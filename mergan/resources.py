@@ -1,0 +1,90 @@
+"""Memory and disk that this process may take."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+
+LIMITS = (  # of control groups, versions 2 and 1
+    ("/sys/fs/cgroup", "memory.max"),
+    ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+)
+UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB", "EB")
+
+
+def memory() -> float | None:
+    """Bytes that are free or can be freed, swap included, within the limits set for this process; None where
+    the system does not say.
+    """
+    limits = [_available(), *_group_limits()]
+    if sys.platform != "win32":
+        import resource
+
+        soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if soft != resource.RLIM_INFINITY:
+            limits.append(float(soft))
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def device_memory(trainer: DictConfig) -> float | None:
+    """The same for the device that trains: that of the GPU if there is one and it is not declined."""
+    if trainer.get("accelerator") in (None, "auto", "gpu", "cuda") and torch.cuda.is_available():
+        return float(torch.cuda.mem_get_info()[0])
+    return memory()
+
+
+def disk(folder: Path) -> float | None:
+    """Free bytes on the disk that a folder lies or will lie on, and what the folder holds already, since that
+    may be the files in question.
+    """
+    there = next((part for part in (folder, *folder.absolute().parents) if part.is_dir()), None)
+    if there is None:
+        return None
+    held = sum(path.stat().st_size for path in folder.glob("*") if path.is_file())
+    return float(shutil.disk_usage(there).free + held)
+
+
+def shown(size: float) -> str:
+    """A number of bytes to be read: 21 GB, 1.5 TB."""
+    power = 0
+    while size >= 1000 and power < len(UNITS) - 1:
+        size, power = size / 1000, power + 1
+    return f"{size:.2g} {UNITS[power]}" if size < 100 else f"{size:.0f} {UNITS[power]}"
+
+
+def _available() -> float | None:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:  # another system than Linux
+        return None
+    values = {line.split(":")[0]: float(line.split()[1]) * 1024 for line in lines}
+    return values["MemAvailable"] + values.get("SwapFree", 0.0) if "MemAvailable" in values else None
+
+
+def _group_limits() -> list[float]:
+    """What the control groups of this process allow, from its own up to the root."""
+    try:
+        groups = [line.rpartition(":")[2] for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    except OSError:
+        return []
+    found = []
+    for root, name in LIMITS:
+        for group in groups:
+            own = Path(root) / group.lstrip("/")
+            for folder in (own, *own.parents):
+                if not folder.is_relative_to(root):
+                    break
+                found += _limit(folder / name)
+    return found
+
+
+def _limit(file: Path) -> list[float]:
+    try:
+        text = file.read_text(encoding="ascii").strip()
+    except OSError:  # no such group here
+        return []
+    return [float(text)] if text.isdecimal() else []
