@@ -1,4 +1,4 @@
-"""Memory and disk that this process may take."""
+"""What this machine has: memory and disk that the process may take, accelerators."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import sys
 from pathlib import Path
 
 import torch
+from lightning.pytorch.accelerators import AcceleratorRegistry
 from omegaconf import DictConfig
+
+from mergan import trainer_arguments
+from mergan.errors import ConfigError
 
 LIMITS = (  # of control groups, versions 2 and 1
     ("/sys/fs/cgroup", "memory.max"),
@@ -54,6 +58,37 @@ def shown(size: float) -> str:
     while size >= 1000 and power < len(UNITS) - 1:
         size, power = size / 1000, power + 1
     return f"{size:.2g} {UNITS[power]}" if size < 100 else f"{size:.0f} {UNITS[power]}"
+
+
+def check_accelerator(trainer: DictConfig) -> None:
+    """Refuse accelerators and numbers of devices that this machine does not have.
+
+    Raises:
+        ConfigError: naming the key and what there is.
+    """
+    name, devices = trainer.get("accelerator") or "auto", trainer.get("devices")
+    known = ("auto", "gpu", *sorted(AcceleratorRegistry.available_accelerators()))
+    if name not in known:
+        raise ConfigError(f"trainer.accelerator={name}: use one of {', '.join(known)}")
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else int(torch.backends.mps.is_available())
+    if name in ("gpu", "cuda") and gpus == 0:
+        raise ConfigError(f"trainer.accelerator={name}: there is no gpu here; use cpu or auto")
+    if devices is None or devices == "auto" or name not in ("auto", "cpu", "gpu", "cuda"):
+        return
+    on_gpu = name in ("gpu", "cuda") or (name == "auto" and gpus > 0)
+    most, kind = (gpus, "GPUs") if on_gpu else (trainer_arguments.processors(), "processors")
+    numbers = (
+        [int(part) for part in devices.split(",") if part.strip()] if isinstance(devices, str) else devices
+    )
+    if not isinstance(numbers, int):
+        if isinstance(devices, str) and "," not in devices:
+            numbers = numbers[0]
+        elif not on_gpu:
+            raise ConfigError(f"trainer.devices={devices}: {kind} have no numbers; use how many")
+        elif any(number >= gpus for number in numbers):
+            raise ConfigError(f"trainer.devices={devices}: there are only {gpus} GPUs, numbered from 0")
+    if isinstance(numbers, int) and (numbers > most or (numbers < 1 and not (on_gpu and numbers == -1))):
+        raise ConfigError(f"trainer.devices={devices}: this machine has {most} {kind}; use at most so many")
 
 
 def _available() -> float | None:
