@@ -1,6 +1,5 @@
 """Train one continual GAN and measure it: python train.py strategy=joint_retrain"""
 
-import os
 import sys
 
 import hydra
@@ -8,7 +7,6 @@ from omegaconf import DictConfig
 
 from mergan import cli, config
 
-os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let errors through to cli.guard
 config.register()
 
 
@@ -19,4 +17,4 @@ def main(cfg: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.guard(main))
+    sys.exit(cli.guard(main, hydra=True))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shlex
 import sys
 import threading
 import traceback
@@ -18,10 +17,10 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mergan import config, interrupts, launch, outputs, streams, tables
+from mergan import commandline, config, environment, interrupts, launch, outputs, streams, tables
 from mergan.errors import ConfigError, MerganError
 
 # what Hydra and OmegaConf add to their messages
@@ -37,6 +36,7 @@ HYDRA_NOISE = [
     )
 ]
 UNKNOWN_KEY = re.compile(r"Could not override '([^']*)'.*")
+OUT_OF_MEMORY = ("out of memory", "allocate memory")  # of a GPU, of the CPU
 UNEXPECTED, REFUSED = 1, 2  # further statuses stand in mergan.errors and mergan.interrupts
 
 
@@ -65,7 +65,9 @@ def train_job(cfg: DictConfig) -> float | None:
     hydra_cfg = HydraConfig.get()
     multirun = hydra_cfg.mode == RunMode.MULTIRUN
     folder = Path(hydra_cfg.runtime.output_dir)
-    job = Job(folder, ",".join(hydra_cfg.overrides.task) or "defaults")
+    words = OmegaConf.to_container(hydra_cfg.overrides.task)  # as they stand, interpolations and all
+    assert isinstance(words, list)
+    job = Job(folder, ",".join(map(str, words)) or "defaults")
     _jobs.append(job)
     if multirun:
         print(f"job {len(_jobs) - 1}: {job.name}", flush=True)
@@ -127,24 +129,31 @@ def _thread_failed(arguments: threading.ExceptHookArgs) -> None:
         threading.__excepthook__(arguments)
 
 
-def guard(main: Callable[[], Any]) -> int:
-    """Run `main`; turn what happens into one line and an exit status (docs/ARCHITECTURE.md)."""
+def guard(main: Callable[[], Any], hydra: bool = False) -> int:
+    """Run `main`; turn what happens into one line and an exit status (docs/ARCHITECTURE.md).
+
+    Args:
+        main: the work of the command.
+        hydra: whether Hydra reads the command line; its words are then looked at first.
+    """
     streams.secure()
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # whatever it was: errors come through to here
     interrupts.install()
     status = 0
     try:
+        environment.settle()
+        if hydra:
+            sys.argv[1:] = commandline.prepare(sys.argv[1:])
         main()
     except (KeyboardInterrupt, interrupts.Interrupted) as stop:
         status = stop.exit_status if isinstance(stop, interrupts.Interrupted) else interrupts.CTRL_C
         print(f"stopped{_how_to_go_on()}", file=sys.stderr)
-    except ValueError as error:
-        if _jobs:
+    except SystemExit as stop:
+        if _jobs or stop.code != UNEXPECTED:
             raise
-        status = _report(ConfigError(f"command line: {error}"))  # Hydra could not read it
+        status = REFUSED  # Hydra has said why
     except Exception as error:
         if not any(job.error is error for job in _jobs):  # else it has been reported, or will be below
-            status = _report(error)
+            status = _report(error if _jobs else _of_command_line(error))
     failed = [job.error for job in _jobs if job.error is not None]
     if len(_jobs) > 1 or (_jobs and HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN):
         print(_sweep_table())
@@ -152,6 +161,20 @@ def guard(main: Callable[[], Any]) -> int:
     elif failed:
         status = _report(failed[0])
     return status
+
+
+def _of_command_line(error: Exception) -> Exception:
+    """An error from before the first job: Hydra could not read the command, or not make the run folder."""
+    if isinstance(error, OSError) and error.strerror:
+        key = "hydra.sweep.dir" if {"-m", "--multirun"} & set(sys.argv) else "hydra.run.dir"
+        return ConfigError(f"{key}={error.filename}: the folder cannot be made ({error.strerror})")
+    hydras = isinstance(error, ValueError) and not isinstance(error, OmegaConfBaseException)
+    return ConfigError(f"command line: {error}") if hydras else error
+
+
+def _override(key: str, path: Path) -> str:
+    """A word for the command line that sets a key to a path."""
+    return commandline.literal(key, str(path))
 
 
 def _how_to_go_on() -> str:
@@ -162,14 +185,6 @@ def _how_to_go_on() -> str:
     if not last.is_file():
         return " before the first checkpoint; start again"
     return f"; go on with python train.py {_override('ckpt_path', last)}"
-
-
-def _override(key: str, path: Path) -> str:
-    """A word for the command line that sets a key to a path, whatever characters that has."""
-    if re.fullmatch(r"[\w./:+-]+", str(path), re.ASCII):
-        return f"{key}={path}"
-    quoted = str(path).replace("\\", "\\\\").replace("'", "\\'")
-    return shlex.quote(f"{key}='{quoted}'")
 
 
 def _report(error: Exception) -> int:
@@ -190,17 +205,33 @@ def _status(error: Exception) -> int:
         return REFUSED  # OmegaConf's too: it marks what it raises with the key
     if isinstance(error, refused) or type(error).__name__ == "MisconfigurationException":
         return REFUSED
+    if _out_of_memory(error) or (isinstance(error, OSError) and error.filename is not None):
+        return REFUSED
     return UNEXPECTED
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether the machine, or the GPU, has no memory left; PyTorch says so in the message alone."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
+    )
 
 
 def _one_line(error: Exception) -> str:
     """The message without line breaks and without what only Hydra's developers need."""
     text = " ".join(str(error).split())
+    if _out_of_memory(error):
+        return "there is not enough memory; try a smaller batch_size or narrower networks"
+    if isinstance(error, OSError) and not isinstance(error, MerganError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
     if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
         text += ": " + " ".join(str(error.__cause__).split())
+    key = getattr(error, "full_key", None)
+    if key and str(key) not in text:
+        text = f"{key}: {text}"
     for pattern in HYDRA_NOISE:
         text = pattern.sub("", text)
-    text = UNKNOWN_KEY.sub(r"unknown key \1; python train.py --help shows all keys", text)
+    text = UNKNOWN_KEY.sub(r"unknown key \1; --help shows all keys", text)
     return text.strip(" :;")
 
 

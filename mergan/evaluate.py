@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,6 @@ from omegaconf import DictConfig, OmegaConf
 from mergan import cli, config, tables
 from mergan.outputs import check_output
 
-os.environ.setdefault("HYDRA_FULL_ERROR", "1")
 config.register()
 
 # settings of the evaluation that do not change what the metrics of a task come to
@@ -127,4 +125,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.guard(main))
+    sys.exit(cli.guard(main, hydra=True))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections.abc
 import inspect
 import math
-import pydoc
 import types
 import typing
 from typing import Any
@@ -14,8 +13,10 @@ import hydra
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, ListConfig
 
+from mergan import slots
 from mergan.errors import ConfigError, MerganError
 
+LARGEST = 2**63  # whole numbers from there on fit no tensor
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a word", type(None): "null"}
 
 
@@ -31,17 +32,21 @@ def instantiate(node: Any, **arguments: Any) -> Any:
     """
     check_types(node)
     try:
-        return hydra.utils.instantiate(node, **arguments)
+        made = hydra.utils.instantiate(node, **arguments)
     except InstantiationException as error:
         if isinstance(error.__cause__, MerganError):
             raise error.__cause__ from None
         if error.__cause__ is not None:  # what a library's constructor has to say
             raise ConfigError(f"{node._get_full_key(None)}: {error.__cause__}") from error
         raise
+    if not node.get("_partial_"):
+        slots.check_made(node._get_full_key(None), made)
+    return made
 
 
 def check_types(node: DictConfig) -> None:
-    """Hold the arguments of a node against the type hints of its `_target_`, where there are any.
+    """Hold the `_target_` of a node against what its place in the configuration is for (mergan.slots), and
+    its arguments against the type hints of that, where there are any.
 
     Raises:
         ConfigError: naming the key, its value and what is expected.
@@ -49,9 +54,11 @@ def check_types(node: DictConfig) -> None:
     target = node.get("_target_")
     if not isinstance(target, str):
         raise ConfigError(f"{node._get_full_key('_target_')}={target}: use the dotted name of a class")
+    located = slots.locate(node._get_full_key("_target_"), target)
+    slots.check_kind(node._get_full_key(None), located, target)
     try:
-        hints = _hints(pydoc.locate(target))
-    except Exception:  # a module that cannot be imported, hints that cannot be resolved: Hydra has the word
+        hints = _hints(located)
+    except Exception:  # hints that cannot be resolved say nothing
         return
     for name in node:
         value, hint = node[name], hints.get(str(name), Any)
@@ -79,7 +86,7 @@ def fits(value: Any, hint: Any) -> bool:
         return isinstance(value, hint)
     if hint in (int, float):
         number = isinstance(value, (int, hint)) and not isinstance(value, bool)
-        return number and not math.isnan(value)
+        return number and (abs(value) < LARGEST if isinstance(value, int) else not math.isnan(value))
     if origin in (list, tuple, collections.abc.Sequence, collections.abc.Iterable):
         part = (*typing.get_args(hint), Any)[0]
         return isinstance(value, ListConfig) and all(fits(entry, part) for entry in value)

@@ -10,6 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from mergan import config, outputs, storage
+from mergan.contents import KEY
 from mergan.errors import ConfigError
 from mergan.run_files import read_figures
 
@@ -102,9 +103,10 @@ def _go(cfg: DictConfig, place: Place) -> dict[str, float | str]:
     if cfg.ckpt_path is None and place.checkpoint is None and finished is not None:
         print(f"{place.folder}: finished already, and its checkpoints are gone")
         return finished
-    from mergan import experiment, resume, trust  # torch and Lightning load only now
+    from mergan import estimate, experiment, resume, trust  # torch and Lightning load only now
 
     if place.checkpoint is None:
+        estimate.check(cfg, cfg.data.num_classes)
         return experiment.train(cfg, place.folder)
     cfg = cfg.copy()
     cfg.ckpt_path = str(place.checkpoint)
@@ -121,6 +123,7 @@ def _go(cfg: DictConfig, place: Place) -> dict[str, float | str]:
     if place.checkpoint.name == LAST and finished is not None and not going_on.changed:
         print(f"{place.folder}: finished already, nothing is left to do")
         return finished
+    estimate.check(going_on.cfg, len(going_on.content[KEY]["class_names"]))
     return experiment.train(going_on.cfg, place.folder, going_on)
 
 

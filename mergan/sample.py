@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from mergan import cli, config
 from mergan.errors import ConfigError
 from mergan.outputs import check_output
 
-os.environ.setdefault("HYDRA_FULL_ERROR", "1")
 config.register()
 
 
@@ -26,12 +24,14 @@ def run(cfg: DictConfig) -> None:
         CheckpointError: the checkpoint cannot be read.
     """
     cfg = config.absolute_paths(cfg)
-    if cfg.per_class < 1:
-        raise ConfigError(f"per_class={cfg.per_class}: use a whole number of 1 or more")
+    if not 1 <= cfg.per_class <= config.MOST:
+        raise ConfigError(f"per_class={cfg.per_class}: use {config.COUNT}")
+    if not 0 <= cfg.seed < 2**31:
+        raise ConfigError(f"seed={cfg.seed}: use {config.SEED_RANGE}")
     out = check_output(Path(cfg.out), cfg.overwrite)
     import numpy as np
 
-    from mergan import trust
+    from mergan import estimate, trust
     from mergan.checkpoint import load_generator
     from mergan.evaluation.evaluator import sample
     from mergan.storage import replacing
@@ -41,6 +41,8 @@ def run(cfg: DictConfig) -> None:
     unknown = [label for label in classes if label not in generator.seen]
     if unknown or not classes:
         raise ConfigError(f"classes={classes}: the generator has learned {sorted(generator.seen)}")
+    shape = generator.config.data
+    estimate.check_samples(cfg.per_class, len(classes), shape.channels, shape.image_size)
     images, labels = sample(generator, classes, cfg.per_class, generator.latent_dim, cfg.seed)
     with replacing(out, new=not cfg.overwrite) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, images=images.numpy(), labels=labels.numpy())
@@ -54,4 +56,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.guard(main))
+    sys.exit(cli.guard(main, hydra=True))
