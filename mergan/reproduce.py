@@ -1,15 +1,9 @@
-"""Train every row of the results table and write the table.
-
-    python -m mergan.reproduce [out=runs/reproduce] [jobs=2] [only=joint,ewc] [overrides for train.py]
-
-Trainings run side by side, one thread each. What is finished is not trained again, what was interrupted
-goes on, and a run folder that was made with other settings than its row has now is refused.
-"""
+"""Train every row of the results table and write the table; see USAGE."""
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -24,9 +18,18 @@ from omegaconf import OmegaConf
 
 from mergan import cli, config, plots, report, tables
 from mergan.errors import ConfigError, TrainingError
+from mergan.outputs import check_output, check_output_folder
+from mergan.run_files import read_config, read_figures
 from mergan.storage import write_text
+from mergan.text import shown
 
+USAGE = """usage: python -m mergan.reproduce [out=runs/reproduce] [jobs=2] [only=joint,ewc] [OVERRIDE ...]
+
+OVERRIDE is one for train.py. Trainings run side by side, one thread each. What is finished is not trained
+again, what was interrupted goes on, and a run folder that was made with other settings than its row has now
+is refused. table.md and samples.png in out are written anew."""
 TRAIN = config.CONF.parent / "train.py"
+DEFAULTS = {"out": "runs/reproduce", "jobs": str(os.cpu_count() or 1), "only": ""}
 FIGURES = {  # of metrics.json: heading, factor and decimals in the table
     "accuracy": ("accuracy %", 100, 1),
     "reverse_accuracy": ("reverse accuracy %", 100, 1),
@@ -121,10 +124,10 @@ def _check_unchanged(training: Training) -> None:
     path = training.folder / "config.yaml"
     wanted = hydra.compose("train", overrides=list(training.overrides))
     config.check(wanted)
-    if not path.is_file():
+    if not os.path.lexists(path):
         return
     now: Any = OmegaConf.to_container(config.apply_caps(wanted), resolve=True, enum_to_str=True)
-    then: Any = OmegaConf.to_container(OmegaConf.load(path))
+    then = read_config(path)
     changed = [key for key in config.differences(then, now) if not config.harmless(key)]
     if changed:
         raise ConfigError(
@@ -171,7 +174,7 @@ def results_table(rows: Mapping[str, Row], found: Sequence[Training]) -> str:
     lines = []
     for name in dict.fromkeys(training.row for training in found):
         runs = [
-            json.loads((training.folder / "metrics.json").read_text(encoding="utf-8"))
+            read_figures(training.folder / "metrics.json")
             for training in found
             if training.row == name and training.finished
         ]
@@ -180,7 +183,10 @@ def results_table(rows: Mapping[str, Row], found: Sequence[Training]) -> str:
             [
                 name,
                 "-" if paper is None else f"{paper:.2f}",
-                *(_spread([run[key] for run in runs if key in run], *FIGURES[key][1:]) for key in FIGURES),
+                *(
+                    _spread([float(run[key]) for run in runs if key in run], *FIGURES[key][1:])
+                    for key in FIGURES
+                ),
                 str(len(runs)),
             ]
         )
@@ -200,10 +206,17 @@ def reproduce(plan: Plan) -> None:
     """Train what is not finished; write `table.md` and `samples.png` into `plan.out`.
 
     Raises:
-        ConfigError: see `trainings`.
+        ConfigError: see `trainings`; files of a finished training that cannot be read; a folder that is none.
         TrainingError: a training failed; the table holds the others.
     """
+    check_output_folder(plan.out)
+    for name in ("table.md", "samples.png"):
+        check_output(plan.out / name, overwrite=True)
     found = trainings(plan)
+    for training in found:
+        if training.finished:  # what cannot be read is named before hours of training
+            read_figures(training.folder / "metrics.json")
+            report.last_grid(training.folder)
     waiting = [training for training in found if not training.finished]
     print(f"{len(found)} trainings, {len(found) - len(waiting)} of them finished; log files in {plan.out}")
     statuses = Pool(plan.jobs).run(waiting)
@@ -226,29 +239,35 @@ def read_plan(arguments: Sequence[str], rows: Path = config.CONF / "reproduce.ya
     """What the command line asks for.
 
     Raises:
-        ConfigError: an unknown row, or a number of jobs that is none.
+        ConfigError: a word that means nothing, an unknown row, a number of jobs that is none.
     """
-    own = {"out": "runs/reproduce", "jobs": str(os.cpu_count() or 1), "only": ""}
+    own = dict(DEFAULTS)
     overrides = []
     for argument in arguments:
-        key, _, value = argument.partition("=")
-        if key in own:
+        key, equals, value = argument.partition("=")
+        if key in own and equals:
             own[key] = value
+        elif argument.startswith("-") or not (equals or argument.startswith("~")):
+            raise ConfigError(f"{shown(argument) or repr(argument)}: not understood; --help shows the usage")
         else:
             overrides.append(argument)
     table: Any = OmegaConf.to_container(OmegaConf.load(rows))
     names = own["only"].split(",") if own["only"] else list(table)
     for name in names:
         if name not in table:
-            raise ConfigError(f"only={name}: there is no such row, use some of {','.join(table)}")
-    if not own["jobs"].isdecimal() or int(own["jobs"]) < 1:
-        raise ConfigError(f"jobs={own['jobs']}: use a whole number of 1 or more")
-    return Plan({name: Row(**table[name]) for name in names}, Path(own["out"]), int(own["jobs"]), overrides)
+            raise ConfigError(f"only={shown(name)}: there is no such row, use some of {','.join(table)}")
+    if not re.fullmatch("0*[1-9][0-9]{0,5}", own["jobs"], re.ASCII):
+        raise ConfigError(f"jobs={shown(own['jobs'])}: use a whole number of 1 or more")
+    out = Path(own["out"] or DEFAULTS["out"]).expanduser()
+    return Plan({name: Row(**table[name]) for name in names}, out, int(own["jobs"]), overrides)
 
 
 def main(arguments: Sequence[str]) -> None:
     """The command line."""
-    reproduce(read_plan(arguments))
+    if {"-h", "--help"} & set(arguments):
+        print(USAGE)
+    else:
+        reproduce(read_plan(arguments))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 
 from mergan.errors import ConfigError, reason
+from mergan.text import shown
 
 CONFIG_LIMIT = 2**18  # bytes; that of a run has some thousand
 TEXT_LIMIT = 2**24  # bytes of figures or of a matrix
@@ -57,18 +58,18 @@ def read_bytes(path: Path, limit: int) -> bytes:
         with open(handle, "rb") as file:
             status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode):
-                raise ConfigError(f"{path}: not a regular file")
+                raise _refused(path, "not a regular file")
             content = file.read(limit + 1) if status.st_size <= limit else None
     except FileNotFoundError:
         raise
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise ConfigError(f"{path}: is a link; put the file itself there") from error
+            raise _refused(path, "is a link; put the file itself there") from error
         if error.errno in (errno.EISDIR, errno.ENXIO):
-            raise ConfigError(f"{path}: not a regular file") from error
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+            raise _refused(path, "not a regular file") from error
+        raise _refused(path, f"cannot be read ({error.strerror})") from error
     if content is None or len(content) > limit:
-        raise ConfigError(f"{path}: larger than the {limit} bytes that a run writes there at most")
+        raise _refused(path, f"larger than the {limit} bytes that a run writes there at most")
     return content
 
 
@@ -77,7 +78,7 @@ def read_text(path: Path, limit: int = TEXT_LIMIT) -> str:
     try:
         return read_bytes(path, limit).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: cannot be read (not text in UTF-8)") from error
+        raise _refused(path, "cannot be read (not text in UTF-8)") from error
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -94,9 +95,9 @@ def read_config(path: Path) -> dict[str, Any]:
         problem = getattr(error, "problem", None) or reason(error)
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark is not None else ""
-        raise ConfigError(f"{path}: cannot be read ({problem}{line})") from error
+        raise _refused(path, f"cannot be read ({problem}{line})") from error
     if not isinstance(content, dict):
-        raise ConfigError(f"{path}: cannot be read (no mapping of settings)")
+        raise _refused(path, "cannot be read (no mapping of settings)")
     return content
 
 
@@ -109,17 +110,17 @@ def read_figures(path: Path) -> dict[str, float | str]:
     """
     text = read_text(path)
     if not text.strip():
-        raise ConfigError(f"{path}: cannot be read (the file is empty)")
+        raise _refused(path, "cannot be read (the file is empty)")
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: cannot be read ({reason(error)})") from error
+        raise _refused(path, f"cannot be read ({reason(error)})") from error
     if not isinstance(content, dict):
-        raise ConfigError(f"{path}: cannot be read (no object of figures)")
+        raise _refused(path, "cannot be read (no object of figures)")
     for key, value in content.items():
         number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
         if not number and not (isinstance(value, str) and key.startswith(WORDS)):
-            raise ConfigError(f"{path}: cannot be read ({key[:60]!a} is not a finite number)")
+            raise _refused(path, f"cannot be read ({key[:60]!a} is not a finite number)")
     return content
 
 
@@ -134,19 +135,19 @@ def read_matrix(path: Path) -> Matrix:
     try:
         lines = list(csv.reader(io.StringIO(read_text(path), newline=""), strict=True))
     except csv.Error as error:
-        raise ConfigError(f"{path}: cannot be read ({reason(error)})") from error
+        raise _refused(path, f"cannot be read ({reason(error)})") from error
     if len(lines) < 2 or len(lines[0]) < 2 or lines[0][0] != "task":
-        raise ConfigError(f"{path}: cannot be read (no column of tasks, one per class, and a line per task)")
+        raise _refused(path, "cannot be read (no column of tasks, one per class, and a line per task)")
     width = len(lines[0])
     rows = []
     for index, line in enumerate(lines[1:]):
         place = f"line {index + 2}"
         if len(line) != width or line[0] != str(index):
-            raise ConfigError(f"{path}: cannot be read ({place} is not the {width} cells of task {index})")
+            raise _refused(path, f"cannot be read ({place} is not the {width} cells of task {index})")
         row = [_number(cell) if cell else None for cell in line[1:]]
         values = [value for value in row if value is not None]
         if not values or any(math.isnan(value) for value in values):
-            raise ConfigError(f"{path}: cannot be read ({place} holds no numbers, or a cell that is none)")
+            raise _refused(path, f"cannot be read ({place} holds no numbers, or a cell that is none)")
         rows.append(row)
     return Matrix(lines[0][1:], rows)
 
@@ -174,12 +175,16 @@ def check_picture(path: Path) -> None:
                     f"{path}: {image.width} x {image.height} pixels, more than the {PIXELS} that are drawn"
                 )
             if image.mode not in ("L", "RGB"):
-                raise ConfigError(f"{path}: cannot be read (mode {image.mode}, not grey or RGB)")
+                raise _refused(path, f"cannot be read (mode {image.mode}, not grey or RGB)")
             image.load()
     except ConfigError:
         raise
     except Exception as error:  # pillow raises many kinds for files that are none of its own
-        raise ConfigError(f"{path}: cannot be read (no whole PNG: {reason(error)})") from error
+        raise _refused(path, f"cannot be read (no whole PNG: {reason(error)})") from error
+
+
+def _refused(path: Path, why: str) -> ConfigError:
+    return ConfigError(shown(f"{path}: {why}"))
 
 
 class _PlainLoader(yaml.SafeLoader):

@@ -6,6 +6,8 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 
+from mergan.text import shown
+
 # what the closing table of a run shows of metrics.json, and under which heading
 COLUMNS = {
     "accuracy": "accuracy",
@@ -17,6 +19,7 @@ COLUMNS = {
     "train_seconds": "seconds",
 }
 
+LARGE = 1e9  # figures from here on are written with three digits and an exponent
 DIGITS = {"train_seconds": 0, "fid": 1}  # behind the point, where it is not 3
 
 
@@ -30,12 +33,15 @@ def _cell(key: str, value: float | str | None) -> str:
         return "-"
     if isinstance(value, str):
         return value
-    return f"{value:.{DIGITS.get(key, 3)}f}"
+    return f"{value:.{DIGITS.get(key, 3)}f}" if abs(value) < LARGE else f"{value:.3g}"
 
 
 def plain(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns padded with spaces; the first is aligned to the left, the others to the right."""
-    lines = [list(headings), *(list(row) for row in rows)]
+    """Columns padded with spaces; the first is aligned to the left, the others to the right.
+
+    What a terminal would not draw is escaped.
+    """
+    lines = [[shown(cell) for cell in line] for line in (headings, *rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(headings))]
     return "\n".join(
         "  ".join(
@@ -47,13 +53,13 @@ def plain(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
+    """A Markdown table. Names that come from files go through `mergan.text.markdown` first."""
     lines = [headings, ["---"] * len(headings), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def comma_separated(rows: Sequence[Sequence[str]]) -> str:
-    """A CSV file."""
+    """A CSV file; characters that are not drawn are escaped."""
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    csv.writer(buffer, lineterminator="\n").writerows([shown(cell) for cell in row] for row in rows)
     return buffer.getvalue()

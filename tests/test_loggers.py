@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -128,6 +129,8 @@ def test_after_a_failed_write_nothing_is_appended_and_the_next_start_goes_on(
     script.write_text(FULL.format(kind=kind, folder=str(run), room=room))
     ended = warm.run([str(script)], tmp_path)
     assert ended.returncode == 0, ended.stderr
+    if kind == "EventLog":
+        time.sleep(1.1)  # TensorBoard takes files in the order of their seconds, then of their processes
     log = {"CSVLog": CSVLog, "EventLog": EventLog}[kind](run, resume_step=1)
     log.log_metrics({"a": 0.25}, step=2)
     log.save()

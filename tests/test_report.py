@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 from PIL import Image
+from test_run_files import bomb
 
 from mergan import plots, report
 
@@ -50,6 +56,169 @@ def test_a_sweep_folder_stands_for_its_finished_runs(tmp_path: Path) -> None:
     finished_run(tmp_path / "sweep" / "1_joint", "Joint", 0.9, None)
     (tmp_path / "sweep" / "2_failed").mkdir()
     assert [path.name for path in report.find_runs([tmp_path / "sweep"])] == ["0_finetune", "1_joint"]
+
+
+BROKEN = {
+    "empty figures": ("metrics.json", b""),
+    "cut figures": ("metrics.json", b'{"accuracy": 0.'),
+    "no number": ("metrics.json", b'{"accuracy": "\\u001b[2Jhigh"}'),
+    "code": ("config.yaml", b"a: !!python/object/apply:os.system ['touch ran']"),
+    "escapes": ("config.yaml", b"a: !\xc2\x9b31m 3"),
+    "no table": ("accuracy_matrix.csv", b"task,0\n"),
+    "no share": ("accuracy_matrix.csv", b"task,0\n0,1.5\n"),
+    "no picture": ("samples/task_01.png", b"PNG"),
+    "a bomb": ("samples/task_100.png", bomb(60_000)),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_run_is_refused_by_name_and_in_a_sweep_left_out(
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name, content = BROKEN[case]
+    broken = finished_run(tmp_path / "sweep" / "0_broken", "Joint", 0.9, None)
+    (broken / name).write_bytes(content)
+    # a sweep of which none is left
+    assert report.main([str(tmp_path / "sweep")]) == 2
+    assert str(broken / name) in capsys.readouterr().err
+    # named
+    whole = finished_run(tmp_path / "sweep" / "1_whole", "Finetune", 0.2, 0.9)
+    assert report.main([str(whole), str(broken)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and str(broken / name) in error and error.isprintable() is False
+    assert error.strip().isprintable()
+    assert os.listdir(tmp_path) == ["sweep"]
+    # one of a sweep
+    assert report.main([str(tmp_path / "sweep")]) == 0
+    printed = capsys.readouterr().out
+    (line,) = [line for line in printed.splitlines() if line.startswith("left out: ")]
+    assert str(broken / name) in line and line.isprintable()
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "Finetune" in text and "| Joint |" not in text and "Left out" in text
+    assert not (tmp_path / "ran").exists()
+
+
+def test_names_from_files_are_escaped_wherever_they_are_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    names = [
+        "a|b <b>x</b> [y](z) `c` $10_$20",
+        "\x1b[31mred\nline\u202e",
+        "![p](http://x)",
+        os.fsdecode(b"\xff"),
+    ]
+    for number, name in enumerate(names):
+        run = finished_run(tmp_path / "runs" / f"{number}{name.replace('/', '_')}", "Joint", 0.5, None)
+        config = {
+            "strategy": {"_target_": f"x.{name}", "mode": name * 100},
+            "seed": f"${{oc.env:HOME}}{number}",
+            "lr": number,
+        }
+        text = json.dumps(config).replace("\\udcff", "?")
+        (run / "config.yaml").write_text(text)
+        (run / "metrics.json").write_text(
+            json.dumps({"accuracy": 0.5, f"recall_class_{name}".replace("\udcff", "?"): 1})
+        )
+    assert report.main([str(tmp_path / "runs"), f"out={tmp_path / 'report'}"]) == 0
+    printed = capsys.readouterr().out
+    markdown, table = ((tmp_path / "report" / f"report.{kind}").read_text() for kind in ("md", "csv"))
+    for text in (printed, markdown, table):
+        assert all(line.isprintable() for line in text.splitlines()), text
+        assert "/home/somebody" not in text and len(max(text.splitlines(), key=len)) < 2500
+    assert "${oc.env:HOME}3" in printed
+    rows = [line for line in markdown.splitlines() if line.startswith("| ")][2:]
+    assert len(rows) == 4 and len({row.count("|") for row in rows}) == 1
+    assert (
+        not {"<b>", "](z)", "`c`", "](http"} & set(markdown) and "<b>" not in markdown and "`" not in markdown
+    )
+
+
+def test_nothing_is_written_over_unless_the_command_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = finished_run(tmp_path / "run", "Joint", 0.5, None), tmp_path / "report"
+    arguments = [str(run), f"out={out}"]
+    assert report.main(arguments) == 0
+    before = (out / "report.md").read_text()
+    finished_run(tmp_path / "other", "Finetune", 0.1, None)
+    arguments[0] = str(tmp_path / "other")
+    assert report.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert "overwrite=true" in error and error.count("\n") == 1
+    assert (out / "report.md").read_text() == before
+    assert report.main([*arguments, "overwrite=true"]) == 0
+    assert "Finetune" in (out / "report.md").read_text()
+    (out / "report.csv").unlink()
+    (out / "report.csv").symlink_to(run / "metrics.json")
+    figures = (run / "metrics.json").read_bytes()
+    (tmp_path / "file").write_text("")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    places = [out, run, run / "samples", tmp_path / "file", tmp_path / "dangling", Path("/dev/null")]
+    for place in places:
+        assert report.main([str(run), f"out={place}", "overwrite=true"]) == 2, place
+        assert capsys.readouterr().err.count("\n") == 1
+    assert (run / "metrics.json").read_bytes() == figures
+    (tmp_path / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").mkdir()
+    assert report.main([str(run), f"out={tmp_path / 'linked'}"]) == 0
+    assert report.main([str(run), f"out={run / 'report'}"]) == 0  # a folder of its own below the run's
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--x"], ["-m"], ["foo=bar"], ["--help=1"], ["out="], ["out=a", "out=b"], ["overwrite=yes"], [""],
+     ["out"],     ["nowhere"], ["\x1b[31m"], ["a\0b"]],
+)  # fmt: skip
+def test_words_that_mean_nothing_are_refused_in_one_line(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = finished_run(tmp_path / "run", "Joint", 0.5, None)
+    assert report.main([str(run), *words]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1 and error.strip().isprintable()
+    assert os.listdir(tmp_path) == ["run"]
+
+
+@pytest.mark.parametrize("module", ["mergan.report", "mergan.reproduce"])
+@pytest.mark.parametrize("word", ["--help", "-h"])
+def test_help_is_printed_without_torch(module: str, word: str, tmp_path: Path) -> None:
+    code = (
+        f"import sys, runpy; sys.argv = ['x', {word!r}]\n"
+        f"try: runpy.run_module({module!r}, run_name='__main__')\n"
+        "finally: print('torch' in sys.modules)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith(f"usage: python -m {module}") and result.stdout.endswith("False\n")
+
+
+def test_runs_of_the_same_name_are_told_apart_and_none_counts_twice(tmp_path: Path) -> None:
+    first = finished_run(tmp_path / "a" / "run", "Joint", 0.5, None)
+    second = finished_run(tmp_path / "b" / "run", "Joint", 0.6, None)
+    runs, left_out = report.collect([first, second, first, tmp_path / "a"])
+    assert [run.metrics["accuracy"] for run in runs] == [0.5, 0.6] and left_out == {}
+    assert len(set(report._labels(runs))) == 2
+
+
+def test_the_last_grid_is_that_of_the_last_task(tmp_path: Path) -> None:
+    run = finished_run(tmp_path / "run", "Joint", 0.5, None)
+    assert report.last_grid(run) == run / "samples" / "task_01.png"
+    for name in ("task_99.png", "task_100.png"):
+        shutil.copy(run / "samples" / "task_01.png", run / "samples" / name)
+    (run / "samples" / "task_x.png").write_text("")
+    assert report.last_grid(run) == run / "samples" / "task_100.png"
+
+
+def test_the_runs_of_the_results_can_be_reported(tmp_path: Path) -> None:
+    folders = sorted(tiny.ROOT.glob("docs/results/*_seed*"))
+    runs, left_out = report.collect(folders)
+    assert len(runs) == len(folders) > 5 and not left_out
+    assert all(run.strategy[0].isupper() and run.grid for run in runs)
 
 
 @pytest.mark.parametrize("case", ["missing", "unfinished", "broken", "nothing"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -102,7 +103,38 @@ def test_a_failed_training_is_named_and_the_table_written_all_the_same(
     assert "README.md" in (tmp_path / "finetune_seed0.log").read_text()
 
 
-@pytest.mark.parametrize("arguments", [["only=joint,nothing"], ["jobs=0"], ["jobs=two"]])
+@pytest.mark.parametrize("name", ["metrics.json", "config.yaml", "samples/task_100.png"])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", None])
+def test_a_run_folder_that_cannot_be_read_is_named_before_anything_is_trained(
+    name: str, content: bytes | None, plan: reproduce.Plan, trained: list[reproduce.Training], tmp_path: Path
+) -> None:
+    broken = reproduce.Plan(plan.rows, tmp_path / "out", plan.jobs, plan.overrides)
+    first = tmp_path / "out" / trained[0].folder.name
+    shutil.copytree(trained[0].folder, first)
+    (first / name).unlink(missing_ok=True)
+    if content is not None:
+        (first / name).write_bytes(content)
+    else:
+        os.mkfifo(first / name)
+    if content is None and name == "metrics.json":
+        return  # counts as unfinished; train.py has the word
+    with pytest.raises(ConfigError, match=name.rsplit(".")[0]) as error:
+        reproduce.reproduce(broken)
+    assert str(first / name) in str(error.value) and "\n" not in str(error.value)
+    assert os.listdir(tmp_path / "out") == [first.name]
+
+
+def test_results_are_not_written_into_a_run(plan: reproduce.Plan, trained: list[reproduce.Training]) -> None:
+    for place in (trained[0].folder, trained[0].folder / "metrics.json"):
+        with pytest.raises(ConfigError, match="out="):
+            reproduce.reproduce(reproduce.Plan(plan.rows, place, plan.jobs, plan.overrides))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["only=joint,nothing"], ["jobs=0"], ["jobs=two"], ["jobs="], ["jobs=" + "9" * 5000], ["--x"], ["-m"],
+     ["foo"],     ["jobs"], ["only=\x1b[31m"]],
+)  # fmt: skip
 def test_bad_arguments_are_refused(arguments: list[str]) -> None:
     with pytest.raises(ConfigError, match=arguments[0].split("=")[0]):
         reproduce.read_plan(arguments)
