@@ -27,7 +27,7 @@ def run(folder: Path, jobs: int) -> list[Outcome]:
     reference = victims.reference(folder / "reference")
     cache = reference.parent / "cache"
     half = folder / "half" / "run"
-    victims.train(half, cache, folder / "half" / "log", Blow("rename", r"/last\.ckpt$", 3)).wait()
+    victims.train(half, cache, folder / "half" / "log", Blow("rename", r"/last\.ckpt$", 2, after=True)).wait()
     cases: dict[str, Callable[[Path], list[str]]] = {
         f"second start {name}": lambda place, blow=blow: _sleeps(blow, place, half, reference)  # type: ignore[misc]
         for name, blow in SLEEPS.items()
@@ -38,7 +38,7 @@ def run(folder: Path, jobs: int) -> list[Outcome]:
     )
 
     def one(name: str) -> list[str]:
-        return victims.told("starts", name, cases[name](folder / name.replace(" ", "_")))
+        return victims.told("starts", name, cases[name](folder / str(list(cases).index(name))))
 
     with ThreadPoolExecutor(jobs) as threads:
         found = list(threads.map(one, cases))
@@ -58,9 +58,14 @@ def _sleeps(blow: Blow, folder: Path, half: Path | None, reference: Path) -> lis
         return ["the moment never came", *sleeper.errors[-1:]]
     other = victims.train(run, cache, folder / "other")
     statuses = [other.wait()]
+    figures = run / "metrics.json"  # what a run writes last
+    before = figures.stat() if figures.is_file() else None
     sleeper.process.send_signal(signal.SIGCONT)
     statuses.append(sleeper.wait())
-    return _ended([other, sleeper], statuses, run, reference)
+    wrong = _ended([other, sleeper], statuses, run, reference)
+    if before is not None and (not figures.is_file() or figures.stat().st_mtime_ns != before.st_mtime_ns):
+        wrong.append("the finished run was trained again")
+    return wrong
 
 
 def _at_once(folder: Path, half: Path, reference: Path) -> list[str]:
