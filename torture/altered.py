@@ -77,7 +77,7 @@ def choose(folder: Path, count: int, only: str) -> list[Round]:
                 pool[alteration.kind].append((base, name))
     rng = random.Random(0)
     for kind, names in pool.items():
-        first = {"archive", "pickle", "bomb"}  # the same whatever the base: one of each
+        first = {"archive", "pickle", "bomb", "beside"}  # the same whatever the base: one of each
         distinct = {name: (base, name) for base, name in rng.sample(names, len(names))}
         pool[kind] = list(distinct.values()) if kind in first else rng.sample(names, len(names))
     rounds: list[Round] = []
