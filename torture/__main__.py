@@ -1,4 +1,4 @@
-"""Do to runs what machines do: python -m torture [kills=4] [altered=500] [only=kills,altered,...]"""
+"""Do to runs what machines do: python -m torture [kills=4] [altered=500] [only=points,altered,...]"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mergan import tables
 from mergan.storage import write_text
-from torture import altered, kills, soak, suite
+from torture import altered, disk, kills, points, soak, starts, suite
 from torture.doors import DOORS
 from torture.runs import Outcome
 
@@ -20,6 +20,9 @@ def parts(options: dict[str, str]) -> dict[str, Callable[[Path], list[Outcome]]]
     """What can be asked for, by name."""
     return {
         "kills": lambda folder: kills.run(folder, int(options["kills"]), int(options["jobs"])),
+        "points": lambda folder: points.run(folder, int(options["points"]), int(options["jobs"])),
+        "starts": lambda folder: starts.run(folder, int(options["jobs"])),
+        "disk": lambda folder: disk.run(folder, int(options["disks"]), int(options["jobs"])),
         "altered": lambda folder: altered.run(
             folder,
             int(options["altered"]),
@@ -40,15 +43,17 @@ def parts(options: dict[str, str]) -> dict[str, Callable[[Path], list[Outcome]]]
 def main(arguments: list[str]) -> int:
     """Run what is asked for, print the table; status 1 if anything was lost."""
     options = {
-        "kills": "4",
-        "tasks": "200",
+        "only": "kills,points,starts,disk,altered,faults,inputs,soak",
+        "out": "",  # a file for the table
         "jobs": str(min(2, os.cpu_count() or 1)),
-        "only": "kills,altered,faults,inputs,soak",
+        "kills": "4",  # of each strategy, at random moments
+        "points": str(len(points.POINTS)),
+        "disks": str(len(disk.WRITES) + len(disk.SMALL)),
         "altered": "500",  # checkpoints
-        "commands": "20",  # of each door's that are also tried as real commands
+        "commands": "20",  # of them, per door, that are also tried as real commands
         "doors": ",".join(DOORS),
         "match": "",  # a part of the names of the alterations to try
-        "out": "",
+        "tasks": "200",  # of the soak
     }
     for argument in arguments:
         key, _, value = argument.partition("=")

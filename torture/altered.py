@@ -17,13 +17,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from torture.doors import BASES, base_settings, catalogue, load
+from torture.doors import BASES, DOORS, base_settings, catalogue, load
 from torture.runs import ROOT, Outcome, start
 
-SHARES = {"sample": 1.0, "init_from": 0.4, "evaluate": 0.4, "ckpt_path": 0.4, "resume": 0.4}
+ALL = ("sample",)  # doors that everything goes through; the others see two rounds of five, each other ones
 SHOWN = 40  # lost cases that are listed
+WORST = ("RAN CODE", "interpolated", "touched", "no end", "took")  # these first
 
-Plan = list[tuple[str, str, bool]]
+Round = list[tuple[str, str]]  # (base, name of an alteration), one of each kind
+Plan = list[tuple[str, str, bool]]  # ... and whether it is tried as a real command
 
 
 def run(
@@ -33,7 +35,7 @@ def run(
 
     Args:
         folder: for everything that is made on the way.
-        count: altered checkpoints; each goes through the cheap doors, a share of them through all.
+        count: altered checkpoints; each goes through the cheapest door, two of five through each other one.
         commands: of each door's, so many are tried as real commands too.
         doors: names of DOORS.
         jobs: doors that are tried at once.
@@ -41,9 +43,9 @@ def run(
     """
     with ThreadPoolExecutor(jobs) as threads:
         list(threads.map(lambda base: _base(folder / base, base), BASES))
-        chosen = choose(folder, count, only)
-        plans = {door: _plan(door, chosen, commands) for door in doors}
-        order = sorted(doors, key=lambda door: (SHARES[door] < 1, door), reverse=True)
+        rounds = choose(folder, count, only)
+        plans = {door: _plan(door, rounds, commands) for door in doors}
+        order = sorted(doors, key=lambda door: door in ALL)  # the longest first
         results = dict(
             zip(order, threads.map(lambda door: _try(folder, door, plans[door]), order), strict=True)
         )
@@ -64,8 +66,8 @@ def _base(folder: Path, strategy: str) -> None:
     shutil.rmtree(given / "tensorboard")
 
 
-def choose(folder: Path, count: int, only: str) -> list[tuple[str, str]]:
-    """(base, name) of the alterations to try, of every kind by turns, so that the first ones are of all."""
+def choose(folder: Path, count: int, only: str) -> list[Round]:
+    """The alterations to try, in rounds of one of each kind, so that any few of them are of all kinds."""
     pool: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for base in BASES:
         for name, alteration in catalogue(
@@ -75,20 +77,25 @@ def choose(folder: Path, count: int, only: str) -> list[tuple[str, str]]:
                 pool[alteration.kind].append((base, name))
     rng = random.Random(0)
     for kind, names in pool.items():
-        first = {"archive", "pickle", "bomb"}  # the same whatever the base: one of each
+        first = {"archive", "pickle", "bomb", "beside"}  # the same whatever the base: one of each
         distinct = {name: (base, name) for base, name in rng.sample(names, len(names))}
         pool[kind] = list(distinct.values()) if kind in first else rng.sample(names, len(names))
-    chosen: list[tuple[str, str]] = []
-    while len(chosen) < count and any(pool.values()):
-        for names in pool.values():
-            if names and len(chosen) < count:
-                chosen.append(names.pop())
-    return chosen
+    rounds: list[Round] = []
+    while count > 0 and any(pool.values()):
+        rounds.append([names.pop() for names in pool.values() if names][:count])
+        count -= len(rounds[-1])
+    return rounds
 
 
-def _plan(door: str, chosen: list[tuple[str, str]], commands: int) -> Plan:
-    """What goes through a door: warm ones, then some as real commands, other ones for each door."""
-    share = chosen[: max(int(len(chosen) * SHARES[door]), min(150, len(chosen)))]
+def _plan(door: str, rounds: list[Round], commands: int) -> Plan:
+    """What goes through a door: warm ones, then some as real commands."""
+    place = list(DOORS).index(door)
+    share = [
+        one
+        for number, several in enumerate(rounds)
+        for one in several
+        if door in ALL or len(rounds) < 5 or (number + place) % 5 < 2
+    ]
     spread = random.Random(door).sample(share, min(commands, len(share)))
     return [(base, name, False) for base, name in share] + [(base, name, True) for base, name in spread]
 
@@ -108,7 +115,10 @@ def _try(folder: Path, door: str, plan: Plan) -> list[dict[str, Any]]:
 
 
 def _show(lost: list[tuple[str, dict[str, Any]]]) -> None:
-    for door, result in lost[:SHOWN]:
+    def badness(case: tuple[str, dict[str, Any]]) -> int:
+        return next((i for i, word in enumerate(WORST) if word in str(case[1]["lost"])), len(WORST))
+
+    for door, result in sorted(lost, key=badness)[:SHOWN]:
         print(
             f"  {door}{' (command)' if result['cold'] else ''}, {result['base']}: {result['name'][:120]!r}: "
             f"{'; '.join(result['lost'])}: status {result['status']}: {result['last'][-200:]!r}",

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torture import archives, hostile, pickles, structure, zips
+from torture import archives, beside, hostile, pickles, structure, zips
 from torture.runs import OF_STRATEGY, ROOT, SETTINGS
 from torture.sandbox import RAN, SECRET, Entry, Sandbox
 from torture.structure import Alteration
@@ -86,6 +86,7 @@ def catalogue(content: structure.Content) -> dict[str, Alteration]:
         *hostile.alterations(content),
         *pickles.alterations(content),
         *archives.alterations(random.Random(0)),
+        *beside.alterations(),
     ]
     return {str(alteration): alteration for alteration in found}
 
@@ -163,7 +164,8 @@ def judged(
     if (sandbox.canary / RAN).exists():
         lost.append("RAN CODE")
     good = ended.status == 0
-    touched = sandbox.touched(before, (*ALWAYS, *DOORS[door].writes) if good else ALWAYS)
+    free = good or alteration.kind == "beside"  # what is wrong there may be met when it is written to
+    touched = sandbox.touched(before, (*ALWAYS, *DOORS[door].writes) if free else ALWAYS)
     if touched:
         lost.append(f"touched {', '.join(touched[:3])}{', ...' if len(touched) > 3 else ''}")
     told = [name for name, text in (("stdout", ended.stdout), ("stderr", ended.stderr)) if SECRET in text]
