@@ -412,8 +412,15 @@ def absolute_paths(cfg: DictConfig) -> DictConfig:
         if not isinstance(node, DictConfig) or name not in node or OmegaConf.is_interpolation(node, name):
             continue
         if isinstance(node[name], str):
-            node[name] = str(Path(node[name]).expanduser().absolute())
+            node[name] = _absolute(key, node[name])
     return cfg
+
+
+def _absolute(key: str, path: str) -> str:
+    try:
+        return str(Path(path).expanduser().absolute())
+    except RuntimeError as error:
+        raise ConfigError(f"{key}={path}: there is no such home folder; write the path out") from error
 
 
 def links(cfg: DictConfig) -> dict[str, str]:
