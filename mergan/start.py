@@ -56,8 +56,7 @@ def load_start(
                 raise
             raise CheckpointError(
                 f"{error}; its networks were built with another {' or '.join(going_on.changed)}, "
-                "which cannot "
-                f"change within a run: leave it out, or start a new run with init_from={path}"
+                f"which cannot change within a run: leave it out, or start a new run with init_from={path}"
             ) from error
         return Start(tuple(content[KEY]["known"]), content["global_step"], content["epoch"] + 1)
     if cfg.init_from is not None:
@@ -112,9 +111,8 @@ def check_data(
                 )
         if before["identity"] and now["identity"] and before["identity"] != now["identity"]:
             raise CheckpointError(
-                f"{source}: the images of class {shown(name)!r} are others than the run's, though as "
-                "many; name "
-                "the run's data with data.root, or set allow_changes=true"
+                f"{source}: the images of class {shown(name)!r} are others than the run's, though as many; "
+                "name the run's data with data.root, or set allow_changes=true"
             )
 
 
@@ -143,9 +141,8 @@ def check_progress(content: Mapping[str, Any], scenario: Scenario, path: Path) -
     before, now = content[KEY]["threads"], torch.get_num_threads()
     if before != now:
         log.warning(
-            "the run had %d threads, now there are %d: its figures will not be equal to the bit to "
-            "those of a run "
-            "left alone; OMP_NUM_THREADS=%d sets them",
+            "the run had %d threads, now there are %d: its figures will not be equal to the bit to those "
+            "of a run left alone; OMP_NUM_THREADS=%d sets them",
             before,
             now,
             before,

@@ -58,24 +58,22 @@ class Trust:
             if isinstance(node, str):
                 if "${" in node or node == "???":
                     raise CheckpointError(
-                        f"{source}: its configuration has {key}={node!r}, which is no value; mergan "
-                        "stores values "
-                        "only"
+                        f"{source}: its configuration has {key}={node!r}, which is no value; mergan stores "
+                        "values only"
                     )
                 if is_place(slot, key, node) and key not in self.places:
                     raise CheckpointError(
-                        f"{source}: its configuration has {key}={node!r}; where to write comes from "
-                        "the command "
-                        f"alone: give {key}= there"
+                        f"{source}: its configuration has {key}={node!r}; where to write comes from the "
+                        f"command alone: give {key}= there"
                     )
                 continue
+            if TARGET in node:
+                self._check_target(node[TARGET], slot, key, source)
             for word in FORBIDDEN:
                 if word in node:
                     raise CheckpointError(
                         f"{source}: its configuration has {key}.{word}, which only a command may say"
                     )
-            if TARGET in node:
-                self._check_target(node[TARGET], slot, key, source)
 
     def _check_target(self, target: Any, slot: str, key: str, source: str) -> None:
         if not isinstance(target, str) or not DOTTED.fullmatch(target):
@@ -85,19 +83,16 @@ class Trust:
         module, name = target.rsplit(".", 1)
         if module not in self.modules:
             raise CheckpointError(
-                f"{source}: {key} is {target}, which is not mergan's own and which this command does "
-                "not name; "
-                f"its code would run. If you trust the module: trust=[{module}], with the folder that "
-                "holds it in "
-                "PYTHONPATH"
+                f"{source}: {key} is {target}, which is not mergan's own and which this command does not "
+                f"name; its code would run. If you trust it: trust=[{module}], with the folder that holds "
+                "the module in PYTHONPATH"
             )
         try:
             found = getattr(importlib.import_module(module), name, None)
         except Exception as error:  # whatever the module does when it is imported
             raise CheckpointError(
-                f"{source}: {key} is {target}, but the module {module} cannot be imported "
-                f"({reason(error)}); add "
-                "the folder that holds it to PYTHONPATH"
+                f"{source}: {key} is {target}, but the module {module} cannot be imported ({reason(error)}); "
+                "add the folder that holds it to PYTHONPATH"
             ) from error
         if not isinstance(found, type):
             raise CheckpointError(f"{source}: {key} is {target}, but the module {module} has no class {name}")

@@ -64,6 +64,8 @@ SETTINGS = [
     "trainer.accelerator=cpu",
 ]
 
+MEASURES = [part for part in SETTINGS if part.startswith("evaluation.")]
+
 
 def compose(cache_dir: Path, *overrides: str) -> DictConfig:
     """The tiny configuration with further overrides, checked like the one of a real run."""
