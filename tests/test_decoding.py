@@ -204,7 +204,10 @@ def test_the_first_of_several_pictures_counts(name: str, tmp_path: Path) -> None
 def test_a_picture_stored_on_its_side_is_turned(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 3  # upside down
-    assert decode(saved(tmp_path / "a.png", Image.fromarray(RAMP), exif=exif), 1) == [[255, 160, 80, 0]]
+    for values in (RAMP, RAMP.astype(np.uint16) * 257):
+        assert decode(saved(tmp_path / "a.png", Image.fromarray(values), exif=exif), 1) == [[255, 160, 80, 0]]
+    picture = Image.fromarray(np.dstack([RED, RAMP]))
+    assert decode(saved(tmp_path / "a.png", picture, exif=exif))[0] == [200, 220, 238, 255]
 
 
 @pytest.mark.parametrize("name", ["a.ps", "a.png"])

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from lightning.pytorch.utilities import rank_zero_only
 
 from mergan.data import decoding
 from mergan.data.folders import File, Found, find
@@ -84,14 +85,9 @@ class ImageFolder(Source):
         if not self.root.is_dir():
             raise DataError(f"image_folder: no folder {shown(str(self.root))}; name one with data.root=...")
         sizes = [self.size(split) for split in SPLITS]
-        if self._described:
-            return
-        self._described = True
-        for note in self._found.notes:
-            log.info("image_folder: %s", note)
-        log.info(
-            "image_folder: %d + %d images of %d classes: %s", *sizes, len(self.class_names), self._order()
-        )
+        if not self._described:
+            self._described = True
+            self._describe(*sizes)
 
     def fingerprint(self) -> str:
         return self._fingerprint
@@ -152,6 +148,19 @@ class ImageFolder(Source):
                 for file in files:
                     digest.update(_bytes(f"{split}\0{name}\0{file.path}\0{file.size}\0{file.mtime_ns}\n"))
         return digest.hexdigest()
+
+    @rank_zero_only
+    def _describe(self, train: int, test: int) -> None:
+        """Say what was found, whether or not it is in the cache."""
+        for note in self._found.notes:
+            log.info("image_folder: %s", note)
+        log.info(
+            "image_folder: %d + %d images of %d classes: %s",
+            train,
+            test,
+            len(self.class_names),
+            self._order(),
+        )
 
     def _order(self) -> str:
         """Label and name of each class; of many the first and the last."""
