@@ -91,9 +91,23 @@ def small_job(run: Callable[[DictConfig], None], cfg: DictConfig) -> None:
     _jobs.append(job)
     _quieten()
     try:
+        _look_at(cfg)
         run(cfg)
     except Exception as error:
         job.error = error
+
+
+def _look_at(cfg: DictConfig) -> None:
+    """Refuse a command whose file is missing, before torch is imported to read it.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    config.check_interpolations(cfg)
+    for key in sorted(OmegaConf.missing_keys(cfg)):
+        raise ConfigError(f"{key}: is missing; name it with {key}=...")
+    if "checkpoint" in cfg and not config.is_file(cfg.checkpoint):
+        raise ConfigError(f"checkpoint={cfg.checkpoint}: there is no such file")
 
 
 def _train(cfg: DictConfig, job: Job, folder: Path) -> dict[str, float | str]:

@@ -228,7 +228,7 @@ def check(cfg: DictConfig) -> None:
         raise ConfigError("ckpt_path resumes a run and init_from starts a new one: give one of them")
     for key in ("ckpt_path", "init_from"):
         path = cfg[key]
-        if path is not None and not _is_file(path):
+        if path is not None and not is_file(path):
             raise ConfigError(f"{key}={path}: there is no such file")
     _check_folder("cache_dir", cfg.cache_dir)
     _check_length(cfg)
@@ -242,7 +242,7 @@ def check_evaluation(cfg: DictConfig) -> None:
     Raises:
         ConfigError: naming the key, its value and what is allowed.
     """
-    _check_interpolations(cfg)
+    check_interpolations(cfg)
     slots.check_collection(cfg, "evaluation.metrics")
     for key in ("samples_per_class", "references_per_class", "k", "reverse_steps", "classifier_steps"):
         _require(cfg, f"evaluation.{key}", _countable, COUNT)
@@ -272,8 +272,12 @@ def _countable(value: int) -> bool:
     return 1 <= value <= MOST
 
 
-def _check_interpolations(cfg: DictConfig) -> None:
-    """Resolve every `${...}`, so that one that leads nowhere is named by its key."""
+def check_interpolations(cfg: DictConfig) -> None:
+    """Resolve every `${...}`, so that one that leads nowhere is named by its key.
+
+    Raises:
+        ConfigError: naming it.
+    """
     try:
         OmegaConf.to_container(cfg, resolve=True)
     except (OmegaConfBaseException, RecursionError) as error:
@@ -297,7 +301,8 @@ def _check_length(cfg: DictConfig) -> None:
         )
 
 
-def _is_file(path: str) -> bool:
+def is_file(path: str) -> bool:
+    """Whether there is a file of that name; false for a name that no file can have."""
     try:
         return Path(path).expanduser().is_file()
     except (OSError, RuntimeError):  # a name that no file can have, a home folder that is not there
