@@ -175,7 +175,7 @@ def judged(
         return [*lost, f"no end within {ended.seconds:.0f} s"]
     if ended.memory > MEMORY:
         lost.append(f"took {ended.memory / 2**20:.0f} MiB")
-    if CONTROL & {*(ended.stdout + ended.stderr).replace("\n", "")}:
+    if CONTROL & {*(ended.stdout + ended.stderr)} - {*"\n\t"}:
         lost.append("raw control characters on the terminal")
     lines = ended.stderr.splitlines()
     if ended.status not in (0, 2) or "Traceback" in ended.stderr:

@@ -84,14 +84,14 @@ PICKLES: dict[str, Callable[[str], bytes]] = {
     ),
     "a foreign opcode": lambda run: b"\xff",
     "an empty stack": lambda run: b"00000000",
-    "a memo that is not there": lambda run: b"h\xee",
+    "a memo that is not there": lambda run: b"j\xff\xff\xff\x7f",
     "a frame": lambda run: b"\x95" + b"\xff" * 8 + b"N",
     "a text of 4 GiB": lambda run: b"X\xff\xff\xff\xff",
     "a number of a million digits": lambda run: b"\x8b" + struct.pack("<I", 10**6) + b"\x7f" * 10**6,
     "a list 100000 deep": lambda run: b"]" * 100_000 + b"a" * 99_999,
     "dicts 100000 deep": lambda run: b"}K\x01" * 99_999 + b"}" + b"s" * 99_999,
     "tuples 5000 deep": lambda run: b")" + b"\x85" * 5000,
-    "a list that holds itself": lambda run: b"]q\xf0h\xf0a",
+    "a list that holds itself": lambda run: b"]r\xff\xff\xff\x7fj\xff\xff\xff\x7fa",
 }  # fmt: skip
 
 
