@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mergan import commandline, config, environment, interrupts, launch, outputs, streams, tables
 from mergan.errors import ConfigError, MerganError
+from mergan.text import shown
 
 # what Hydra and OmegaConf add to their messages
 HYDRA_NOISE = [
@@ -246,7 +247,7 @@ def _one_line(error: Exception) -> str:
     for pattern in HYDRA_NOISE:
         text = pattern.sub("", text)
     text = UNKNOWN_KEY.sub(r"unknown key \1; --help shows all keys", text)
-    return text.strip(" :;")
+    return shown(text.strip(" :;"))  # names in it may come from anybody
 
 
 def _sweep_table() -> str:

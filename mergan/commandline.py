@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from hydra._internal.utils import get_args_parser
@@ -22,7 +23,8 @@ SHOWN = 200  # characters of a word
 
 
 def prepare(words: Sequence[str]) -> list[str]:
-    """The same command line with its flags in front, where Hydra finds them.
+    """The same command line with its flags in front, where Hydra finds them, and `~` resolved in the folders
+    that Hydra makes.
 
     Args:
         words: what follows the name of the program.
@@ -34,20 +36,35 @@ def prepare(words: Sequence[str]) -> list[str]:
     parser = get_args_parser()
     parser.error = _refuse  # type: ignore[method-assign]  # instead of its usage in eight lines
     args = parser.parse_intermixed_args(list(words))
+    flags, rest = [], list(args.overrides)
     if args.experimental_rerun is not None:
         raise ConfigError("--experimental-rerun: runs code from a file, which no command here does")
     if not args.shell_completion:
         reader = OverridesParser.create()
         sweep = args.multirun or any(word.startswith("hydra.mode=") for word in args.overrides)
-        for word in args.overrides:
-            _check(_read(word, reader), word, sweep)
-    flags, rest = [], list(args.overrides)
+        for index, word in enumerate(args.overrides):
+            override = _read(word, reader)
+            _check(override, word, sweep)
+            args.overrides[index] = _from_home(override, word)
     for word in words:
         if rest and word == rest[0]:
             rest.pop(0)
         else:
             flags.append(word)
     return [*flags, *args.overrides]
+
+
+def _from_home(override: Override, word: str) -> str:
+    """The word with `~` as the home folder, where it names a folder for Hydra, which knows no `~`."""
+    value = override.value() if override.key_or_group in FOLDERS and not override.is_delete() else None
+    if not isinstance(value, str) or not value.startswith("~"):
+        return word
+    try:
+        place = str(Path(value).expanduser())
+    except RuntimeError as error:
+        raise ConfigError(f"{word}: there is no such home folder; write the path out") from error
+    quoted = place.replace("\\", "\\\\").replace("'", "\\'")
+    return f"{override.key_or_group}='{quoted}'"
 
 
 def _refuse(message: str) -> NoReturn:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mergan import cli, config, tables
 from mergan.outputs import check_output
+from mergan.text import shortened, shown
 
 config.register()
 
@@ -106,12 +107,15 @@ def _continued(
 def _class_table(
     per_class: Mapping[str, Mapping[int, float]], classes: Sequence[int], names: Sequence[str]
 ) -> str:
-    shown = {name: row for name, row in per_class.items() if row}
+    measured = {name: row for name, row in per_class.items() if row}
     rows = [
-        [names[label], *(_cell(row[label]) if label in row else "-" for row in shown.values())]
+        [
+            shortened(shown(names[label])),
+            *(_cell(row[label]) if label in row else "-" for row in measured.values()),
+        ]
         for label in classes
     ]
-    return tables.plain(["class", *shown], rows)
+    return tables.plain(["class", *measured], rows)
 
 
 def _cell(value: float | str) -> str:

@@ -88,10 +88,10 @@ def test_the_classes_may_be_unknown(compose: Compose) -> None:
 def test_estimating_draws_no_random_numbers(compose: Compose) -> None:
     cfg = compose()
     torch.manual_seed(1)
-    before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[union-attr]  # noqa: NPY002
+    before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[union-attr]
     estimated(cfg)
     assert torch.equal(before, torch.get_rng_state())
-    assert (numpy_before == np.random.get_state()[1]).all()  # type: ignore[union-attr]  # noqa: NPY002
+    assert (numpy_before == np.random.get_state()[1]).all()  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("network", ["dcgan", "upsample"])

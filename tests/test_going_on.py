@@ -27,10 +27,11 @@ Compose = Callable[..., DictConfig]
 
 CHANGED: dict[str, Any] = {  # another value for every key of the top level, and for what other keys repeat
     "epochs": 3, "steps_per_epoch": 3, "batch_size": 4, "embedding_dim": 6, "lr": 0.25, "lr_d": 0.125,
-    "seed": 7, "cache_dir": "other", "ckpt_path": None, "init_from": None, "resume": "auto", "allow_changes": True,
-    "trust": ["some_module"], "data.root": "/elsewhere", "data.download": False, "data.channels": 3,
-    "data.num_classes": 5, "evaluation.k": 3, "data.image_size": 32, "scenario.classes_per_task": 4,
-    "recovery.attempts": 2, "recovery.lr_factor": 0.25, "evaluation.split": "val", "evaluation.seed": 3,
+    "seed": 7, "cache_dir": "other", "ckpt_path": None, "init_from": None, "resume": "auto",
+    "allow_changes": True, "trust": ["some_module"], "data.root": "/elsewhere", "data.download": False,
+    "data.channels": 3, "data.num_classes": 5, "data.image_size": 32, "scenario.classes_per_task": 4,
+    "evaluation.k": 3, "evaluation.split": "val", "evaluation.seed": 3, "recovery.attempts": 2,
+    "recovery.lr_factor": 0.25,
 }  # fmt: skip
 OWN = ("ckpt_path", "init_from", "allow_changes")  # say how to start; tried below
 TOO_LATE = (
@@ -255,8 +256,8 @@ DATA = {  # what is changed, and the words of the refusal
     remove_a_picture: ("'black'", "images", "the run had"),
     replace_a_picture: ("'white'", "others"),
     add_a_class: ("aqua",),
-    remove_a_class: ("'white'",),
-    rename_a_class: ("'white'",),
+    remove_a_class: ("white",),
+    rename_a_class: ("white",),
 }
 
 
@@ -315,8 +316,8 @@ def test_another_number_of_threads_is_said(
     goes_on = going_on(compose, tmp_path / "task_00.ckpt")
     with caplog.at_level("INFO"):
         experiment.train(goes_on.cfg, tmp_path / "run", goes_on)
-    (said,) = [record.message for record in caplog.records if "threads" in record.message]
-    assert said.startswith("the run had 7 threads, now there are 1") and "OMP_NUM_THREADS=7" in said
+    said = [record.message for record in caplog.records if record.message.startswith("the run had 7 threads")]
+    assert len(said) == 1 and "now there are 1" in said[0] and "OMP_NUM_THREADS=7" in said[0]
 
 
 # ---------------------------------------------------------------- nothing is written over

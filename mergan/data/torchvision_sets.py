@@ -12,7 +12,11 @@ from typing import Any
 import numpy as np
 
 from mergan.data.source import SPLITS, ArraySource, Split, digest_of
-from mergan.errors import DataError
+from mergan.errors import ConfigError, DataError
+
+# Those whose files are arrays, or pickles whose checksums torchvision verifies before it reads them: others,
+# as LSUN with its cache, would run code from a file that somebody put there.
+KNOWN = ("MNIST", "FashionMNIST", "KMNIST", "QMNIST", "USPS", "SVHN", "CIFAR10", "CIFAR100")
 
 # A firewall that swallows packets would otherwise hold a download for many minutes.
 NETWORK_TIMEOUT = 30.0
@@ -33,6 +37,9 @@ class TorchvisionSet(ArraySource):
         split_arguments: what the class is called with for "train" and for "test".
         axes: order of the axes of its array `data`, of N, C, H, W; without C images are grey.
         labels: name of its attribute with the labels.
+
+    Raises:
+        ConfigError: a class that is not known to read its files as data.
     """
 
     def __init__(
@@ -47,6 +54,8 @@ class TorchvisionSet(ArraySource):
         axes: str,
         labels: str,
     ) -> None:
+        if dataset not in KNOWN:
+            raise ConfigError(f"data.source.dataset={dataset}: use one of {', '.join(KNOWN)}")
         super().__init__(dataset, channels)
         self.root = Path(root).expanduser().absolute()
         self._download = download

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mergan.archive import read_archive
 from mergan.data import normalise
 from mergan.data.image_set import ImageSet
-from mergan.errors import DataError, reason
+from mergan.errors import CheckpointError, DataError, reason
+from mergan.fitting import misfit
 from mergan.outputs import check_replaceable
-from mergan.storage import alone, load_tensors, save_atomically, tidy
+from mergan.storage import alone, save_atomically, tidy
 
 log = logging.getLogger(__name__)
 
@@ -187,7 +187,7 @@ def _read(path: Path, train: ImageSet, num_classes: int) -> Classifier | None:
     model = Classifier(*train.shape[:2], num_classes)
     try:
         state = _stored(path, model.state_dict())
-    except Exception as error:  # whatever is wrong with the file, the remedy is the same
+    except CheckpointError as error:  # whatever is wrong with the file, the remedy is the same
         log.warning("classifier %s cannot be read (%s), training it again", path, reason(error))
         return None
     model.load_state_dict(state)
@@ -198,39 +198,18 @@ def _stored(path: Path, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The state that a file holds; `like` says which tensors it has.
 
     Raises:
-        ValueError: the file is larger than such a state, or holds something else.
-        Exception: what torch raises for files that are none of its own.
+        CheckpointError: the file cannot be read as data, is larger than such a state, or holds something else.
     """
     room = sum(value.numel() * value.element_size() for value in like.values()) + SLACK
     if path.stat().st_size > room:
-        raise ValueError(f"it is larger than the {room} bytes of a classifier")
-    state = _content(path)
-    if not isinstance(state, dict) or list(state) != list(like):
-        raise ValueError("it holds other tensors than a classifier")
-    for key, wanted in like.items():
-        value = state[key]
-        if not isinstance(value, Tensor) or value.layout != torch.strided:
-            raise ValueError(f"{key} is no tensor")
-        if value.shape != wanted.shape or value.dtype != wanted.dtype:
-            raise ValueError(f"{key} is {value.dtype} {tuple(value.shape)}")
-        if not value.isfinite().all() or (key.endswith("running_var") and value.min() < 0):
-            raise ValueError(f"{key} holds values that are no weights")
-    return dict(state)
-
-
-def _content(path: Path) -> Any:
-    """The content of a file of torch.save, in no more memory than the file has bytes.
-
-    Raises:
-        ValueError: its entries are compressed.
-        Exception: what zipfile and torch raise for files that are none of their own.
-    """
-    with zipfile.ZipFile(path) as archive:
-        entries = archive.infolist()
-    stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
-    if not stored or sum(entry.file_size for entry in entries) > path.stat().st_size:
-        raise ValueError("its entries are compressed")
-    return load_tensors(path)
+        raise CheckpointError(f"it is larger than the {room} bytes of a classifier")
+    state = read_archive(path)
+    wrong = misfit(like, state) if isinstance(state, dict) else "no weights by name"
+    if not wrong and any(key.endswith("running_var") and value.min() < 0 for key, value in state.items()):
+        wrong = "a variance is negative"
+    if wrong:
+        raise CheckpointError(f"it holds another network ({wrong})")
+    return state
 
 
 def _train_judge(path: Path, train: ImageSet, num_classes: int, max_steps: int) -> Classifier:
