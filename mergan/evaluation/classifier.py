@@ -198,7 +198,7 @@ def _stored(path: Path, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The state that a file holds; `like` says which tensors it has.
 
     Raises:
-        CheckpointError: the file cannot be read as data, is larger than such a state, or holds something else.
+        CheckpointError: the file cannot be read as data, is too large, or holds something else.
     """
     room = sum(value.numel() * value.element_size() for value in like.values()) + SLACK
     if path.stat().st_size > room:
