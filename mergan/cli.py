@@ -204,6 +204,9 @@ def _of_command_line(error: Exception) -> Exception:
     if isinstance(error, OSError) and error.strerror:
         key = "hydra.sweep.dir" if {"-m", "--multirun"} & set(sys.argv) else "hydra.run.dir"
         return ConfigError(f"{key}={error.filename}: the folder cannot be made ({error.strerror})")
+    if isinstance(error, OmegaConfBaseException) and not getattr(error, "full_key", None):
+        asking = [word for word in sys.argv[1:] if "${" in word]
+        return ConfigError(f"{asking[0] if len(asking) == 1 else 'command line'}: {_one_line(error)}")
     hydras = isinstance(error, ValueError) and not isinstance(error, OmegaConfBaseException)
     return ConfigError(f"command line: {error}") if hydras else error
 
