@@ -265,11 +265,11 @@ def _one_line(error: Exception) -> str:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
         text += ": " + " ".join(str(error.__cause__).split())
+    for pattern in HYDRA_NOISE:
+        text = pattern.sub("", text)
     key = getattr(error, "full_key", None)
     if key and str(key) not in text:
         text = f"{key}: {text}"
-    for pattern in HYDRA_NOISE:
-        text = pattern.sub("", text)
     text = UNKNOWN_KEY.sub(r"unknown key \1; --help shows all keys", text)
     return text.strip(" :;")
 
