@@ -183,6 +183,9 @@ def _of_command_line(error: Exception) -> Exception:
     if isinstance(error, OSError) and error.strerror:
         key = "hydra.sweep.dir" if {"-m", "--multirun"} & set(sys.argv) else "hydra.run.dir"
         return ConfigError(f"{key}={error.filename}: the folder cannot be made ({error.strerror})")
+    if isinstance(error, OmegaConfBaseException) and not getattr(error, "full_key", None):
+        asking = [word for word in sys.argv[1:] if "${" in word]
+        return ConfigError(f"{asking[0] if len(asking) == 1 else 'command line'}: {_one_line(error)}")
     hydras = isinstance(error, ValueError) and not isinstance(error, OmegaConfBaseException)
     return ConfigError(f"command line: {error}") if hydras else error
 
@@ -241,11 +244,11 @@ def _one_line(error: Exception) -> str:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
         text += ": " + " ".join(str(error.__cause__).split())
+    for pattern in HYDRA_NOISE:
+        text = pattern.sub("", text)
     key = getattr(error, "full_key", None)
     if key and str(key) not in text:
         text = f"{key}: {text}"
-    for pattern in HYDRA_NOISE:
-        text = pattern.sub("", text)
     text = UNKNOWN_KEY.sub(r"unknown key \1; --help shows all keys", text)
     return shown(text.strip(" :;"))  # names in it may come from anybody
 

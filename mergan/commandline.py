@@ -101,7 +101,8 @@ def literal(key: str, value: str) -> str:
     """A word for the shell that sets a key to a text, whatever characters that has."""
     if re.fullmatch(r"[\w./:+-]+", value, re.ASCII):
         return f"{key}={value}"
-    quoted = value.replace("\\", "\\\\").replace("'", "\\'")
+    # Hydra reads a backslash as such, unless quotes follow
+    quoted = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)
     word = f"{key}='{quoted}'"
     return shlex.quote(word) if re.search(r'["$`\\!]', word) else f'"{word}"'
 

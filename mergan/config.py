@@ -24,7 +24,7 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 SEED_RANGE = "a whole number from 0 to 2147483647"
 MOST = 2**31 - 1  # of anything that is counted
 COUNT = "a whole number of 1 or more, below 2^31"
-MOST_STEPS = 1e10  # of a task: months at a step in a millisecond
+MOST_STEPS = 1e9  # of a task: months at a hundred steps in a second
 MOST_LISTED = 10**8  # tasks times classes; every task lists the classes before it
 SMOKE_CLASSES = 10  # of the generated images, where the configured data set finds out its own number late
 
