@@ -26,6 +26,7 @@ from torture.structure import Alteration
 
 BASES = ("finetune", "experience_replay", "deep_generative_replay")
 SHORT = ["epochs=1", "steps_per_epoch=1", "objective.critic_steps=1", "callbacks.progress.bar=false"]
+QUICK = ["evaluation=accuracy", "evaluation.reverse_per_class=0", "logger.tensorboard=null"]
 TRAIN = str(ROOT / "train.py")
 CHECKPOINT = "../given/checkpoints/last.ckpt"
 WARM, COLD = 10.0, 40.0  # seconds after which a command hangs
@@ -68,7 +69,7 @@ DOORS = {
     ),
     "ckpt_path": Door(lambda _: [TRAIN, f"ckpt_path={CHECKPOINT}"], ("given", "work/runs")),
     "init_from": Door(
-        lambda base: [TRAIN, *base_settings(base), f"init_from={CHECKPOINT}", "hydra.run.dir=runs/new"],
+        lambda base: [TRAIN, *base_settings(base), *QUICK, f"init_from={CHECKPOINT}"],
         ("work/runs",),
     ),
     "resume": Door(
