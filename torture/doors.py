@@ -197,7 +197,7 @@ def judged(
 def run(words: list[str], sandbox: Sandbox, cold: bool) -> Ended:
     """Run a command in a child of this process; cold: with an interpreter of its own."""
     outputs = [sandbox.root.with_name(f"{sandbox.root.name}.{stream}") for stream in ("stdout", "stderr")]
-    resting = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    resting = _memory(of=1)
     begun = time.monotonic()
     child = os.fork()
     if child == 0:
@@ -208,7 +208,7 @@ def run(words: list[str], sandbox: Sandbox, cold: bool) -> Ended:
     _, status, usage = os.wait4(child, 0)
     stdout, stderr = (path.read_bytes().decode("utf-8", "replace") for path in outputs)
     seconds = time.monotonic() - begun
-    memory = max(0, usage.ru_maxrss - resting) * 1024
+    memory = max(0, usage.ru_maxrss * 1024 - resting)
     return Ended(os.waitstatus_to_exitcode(status), stdout, stderr, seconds, memory, hung)
 
 
@@ -231,7 +231,7 @@ def _become(words: list[str], sandbox: Sandbox, outputs: list[Path], cold: bool)
         os.chdir(sandbox.work)
         paths = [str(ROOT), str(sandbox.work)]
         os.environ.update({**sandbox.environment(), "PYTHONPATH": os.pathsep.join(paths)})
-        room = _addresses() + ROOM
+        room = _memory(of=0) + ROOM
         resource.setrlimit(resource.RLIMIT_AS, (room, room))
         if cold:
             os.execv(sys.executable, [sys.executable, *words])
@@ -258,8 +258,9 @@ def _status(start: Callable[..., Any], target: str) -> int:
     return 0
 
 
-def _addresses() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+def _memory(of: int) -> int:
+    """Bytes of this process: of addresses (0), or resident (1)."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[of]) * resource.getpagesize()
 
 
 if __name__ == "__main__":
