@@ -26,6 +26,7 @@ from torture.structure import Alteration
 
 BASES = ("finetune", "experience_replay", "deep_generative_replay")
 SHORT = ["epochs=1", "steps_per_epoch=1", "objective.critic_steps=1", "callbacks.progress.bar=false"]
+QUICK = ["evaluation=accuracy", "evaluation.reverse_per_class=0", "logger.tensorboard=null"]
 TRAIN = str(ROOT / "train.py")
 CHECKPOINT = "../given/checkpoints/last.ckpt"
 WARM, COLD = 10.0, 40.0  # seconds after which a command hangs
@@ -68,7 +69,7 @@ DOORS = {
     ),
     "ckpt_path": Door(lambda _: [TRAIN, f"ckpt_path={CHECKPOINT}"], ("given", "work/runs")),
     "init_from": Door(
-        lambda base: [TRAIN, *base_settings(base), f"init_from={CHECKPOINT}", "hydra.run.dir=runs/new"],
+        lambda base: [TRAIN, *base_settings(base), *QUICK, f"init_from={CHECKPOINT}"],
         ("work/runs",),
     ),
     "resume": Door(
@@ -196,7 +197,7 @@ def judged(
 def run(words: list[str], sandbox: Sandbox, cold: bool) -> Ended:
     """Run a command in a child of this process; cold: with an interpreter of its own."""
     outputs = [sandbox.root.with_name(f"{sandbox.root.name}.{stream}") for stream in ("stdout", "stderr")]
-    resting = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    resting = _memory(of=1)
     begun = time.monotonic()
     child = os.fork()
     if child == 0:
@@ -207,7 +208,7 @@ def run(words: list[str], sandbox: Sandbox, cold: bool) -> Ended:
     _, status, usage = os.wait4(child, 0)
     stdout, stderr = (path.read_bytes().decode("utf-8", "replace") for path in outputs)
     seconds = time.monotonic() - begun
-    memory = max(0, usage.ru_maxrss - resting) * 1024
+    memory = max(0, usage.ru_maxrss * 1024 - resting)
     return Ended(os.waitstatus_to_exitcode(status), stdout, stderr, seconds, memory, hung)
 
 
@@ -230,7 +231,7 @@ def _become(words: list[str], sandbox: Sandbox, outputs: list[Path], cold: bool)
         os.chdir(sandbox.work)
         paths = [str(ROOT), str(sandbox.work)]
         os.environ.update({**sandbox.environment(), "PYTHONPATH": os.pathsep.join(paths)})
-        room = _addresses() + ROOM
+        room = _memory(of=0) + ROOM
         resource.setrlimit(resource.RLIMIT_AS, (room, room))
         if cold:
             os.execv(sys.executable, [sys.executable, *words])
@@ -257,8 +258,9 @@ def _status(start: Callable[..., Any], target: str) -> int:
     return 0
 
 
-def _addresses() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+def _memory(of: int) -> int:
+    """Bytes of this process: of addresses (0), or resident (1)."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[of]) * resource.getpagesize()
 
 
 if __name__ == "__main__":
