@@ -17,6 +17,7 @@ from torture.victims import Command
 SLEEPS: dict[str, Blow] = {
     "about to read last.ckpt": Blow("read", r"run/checkpoints/last\.ckpt$", action="stop"),
     "last.ckpt just opened": Blow("read", r"run/checkpoints/last\.ckpt$", after=True, action="stop"),
+    "about to open the lock": Blow("write", r"run/\.lock$", action="stop"),
     "about to lock": Blow("lock", r"run/\.lock$", action="stop"),
     "the lock just taken": Blow("lock", r"run/\.lock$", after=True, action="stop"),
 }
@@ -33,8 +34,8 @@ def run(folder: Path, jobs: int) -> list[Outcome]:
         for name, blow in SLEEPS.items()
     }
     cases["both at once"] = lambda place: _at_once(place, half, reference)
-    cases["a new run, second start about to lock"] = lambda place: _sleeps(
-        SLEEPS["about to lock"], place, None, reference
+    cases["a new run, second start about to open the lock"] = lambda place: _sleeps(
+        SLEEPS["about to open the lock"], place, None, reference
     )
 
     def one(name: str) -> list[str]:
