@@ -5,6 +5,6 @@ import sys
 __version__ = "0.2.0"
 
 if sys.argv[:1] == ["-m"] and not sys.flags.safe_path:
-    # `python -m mergan.sample` is being started, and Python has put the working directory in front of all that
-    # can be imported. It may be a folder from somebody else: what lies there is data, not code.
+    # `python -m mergan.sample` is being started, and Python has put the working directory in front of all
+    # that can be imported. It may be a folder from somebody else: what lies there is data, not code.
     del sys.path[0]

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import pickle
 import random
-from collections.abc import Callable
+import tracemalloc
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny
@@ -14,8 +17,9 @@ import torch
 import warm
 from omegaconf import DictConfig
 
-from mergan import __version__, checkpoint, experiment
-from mergan.errors import CheckpointError
+from mergan import __version__, checkpoint, contents, experiment, resume
+from mergan.archive import read_archive
+from mergan.errors import CheckpointError, MerganError
 
 Compose = Callable[..., DictConfig]
 
@@ -112,6 +116,190 @@ def test_code_in_a_checkpoint_is_never_executed(checkpoints: Path, tmp_path: Pat
         assert not (tmp_path / "executed").exists()
     torch.load(path, weights_only=False)  # it would have gone off
     assert (tmp_path / "executed").exists()
+
+
+# ---------------------------------------------------------------- archives that torch.save does not write
+
+
+def entries(path: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def write(path: Path, parts: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> None:
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(CheckpointError) as refused:
+        read_archive(path)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    torch.save({"weights": torch.arange(6.0).reshape(2, 3), "words": ["a", 1, None]}, tmp_path / "x.pt")
+    return tmp_path / "x.pt"
+
+
+def test_what_torch_saves_is_read_as_plain_values(saved: Path) -> None:
+    content = read_archive(saved)
+    assert torch.equal(content["weights"], torch.arange(6.0).reshape(2, 3)) and content["words"] == [
+        "a",
+        1,
+        None,
+    ]
+    torch.save(torch.nn.Linear(2, 2).state_dict(), saved)
+    assert type(read_archive(saved)) is dict
+
+
+def test_an_archive_that_inflates_is_refused_before_it_is_read(saved: Path) -> None:
+    parts = entries(saved)
+    write(saved, parts | {"x/data/9": bytes(2**26)}, zipfile.ZIP_DEFLATED)
+    assert saved.stat().st_size < 2**17
+    tracemalloc.start()
+    assert "compressed" in refusal(saved)
+    assert tracemalloc.get_traced_memory()[1] < 2**22
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("../x/data/0", "called"),
+        ("/etc/x", "called"),
+        ("x//data", "called"),
+        ("y/data/0", "called"),
+        ("x/.", "called"),
+    ],
+)
+def test_entries_with_names_outside_are_refused(saved: Path, name: str, word: str) -> None:
+    write(saved, entries(saved) | {name: b"1"})
+    assert word in refusal(saved)
+
+
+def test_more_in_the_file_than_the_archive_is_refused(saved: Path) -> None:
+    whole = saved.read_bytes()
+    saved.write_bytes(b"#!/bin/sh\n" + whole)
+    assert "more in the file" in refusal(saved)
+    parts = entries(saved)
+    write(saved, {name: content for name, content in parts.items() if name != "x/data.pkl"})
+    assert "not the entries" in refusal(saved)
+
+
+def structure(saved: Path, old: bytes, new: bytes) -> None:
+    """Change bytes of the pickle that says which tensors there are."""
+    parts = entries(saved)
+    assert parts["x/data.pkl"].count(old) == 1
+    write(saved, parts | {"x/data.pkl": parts["x/data.pkl"].replace(old, new)})
+
+
+def test_tensors_must_lie_in_their_storage(saved: Path) -> None:
+    pickled = entries(saved)["x/data.pkl"]
+    shape, stride = b"K\x02K\x03\x86", b"K\x03K\x01\x86"
+    assert shape in pickled and stride in pickled
+    for old, new, word in (
+        (shape, b"K\x02K\xff\x86", "larger than its storage"),
+        (shape, b"J\xff\xff\xff\x7fJ\xff\xff\xff\x7f\x86", "larger than its storage"),
+        (stride, b"K\x09K\x01\x86", "outside its storage"),
+        (stride, b"K\x00K\x00\x86", ""),
+    ):
+        torch.save({"weights": torch.arange(6.0).reshape(2, 3)}, saved)
+        structure(saved, old, new)
+        if word:
+            assert word in refusal(saved)
+    torch.save({"weights": torch.zeros(()).expand(1000, 1000)}, saved)
+    assert "larger than its storage" in refusal(saved)
+
+
+def test_a_storage_of_another_size_is_refused(saved: Path) -> None:
+    parts = entries(saved)
+    write(saved, parts | {"x/data/0": parts["x/data/0"][:-4]})
+    assert "another size" in refusal(saved)
+
+
+def test_values_that_share_each_other_twenty_times_over_are_refused(saved: Path) -> None:
+    shared: list[object] = []
+    for _ in range(20):
+        shared = [shared] * 10
+    torch.save(shared, saved)
+    assert "share too much" in refusal(saved)
+    deep: list[object] = []
+    for _ in range(200):
+        deep = [deep]
+    torch.save(deep, saved)
+    assert "nested too deeply" in refusal(saved)
+    torch.save({"number": 10**400}, saved)
+    assert "64 bits" in refusal(saved)
+
+
+# ---------------------------------------------------------------- keys, types and shapes
+
+OTHERS = (None, True, -1, 10**12, "text", [], {}, [[0]], {"a": 1}, torch.zeros(3), float("nan"))
+
+
+def places(tree: object, path: tuple[object, ...] = ()) -> Iterator[tuple[object, ...]]:
+    """Every place in nested dicts and lists; of the many tensors of networks and optimizers only some."""
+    if isinstance(tree, dict):
+        keys = list(tree)
+        for key in keys if len(path) == 0 or path[0] not in ("state_dict", "loops") else keys[::9]:
+            yield (*path, key)
+            yield from places(tree[key], (*path, key))
+    elif isinstance(tree, list) and tree:
+        yield (*path, 0)
+        yield from places(tree[0], (*path, 0))
+
+
+def altered(tree: Any, path: tuple[Any, ...], value: object = ...) -> Any:
+    """A copy with the entry at a place removed, or replaced by a value."""
+    copy = dict(tree) if isinstance(tree, dict) else list(tree)
+    if len(path) > 1:
+        copy[path[0]] = altered(copy[path[0]], path[1:], value)
+    elif value is ...:
+        del copy[path[0]]
+    else:
+        copy[path[0]] = value
+    return copy
+
+
+def test_any_key_removed_or_of_another_type_is_refused_or_harmless(run: Path, tmp_path: Path) -> None:
+    whole = checkpoint.read(run / "checkpoints" / "task_00.ckpt")
+    path = tmp_path / "altered.ckpt"
+    draw, tried = random.Random(0), 0
+    refused: list[tuple[MerganError, tuple[object, ...], object]] = []
+    for place in places(whole):
+        for value in (..., *draw.sample(OTHERS, 2)):
+            tried += 1
+            torch.save(altered(whole, place, value), path)
+            try:
+                content = checkpoint.read(path)
+                checkpoint.load_generator(path)
+                if tried % 8 == 0 and place[0] != "mergan":
+                    experiment.Stream(
+                        tiny.compose(
+                            tmp_path / "cache", "strategy=finetune", "epochs=1", f"ckpt_path={path}"
+                        ),
+                        tmp_path / "run",
+                    )._prepared(resume.Continuation(DictConfig({}), {}, content))
+            except MerganError as error:
+                refused.append((error, place, value))
+    assert not [case for case in refused if case[0].exit_status != 2 or "\n" in str(case[0])]
+    assert tried > 500 and len(refused) > 200
+
+
+def test_a_checkpoint_of_the_first_format_is_refused_with_the_version_that_reads_it(
+    run: Path, tmp_path: Path
+) -> None:
+    content = checkpoint.read(run / "checkpoints" / "last.ckpt")
+    content[contents.KEY]["format"] = 1
+    torch.save(content, tmp_path / "old.ckpt")
+    with pytest.raises(
+        CheckpointError, match=r"old\.ckpt: written in format 1; .* reads format 2, mergan 0\.1\.0 reads"
+    ):
+        checkpoint.read(tmp_path / "old.ckpt")
 
 
 @pytest.mark.parametrize("content", [{"state_dict": {}}, {checkpoint.KEY: 3, "state_dict": {}}, [1, 2]])
