@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sys
+import tempfile
 import threading
 import traceback
 import warnings
@@ -93,9 +94,17 @@ def small_job(run: Callable[[DictConfig], None], cfg: DictConfig) -> None:
     _quieten()
     try:
         _look_at(cfg)
-        run(cfg)
+        with tempfile.TemporaryDirectory() as nowhere:
+            _keep_fonts_in(Path(cfg.get("cache_dir", nowhere)).expanduser().absolute())
+            run(cfg)
     except Exception as error:
         job.error = error
+
+
+def _keep_fonts_in(folder: Path) -> None:
+    """Tell matplotlib, which torchmetrics imports, to keep its list of fonts in a cache and not at home."""
+    os.environ.setdefault("MPLCONFIGDIR", str(folder / "matplotlib"))
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # a cache that cannot be written is named later
 
 
 def _look_at(cfg: DictConfig) -> None:
@@ -116,11 +125,7 @@ def _train(cfg: DictConfig, job: Job, folder: Path) -> dict[str, float | str]:
         config.check(cfg)
         cfg = config.apply_caps(config.absolute_paths(cfg))
         job.folder = launch.choose_place(cfg, folder).folder
-        # matplotlib, which torchmetrics imports, would otherwise keep its list of fonts in the home folder
-        os.environ.setdefault("MPLCONFIGDIR", str(Path(cfg.cache_dir) / "matplotlib"))
-        logging.getLogger("matplotlib").setLevel(
-            logging.ERROR
-        )  # a cache that cannot be written is named later
+        _keep_fonts_in(Path(cfg.cache_dir))
         import lightning.pytorch  # noqa: F401  # which sets the levels of its loggers when it is imported
 
         _quieten()

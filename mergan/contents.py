@@ -45,13 +45,12 @@ def check(content: Any) -> None:
 
 def _check_format(own: Mapping[str, Any]) -> None:
     found = own.get("format")
-    if found == FORMAT and isinstance(found, int):
+    if type(found) is int and found == FORMAT:
         return
     reader = LAST_OF_FORMAT.get(found) if isinstance(found, int) else None
     remedy = f"mergan {reader} reads it" if reader else "a later version may read it"
-    raise CheckpointError(
-        f"written in format {found!r}; mergan {__version__} reads format {FORMAT}, {remedy}"
-    )
+    named = found if isinstance(found, (int, str)) else type(found).__name__
+    raise CheckpointError(f"written in format {named}; mergan {__version__} reads format {FORMAT}, {remedy}")
 
 
 def _check_own(own: Mapping[str, Any]) -> None:

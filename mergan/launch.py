@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from mergan import config, outputs, storage
 from mergan.contents import KEY
@@ -112,9 +113,10 @@ def _go(cfg: DictConfig, place: Place) -> dict[str, float | str]:
     cfg.ckpt_path = str(place.checkpoint)
     hydra_cfg = HydraConfig.get()
     trusted = trust.of_this_command(cfg)
+    words: Any = OmegaConf.to_container(hydra_cfg.overrides.task)  # as they stand, interpolations and all
     command = resume.Command(
         cfg,
-        hydra_cfg.overrides.task,
+        words,
         list(hydra_cfg.runtime.choices),
         trust.folders_of_this_command(),
         trusted,
