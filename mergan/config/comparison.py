@@ -1,0 +1,102 @@
+"""Two configurations beside each other, and what depends on what in one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from mergan.errors import ConfigError
+
+# how a command starts, goes on or finds its caches: never taken from a run that it goes on with
+OF_COMMAND = ("cache_dir", "ckpt_path", "init_from", "resume", "allow_changes", "trust")
+
+# what may differ between a run and its continuation without changing what is learned
+HARMLESS = (*OF_COMMAND, "trainer", "logger", "callbacks", "data.root", "data.download", "data.source.root",
+            "data.source.download", "evaluation.inception_weights", "recovery")  # fmt: skip
+NOT_HARMLESS = ("trainer.precision",)  # although the rest of its group is
+
+# values that name files and folders
+PATHS = ("cache_dir", "data.root", "data.source.root", "ckpt_path", "init_from",
+         "evaluation.inception_weights", "checkpoint", "out", "root")  # fmt: skip
+
+# a value that is that of another key and nothing more
+REFERENCE = re.compile(r"\$\{([^\W\d]\w*(?:\.\w+)*)\}")
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Dotted names of the keys in which two plain configurations differ."""
+    found: list[str] = []
+    for key in {**old, **new}:
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            found += differences(before, after, f"{prefix}{key}.")
+        elif before != after:
+            found.append(f"{prefix}{key}")
+    return found
+
+
+def harmless(key: str) -> bool:
+    """Whether a setting may differ between a run and its continuation without changing what is learned."""
+    return any(below(key, part) for part in HARMLESS) and key not in NOT_HARMLESS
+
+
+def below(key: str, part: str) -> bool:
+    """Whether one of two dotted keys is the other or lies below it; "" stands for the whole."""
+    return part == "" or key == part or key.startswith(f"{part}.") or part.startswith(f"{key}.")
+
+
+def absolute_paths(cfg: DictConfig) -> DictConfig:
+    """A copy of the configuration whose files and folders are named from the root, with `~` resolved, so that
+    they mean the same in another working directory. Values that are those of other keys follow these.
+    """
+    cfg = cfg.copy()
+    OmegaConf.set_struct(cfg, False)
+    for key in PATHS:
+        if OmegaConf.is_missing(cfg, key):
+            continue
+        parent, _, name = key.rpartition(".")
+        node = OmegaConf.select(cfg, parent) if parent else cfg
+        if not isinstance(node, DictConfig) or name not in node or OmegaConf.is_interpolation(node, name):
+            continue
+        if isinstance(node[name], str):
+            node[name] = _absolute(key, node[name])
+    return cfg
+
+
+def _absolute(key: str, path: str) -> str:
+    try:
+        return str(Path(path).expanduser().absolute())
+    except RuntimeError as error:
+        raise ConfigError(f"{key}={path}: there is no such home folder; write the path out") from error
+
+
+def links(cfg: DictConfig) -> dict[str, str]:
+    """How values of a configuration depend on others: the text of every interpolation, by key.
+
+    That of a value which is another key's, e.g. `acgan.lr`, names it from the top: `${lr}`.
+    """
+    found: dict[str, str] = {}
+    waiting: list[tuple[str, Any]] = [("", OmegaConf.to_container(cfg, resolve=False, enum_to_str=True))]
+    while waiting:
+        key, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [(f"{key}.{name}".lstrip("."), part) for name, part in value.items()]
+        elif isinstance(value, list):
+            waiting += [(f"{key}.{index}", part) for index, part in enumerate(value)]
+        elif isinstance(value, str) and "${" in value:
+            found[key] = _from_top(value, key)
+    return found
+
+
+def _from_top(text: str, key: str) -> str:
+    """`${.name}` and `${..name}` in the value of a key as seen from the top of the configuration."""
+
+    def resolved(match: re.Match[str]) -> str:
+        above = key.split(".")[: -len(match[1])]
+        return "${" + ".".join([*above, match[2]])
+
+    return re.sub(r"\$\{(\.+)(\w)", resolved, text)
