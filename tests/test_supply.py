@@ -64,3 +64,24 @@ def test_a_run_calls_nobody_and_writes_into_its_own_folders_only(tmp_path: Path)
     assert not (tmp_path / "touched").exists()
     assert not list((tmp_path / "home").rglob("*"))
     assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["cache", "runs"]
+
+
+def test_a_module_started_by_name_imports_nothing_from_the_working_directory(tmp_path: Path) -> None:
+    for name in ("hydra", "omegaconf", "yaml", "numpy", "torch", "sympy", "tqdm", "filelock", "logging"):
+        (tmp_path / f"{name}.py").write_text(
+            "import pathlib\npathlib.Path(__file__).with_name('ran').touch()\n"
+        )
+    for words, status in ((["mergan.report", "--help"], 0), (["mergan.sample", "checkpoint=no.ckpt"], 2)):
+        result = subprocess.run(
+            [sys.executable, "-m", *words],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert result.returncode == status, result.stderr
+    assert not (tmp_path / "ran").exists()
+    # it would have run
+    subprocess.run([sys.executable, "-c", "import yaml"], cwd=tmp_path, check=True)
+    assert (tmp_path / "ran").exists()
