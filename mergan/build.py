@@ -149,7 +149,7 @@ def build_trainer(
     evaluation: ContinualEvaluation,
     resume_step: int = -1,
     links: dict[str, str] | None = None,
-    prepared: Callable[[], dict[str, Any]] | None = None,
+    restored: Callable[[], dict[str, Any]] | None = None,
 ) -> pl.Trainer:
     """Lightning's trainer with the callbacks and loggers of the configuration.
 
@@ -160,7 +160,7 @@ def build_trainer(
         evaluation: the callback that measures.
         resume_step: the step that a resumed run is at, -1 for a new one.
         links: how the configuration was composed, where it does not say that itself any more.
-        prepared: makes what a resumed run restores, see mergan.checkpoint.AtomicCheckpointIO.
+        restored: gives what a run that goes on restores, see mergan.checkpoint.AtomicCheckpointIO.
     """
     callbacks = [instantiate(node) for node in cfg.callbacks.values() if node is not None]
     for callback in callbacks:
@@ -174,7 +174,7 @@ def build_trainer(
         max_epochs=scenario.total_epochs,
         callbacks=[StopBetweenSteps(), GeneratorSnapshot(), evaluation, *callbacks],
         logger=loggers,
-        plugins=_plugins(prepared),
+        plugins=_plugins(restored),
         reload_dataloaders_every_n_epochs=1,
         enable_checkpointing=True,
         enable_progress_bar=False,  # the bar of the whole stream is a callback
@@ -196,11 +196,11 @@ def _logger(node: DictConfig, folder: Path, resume_step: int) -> Logger:
     return instantiate(node, **{key: value for key, value in own.items() if key in asked})
 
 
-def _plugins(prepared: Callable[[], dict[str, Any]] | None) -> list[Any]:
+def _plugins(restored: Callable[[], dict[str, Any]] | None) -> list[Any]:
     """How checkpoints are written. Under Slurm also: no requeueing by Lightning, whose checkpoint in the
     middle of an epoch would not go on to the bit; that of Slurm or submitit does, with resume=auto.
     """
-    plugins: list[Any] = [checkpoint.AtomicCheckpointIO(prepared)]
+    plugins: list[Any] = [checkpoint.AtomicCheckpointIO(restored)]
     if SLURMEnvironment.detect():
         plugins.append(SLURMEnvironment(auto_requeue=False))
     return plugins

@@ -35,20 +35,20 @@ class AtomicCheckpointIO(CheckpointIO):
     does not sync. It also reads the file by itself.
 
     Args:
-        prepared: makes what the trainer restores; see mergan.fitting.for_lightning.
+        restored: gives what the trainer restores; see mergan.fitting.for_lightning.
     """
 
-    def __init__(self, prepared: Callable[[], dict[str, Any]] | None = None) -> None:
-        self._prepared = prepared
+    def __init__(self, restored: Callable[[], dict[str, Any]] | None = None) -> None:
+        self._restored = restored
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Save in one piece: a crash leaves the file that was there before."""
         save_atomically(checkpoint, Path(path))
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> Any:
-        """What was prepared; the file is not read again."""
-        assert self._prepared is not None, "a run that goes on prepares what its trainer restores"
-        return self._prepared()
+        """What has been checked; the file is not read again."""
+        assert self._restored is not None, "a run that goes on says what its trainer restores"
+        return self._restored()
 
     def remove_checkpoint(self, path: Any) -> None:
         """Delete the file if it is there."""

@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mergan import commandline, config, environment, interrupts, launch, outputs, streams, tables
 from mergan.errors import ConfigError, MerganError
-from mergan.text import shown
+from mergan.text import shortened, shown
 
 # what Hydra and OmegaConf add to their messages
 HYDRA_NOISE = [
@@ -39,6 +39,7 @@ HYDRA_NOISE = [
 ]
 UNKNOWN_KEY = re.compile(r"Could not override '([^']*)'.*")
 OUT_OF_MEMORY = ("out of memory", "allocate memory")  # of a GPU, of the CPU
+LONGEST = 2000  # characters of a line
 UNEXPECTED, REFUSED = 1, 2  # further statuses stand in mergan.errors and mergan.interrupts
 
 
@@ -255,7 +256,7 @@ def _one_line(error: Exception) -> str:
     if key and str(key) not in text:
         text = f"{key}: {text}"
     text = UNKNOWN_KEY.sub(r"unknown key \1; --help shows all keys", text)
-    return shown(text.strip(" :;"))  # names in it may come from anybody
+    return shortened(shown(text.strip(" :;")), LONGEST)  # names in it may come from anybody
 
 
 def _sweep_table() -> str:

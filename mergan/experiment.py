@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -89,15 +89,13 @@ class Stream:
             self.evaluation,
             resume_step=start.step,
             links=self.links,
-            prepared=self._prepared(going_on),
+            restored=lambda: self.restored,
         )
-
-    def _prepared(self, going_on: Continuation | None) -> Callable[[], dict[str, Any]] | None:
-        if going_on is None:
-            return None
-        content, path = going_on.content, Path(self.cfg.ckpt_path)
-        batches = self.data.steps_per_epoch_of(self.scenario.task_at(content["epoch"]))
-        return lambda: for_lightning(content, self.module, self.trainer, batches, path)
+        self.restored: dict[str, Any] = {}
+        if going_on is not None:
+            content = going_on.content
+            batches = self.data.steps_per_epoch_of(self.scenario.task_at(content["epoch"]))
+            self.restored = for_lightning(content, self.module, self.trainer, batches, Path(cfg.ckpt_path))
 
     def train(self) -> dict[str, float | str]:
         """Fit, evaluate, write the results; metrics.json comes last and says that the run is finished."""

@@ -20,6 +20,7 @@ from mergan.resume import Continuation
 from mergan.scenario import Scenario
 from mergan.text import shown
 from mergan.transfer import transfer
+from mergan.trust import of_this_command
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +62,10 @@ def load_start(
         return Start(tuple(content[KEY]["known"]), content["global_step"], content["epoch"] + 1)
     if cfg.init_from is not None:
         path = Path(cfg.init_from)
+        content = checkpoint.read(path)
+        of_this_command(cfg).check(content[KEY]["config"], f"checkpoint {path}")
         network: Any = OmegaConf.to_container(cfg.network, resolve=True)
-        return Start(transfer(module, checkpoint.read(path), path, network, data.class_names))
+        return Start(transfer(module, content, path, network, data.class_names))
     return Start()
 
 
