@@ -87,7 +87,7 @@ def test_a_broken_picture_is_named_and_nothing_is_left_behind(root: Path, tmp_pa
     assert result.returncode == 2, result.stderr
     (line,) = result.stderr.splitlines()
     assert str(root / "dog" / "3.png") in line
-    assert not any((tmp_path / "run").iterdir())
+    assert not (tmp_path / "run").exists()
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
 
@@ -138,7 +138,7 @@ def test_a_folder_of_another_shape_is_refused(
     assert result.returncode == 2, result.stderr
     (line,) = result.stderr.splitlines()
     assert FOLDERS[change] in line
-    assert not any((tmp_path / "run").iterdir())
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("channels", [1, 3])

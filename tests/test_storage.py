@@ -203,15 +203,16 @@ def started(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
 
 @pytest.mark.parametrize("room", [1_000, 8_000, 30_000, 60_000])
 def test_a_full_disk_ends_the_run_with_one_line_and_the_last_checkpoint_intact(
-    started: Path, tmp_path: Path, room: int
+    started: Path, cache_dir: Path, tmp_path: Path, room: int
 ) -> None:
     # a limit on the size of files stands for the full disk: the system's answer comes in the same places
     run = tmp_path / "run"
     shutil.copytree(started, run)
     last = run / "checkpoints" / "last.ckpt"
     before = last.read_bytes()
+    words = [str(tiny.ROOT / "train.py"), f"ckpt_path={last}", f"cache_dir={cache_dir}"]
     ended = subprocess.run(
-        [sys.executable, str(tiny.ROOT / "train.py"), f"ckpt_path={last}"],
+        [sys.executable, *words],
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
         cwd=tmp_path, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
@@ -223,7 +224,7 @@ def test_a_full_disk_ends_the_run_with_one_line_and_the_last_checkpoint_intact(
     assert not list(run.rglob("*.tmp"))
     assert not (run / "metrics.json").exists()
     # with room again, the same command ends as if nothing had been
-    rest = warm.run([str(tiny.ROOT / "train.py"), f"ckpt_path={last}"], tmp_path)
+    rest = warm.run(words, tmp_path)
     assert rest.returncode == 0, rest.stderr
     assert checkpoint.read(last)["epoch"] == 1
     assert tiny.csv_rows(run) and tiny.event_steps(run)
