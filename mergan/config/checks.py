@@ -24,6 +24,16 @@ MOST_STEPS = 1e9  # of a task: months at a hundred steps in a second
 MOST_LISTED = 10**8  # tasks times classes; every task lists the classes before it
 
 
+# settings that several parts share, and the key that sets them all
+SHARED = {
+    "acgan.latent_dim": "embedding_dim",
+    "network.generator.latent_dim": "embedding_dim",
+    "acgan.batch_size": "batch_size",
+    "data.source.channels": "data.channels",
+    "data.source.num_classes": "data.num_classes",
+}
+
+
 def check(cfg: DictConfig) -> None:
     """Refuse values out of range; types and names have been checked against the schema before.
 
@@ -49,6 +59,10 @@ def check(cfg: DictConfig) -> None:
     _require(cfg, "data.val_fraction", lambda value: 0 < value < 1, "a number between 0 and 1")
     _require(cfg, "data.image_size", lambda value: value in (16, 32, 64), "16, 32 or 64")
     _require(cfg, "data.channels", lambda value: value in (1, 3), "1 (grey) or 3 (colour)")
+    for key, source in SHARED.items():
+        value, shared = OmegaConf.select(cfg, key), OmegaConf.select(cfg, source)
+        if value is not None and value != shared:
+            raise ConfigError(f"{key}={value}: must be {source}, which is {shared}; set {source}= alone")
     trainer_arguments.check(cfg.trainer)
     _check_epochs(cfg.epochs)
     if cfg.ckpt_path is not None and cfg.init_from is not None:
