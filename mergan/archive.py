@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 import stat
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,10 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from mergan.errors import CheckpointError, reason
+from mergan.text import shortened, shown
 
 MAX_ENTRIES = 100_000
 MAX_STRUCTURE = 256 * 2**20  # bytes of the pickle that says which tensors and values there are
 MAX_DEPTH = 100
+LONGEST_NAME = 255
+ENTRY = re.compile(r"[\w.-]{1,100}(/[\w.-]{1,100}){0,3}", re.ASCII)
+PROTOCOL = b"\x80\x02"  # how a pickle begins that torch.save wrote
 PLAIN = (bool, int, float, str, type(None))
 ITEM_SIZE = {
     "DoubleStorage": 8, "FloatStorage": 4, "HalfStorage": 2, "BFloat16Storage": 2, "LongStorage": 8,
@@ -42,7 +48,9 @@ def read_archive(path: Path) -> Any:
 
     try:
         _look_through(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch; what is wrong is an error here
+            content = torch.load(path, map_location="cpu", weights_only=True)
         return _Plain(path.stat().st_size).copy(content, 0)
     except CheckpointError:
         raise
@@ -78,7 +86,10 @@ def _look_through(path: Path) -> None:
         if broken is not None:
             raise CheckpointError(f"the file is damaged ({broken!r} does not match its checksum)")
         sizes = {entry.filename.removeprefix(f"{top}/data/"): entry.file_size for entry in archive.infolist()}
-        _StructureCheck(archive.read(f"{top}/data.pkl"), sizes).load()
+        structure = archive.read(f"{top}/data.pkl")
+        if not structure.startswith(PROTOCOL):
+            raise CheckpointError("not a readable checkpoint (its structure is not what torch.save writes)")
+        _StructureCheck(structure, sizes).load()
 
 
 def _check_entries(archive: zipfile.ZipFile, size: int) -> str:
@@ -88,14 +99,18 @@ def _check_entries(archive: zipfile.ZipFile, size: int) -> str:
         raise CheckpointError(f"not a readable checkpoint ({len(entries)} entries)")
     names = {entry.filename for entry in entries}
     top = entries[0].filename.split("/")[0]
-    if len(names) != len(entries) or f"{top}/data.pkl" not in names:
+    if len(top) > LONGEST_NAME or not top.isprintable():
+        raise CheckpointError("not a readable checkpoint (its folder has no proper name)")
+    if len(names) != len(entries) or f"{top}/data.pkl" not in names or f"{top}/constants.pkl" in names:
         raise CheckpointError("not a readable checkpoint (not the entries that torch.save writes)")
     ends = [*(entry.header_offset for entry in entries[1:]), archive.start_dir]
     for entry, end in zip(entries, ends, strict=True):
         name = entry.filename
-        parts = name.split("/")
-        if len(parts) < 2 or parts[0] != top or any(part in ("", ".", "..") for part in parts):
-            raise CheckpointError(f"not a readable checkpoint (an entry is called {name!r})")
+        inside = ENTRY.fullmatch(name.removeprefix(f"{top}/"))
+        if not name.startswith(f"{top}/") or inside is None or {".", ".."} & set(name.split("/")):
+            raise CheckpointError(
+                f"not a readable checkpoint (an entry is called {shortened(shown(name))!r})"
+            )
         if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
             raise CheckpointError(
                 f"not a readable checkpoint ({name!r} is compressed, torch.save stores its entries)"

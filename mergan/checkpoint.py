@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from mergan import config, contents
 from mergan.archive import damage, read_archive
 from mergan.contents import EVALUATION, KEY
 from mergan.errors import CheckpointError, ConfigError, reason
-from mergan.fitting import restore
+from mergan.fitting import check_fit, restore
 from mergan.instantiate import instantiate
 from mergan.storage import save_atomically
 from mergan.strategies import Strategy
@@ -167,16 +168,15 @@ def load_generator(path: Path, trust: Trust | None = None) -> TrainedGenerator:
         "channels": cfg.data.channels,
         "image_size": cfg.data.image_size,
     }
-    try:
-        network: nn.Module = instantiate(cfg.network.generator, **shape)
-        strategy: Strategy = instantiate(cfg.strategy)
-        strategy.build(network, **shape)
-    except (ConfigError, HydraException, OmegaConfBaseException) as error:
-        raise CheckpointError(f"checkpoint {path}: its networks cannot be built ({reason(error)})") from error
     state = content["state_dict"]
     averaged = any(key.startswith(AVERAGED) for key in state)
-    restore(network, below(state, AVERAGED if averaged else TRAINED), path)
-    restore(strategy, below(state, STRATEGY), path)
+    parts = below(state, AVERAGED if averaged else TRAINED), below(state, STRATEGY)
+    # sizes that the file has no tensors for are refused before any of them is allocated
+    for part, own_state in zip(_without_values(cfg, shape, path), parts, strict=False):
+        check_fit(part, own_state, path)
+    network, strategy = _build(cfg, shape, path)
+    restore(network, parts[0], path)
+    restore(strategy, parts[1], path)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return TrainedGenerator(
         network.eval().to(device),
@@ -187,6 +187,28 @@ def load_generator(path: Path, trust: Trust | None = None) -> TrainedGenerator:
         content,
         cfg,
     )
+
+
+def _build(cfg: DictConfig, shape: Mapping[str, int], path: Path) -> tuple[nn.Module, Strategy]:
+    """Generator and strategy with fresh weights.
+
+    Raises:
+        CheckpointError: they refuse their settings.
+    """
+    try:
+        network: nn.Module = instantiate(cfg.network.generator, **shape)
+        strategy: Strategy = instantiate(cfg.strategy)
+        strategy.build(network, **shape)
+    except (ConfigError, HydraException, OmegaConfBaseException, RuntimeError) as error:
+        raise CheckpointError(f"checkpoint {path}: its networks cannot be built ({reason(error)})") from error
+    return network, strategy
+
+
+def _without_values(cfg: DictConfig, shape: Mapping[str, int], path: Path) -> tuple[nn.Module, ...]:
+    """The same on the meta device; nothing where they cannot be built there, or not at all."""
+    with suppress(CheckpointError), torch.device("meta"):
+        return _build(cfg, shape, path)
+    return ()
 
 
 def below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -39,7 +39,7 @@ HYDRA_NOISE = [
 ]
 UNKNOWN_KEY = re.compile(r"Could not override '([^']*)'.*")
 OUT_OF_MEMORY = ("out of memory", "allocate memory")  # of a GPU, of the CPU
-LONGEST = 2000  # characters of a line
+LONGEST = 1000  # characters of a line
 UNEXPECTED, REFUSED = 1, 2  # further statuses stand in mergan.errors and mergan.interrupts
 
 

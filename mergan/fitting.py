@@ -22,9 +22,7 @@ def restore(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     Raises:
         CheckpointError: the state is of another network, or holds values that are not finite.
     """
-    wrong = misfit(module.state_dict(), state)
-    if wrong:
-        raise CheckpointError(f"checkpoint {path}: of another network ({wrong})")
+    check_fit(module, state, path)
     module.load_state_dict(state)
     for name, part in module.named_modules():
         if isinstance(part, Strategy):
@@ -32,6 +30,17 @@ def restore(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
                 part.check_state()
             except ConfigError as error:
                 raise CheckpointError(f"checkpoint {path}: {name or 'strategy'}: {error}") from error
+
+
+def check_fit(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse a state that is not of this module, which may lie on the meta device.
+
+    Raises:
+        CheckpointError: as `restore`.
+    """
+    wrong = misfit(module.state_dict(), state)
+    if wrong:
+        raise CheckpointError(f"checkpoint {path}: of another network ({wrong})")
 
 
 def misfit(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:

@@ -171,7 +171,7 @@ def _take_from_command(wanted: dict[str, Any], given: Mapping[str, Any], touched
     """Caches, places to write to and the way to start are the command's own."""
     for key in config.OF_COMMAND:
         wanted[key] = given[key]
-    for key in places(given):
+    for key in (*places(given), "trainer.num_nodes"):  # a file does not say how many machines to wait for
         _put(wanted, key, _get(given, key))
     if not any(config.below("data.root", part) for part in touched):
         for key in ("data.download", "data.source.download"):

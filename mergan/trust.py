@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mergan.config import CONF
 from mergan.errors import CheckpointError, ConfigError, reason
+from mergan.text import shortened
 
 TARGET = "_target_"
 FORBIDDEN = ("_args_", "_partial_", "_recursive_")  # what else Hydra understands beside a target
@@ -24,6 +25,7 @@ PLACES = ("trainer", "logger", "callbacks")  # their arguments may be files and 
 PLACE_KEY = re.compile(r"(path|dir|directory|folder|file|filename|root)$", re.IGNORECASE)
 PLACE_VALUE = re.compile(r"[/\\]|^[.~]")
 PACKAGE = re.compile(r"^\s*#\s*@package\s+(\S+)", re.MULTILINE)
+LONGEST = 300  # characters of the full name of a class
 DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 
 
@@ -77,9 +79,13 @@ class Trust:
 
     def _check_target(self, target: Any, slot: str, key: str, source: str) -> None:
         if not isinstance(target, str) or not DOTTED.fullmatch(target):
-            raise CheckpointError(f"{source}: {key}.{TARGET}={target!r} is not the full name of a class")
+            wrong = shortened(repr(target), LONGEST)
+            raise CheckpointError(f"{source}: {key}.{TARGET}={wrong} is not the full name of a class")
         if target in self.targets.get(slot, ()):
             return
+        if len(target) > LONGEST:
+            target = shortened(target, LONGEST)
+            raise CheckpointError(f"{source}: {key} is {target}, which is not the name of a class")
         module, name = target.rsplit(".", 1)
         if module not in self.modules:
             raise CheckpointError(
