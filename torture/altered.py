@@ -45,7 +45,7 @@ def run(
         list(threads.map(lambda base: _base(folder / base, base), BASES))
         rounds = choose(folder, count, only)
         plans = {door: _plan(door, rounds, commands, everything=bool(only)) for door in doors}
-        order = sorted(doors, key=lambda door: door in ALL)  # the longest first
+        order = sorted(doors, key=lambda door: door not in ALL)  # the longest first
         results = dict(
             zip(order, threads.map(lambda door: _try(folder, door, plans[door]), order), strict=True)
         )
