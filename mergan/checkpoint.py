@@ -104,7 +104,7 @@ def run_config(content: Mapping[str, Any], path: Path, trust: Trust) -> DictConf
         missing = sorted(str(key) for key in cfg if OmegaConf.is_missing(cfg, key))
         if missing:
             raise ConfigError(f"{missing[0]} is missing")
-        config.check(cfg)
+        config.check_values(cfg)
     except (ConfigError, OmegaConfBaseException, AttributeError, ValueError, TypeError) as error:
         # OmegaConf raises some of Python's own errors for values that no YAML can hold
         raise CheckpointError(f"{source}: its configuration is none of a run ({reason(error)})") from error

@@ -186,7 +186,8 @@ def _typed(wanted: dict[str, Any], path: Path) -> DictConfig:
     except (OmegaConfBaseException, ValueError, TypeError) as error:
         raise ConfigError(f"ckpt_path={path}: cannot go on with these settings ({reason(error)})") from error
     assert isinstance(cfg, DictConfig)
-    config.check(cfg)
+    config.check_values(cfg)
+    config.check_machine(cfg)
     return cfg
 
 

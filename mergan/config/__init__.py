@@ -9,6 +9,8 @@ from mergan.config.checks import (
     check,
     check_evaluation,
     check_interpolations,
+    check_machine,
+    check_values,
     is_file,
 )
 from mergan.config.comparison import (
@@ -54,6 +56,8 @@ __all__ = [
     "check",
     "check_evaluation",
     "check_interpolations",
+    "check_machine",
+    "check_values",
     "differences",
     "harmless",
     "is_file",

@@ -35,18 +35,33 @@ SHARED = {
 
 
 def check(cfg: DictConfig) -> None:
-    """Refuse values out of range; types and names have been checked against the schema before.
+    """Refuse the configuration of a command that cannot be run here; types and names have been checked
+    against the schema before.
 
     Raises:
         ConfigError: naming the key, its value and what is allowed.
         DataError: the weights that evaluation.features=inception needs are missing.
     """
+    check_values(cfg)
+    if cfg.ckpt_path is not None and cfg.init_from is not None:
+        raise ConfigError("ckpt_path resumes a run and init_from starts a new one: give one of them")
+    for key in ("ckpt_path", "init_from"):
+        path = cfg[key]
+        if path is not None and not is_file(path):
+            raise ConfigError(f"{key}={path}: there is no such file")
+    check_machine(cfg)
+
+
+def check_values(cfg: DictConfig) -> None:
+    """Refuse values out of range, on whatever machine.
+
+    Raises:
+        ConfigError: naming the key, its value and what is allowed.
+    """
     check_evaluation(cfg)
     slots.check(cfg)
     for key in ("batch_size", "embedding_dim"):
         _require(cfg, key, _countable, COUNT)
-    if cfg.evaluation.features is Features.inception and cfg.caps is None:
-        find_weights(cfg.evaluation.inception_weights, cfg.cache_dir)
     for key in ("steps_per_epoch", "scenario.classes_per_task", "data.num_classes"):
         _require(cfg, key, lambda value: value is None or _countable(value), f"{COUNT}, or null")
     for key in ("lr", "lr_d"):
@@ -63,18 +78,23 @@ def check(cfg: DictConfig) -> None:
         value, shared = OmegaConf.select(cfg, key), OmegaConf.select(cfg, source)
         if value is not None and value != shared:
             raise ConfigError(f"{key}={value}: must be {source}, which is {shared}; set {source}= alone")
-    trainer_arguments.check(cfg.trainer)
     _check_epochs(cfg.epochs)
-    if cfg.ckpt_path is not None and cfg.init_from is not None:
-        raise ConfigError("ckpt_path resumes a run and init_from starts a new one: give one of them")
-    for key in ("ckpt_path", "init_from"):
-        path = cfg[key]
-        if path is not None and not is_file(path):
-            raise ConfigError(f"{key}={path}: there is no such file")
-    _check_folder("cache_dir", cfg.cache_dir)
     _check_length(cfg)
     if cfg.data.num_classes is not None and cfg.init_from is None:
         scenario(cfg, cfg.data.num_classes)
+
+
+def check_machine(cfg: DictConfig) -> None:
+    """Refuse what this machine does not have, as far as can be seen without torch.
+
+    Raises:
+        ConfigError: naming the key.
+        DataError: as `check`.
+    """
+    trainer_arguments.check(cfg.trainer)
+    if cfg.evaluation.features is Features.inception and cfg.caps is None:
+        find_weights(cfg.evaluation.inception_weights, cfg.cache_dir)
+    _check_folder("cache_dir", cfg.cache_dir)
 
 
 def check_evaluation(cfg: DictConfig) -> None:

@@ -11,12 +11,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from mergan.errors import ConfigError
 
-# how a command starts, goes on or finds its caches: never taken from a run that it goes on with
-OF_COMMAND = ("cache_dir", "ckpt_path", "init_from", "resume", "allow_changes", "trust")
+# how a command goes on and where it finds its caches: never taken from a run that it goes on with
+OF_COMMAND = ("cache_dir", "ckpt_path", "resume", "allow_changes", "trust")
 
 # what may differ between a run and its continuation without changing what is learned
-HARMLESS = (*OF_COMMAND, "trainer", "logger", "callbacks", "data.root", "data.download", "data.source.root",
-            "data.source.download", "evaluation.inception_weights", "recovery")  # fmt: skip
+HARMLESS = (*OF_COMMAND, "init_from", "trainer", "logger", "callbacks", "data.root", "data.download",
+            "data.source.root", "data.source.download", "evaluation.inception_weights", "recovery")  # fmt: skip
 NOT_HARMLESS = ("trainer.precision",)  # although the rest of its group is
 
 # values that name files and folders
