@@ -16,7 +16,8 @@ OF_COMMAND = ("cache_dir", "ckpt_path", "resume", "allow_changes", "trust")
 
 # what may differ between a run and its continuation without changing what is learned
 HARMLESS = (*OF_COMMAND, "init_from", "trainer", "logger", "callbacks", "recovery", "data.root",
-            "data.download", "data.source.root", "data.source.download", "evaluation.inception_weights")  # fmt: skip
+            "data.download", "data.source.root", "data.source.download",
+            "evaluation.inception_weights")  # fmt: skip
 NOT_HARMLESS = ("trainer.precision",)  # although the rest of its group is
 
 # values that name files and folders
