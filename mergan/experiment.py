@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from mergan import checkpoint, config, interrupts, outputs, plots, process, storage
+from mergan import __version__, checkpoint, config, interrupts, outputs, plots, process, storage
 from mergan.build import build_evaluator, build_parts, build_trainer
 from mergan.callbacks.evaluation import ContinualEvaluation
 from mergan.errors import StorageError, TrainingError
@@ -101,7 +101,8 @@ class Stream:
         """Fit, evaluate, write the results; metrics.json comes last and says that the run is finished."""
         if self.epochs_done < self.scenario.total_epochs:
             (self.folder / "metrics.json").unlink(missing_ok=True)  # of a finished run that is made longer
-        write_text(self.folder / "config.yaml", OmegaConf.to_yaml(self.cfg, resolve=True))
+        settings = OmegaConf.to_yaml(self.cfg, resolve=True)
+        write_text(self.folder / "config.yaml", f"# mergan {__version__}\n{settings}")
         self._fit()
         metrics = self._final_metrics()
         maps = plots.heat_maps(

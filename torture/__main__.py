@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
         "only": "kills,points,starts,disk,altered,faults,inputs,soak",
         "out": "",  # a file for the table
         "jobs": str(min(2, os.cpu_count() or 1)),
-        "kills": "3",  # of each strategy, at random moments
+        "kills": "2",  # of each strategy, at random moments
         "points": str(len(points.POINTS)),
         "disks": str(len(disk.WRITES) + len(disk.SMALL)),
         "altered": "500",  # checkpoints

@@ -80,6 +80,7 @@ class ClassIncrementalDataModule(LightningDataModule):
         self._sets: dict[str, ImageSet] = {}
         self._labels: dict[Split, np.ndarray] = {}
         self._counts: list[int] = []
+        self._description: dict[str, dict[str, int | str]] | None = None
 
     def attach(self, scenario: Scenario) -> None:
         """Set the stream of tasks."""
