@@ -1,4 +1,4 @@
-"""Do to runs what machines do: python -m torture [kills=4] [altered=500] [only=points,altered,...]"""
+"""Do to runs what machines do: python -m torture [kills=2] [altered=500] [only=points,altered,...]"""
 
 from __future__ import annotations
 

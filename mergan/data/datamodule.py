@@ -160,6 +160,11 @@ class ClassIncrementalDataModule(LightningDataModule):
         Raises:
             DataError: as `prepare_data`.
         """
+        if self._description is None:  # once: every checkpoint asks for it
+            self._description = self._describe()
+        return self._description
+
+    def _describe(self) -> dict[str, dict[str, int | str]]:
         self.setup()
         for split in SPLITS:
             if split not in self._labels:  # that of the images left out by evaluation.split=val
