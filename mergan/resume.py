@@ -128,7 +128,11 @@ def _composed(
         if part and not (_get(given, part) is ABSENT and _get(saved, part) is ABSENT):
             _put(wanted, part, _get(given, part))
     _put(wanted, COUNTED, _get(saved, COUNTED))
-    own = {key: text for key, text in links.items() if not _is_touched(key, touched)}
+    own = {
+        key: text
+        for key, text in links.items()
+        if not _is_touched(key, touched) and _get(saved, key) is not ABSENT
+    }
     moved = set(changed)
     while following := [key for key in own if key not in moved and _follows(key, own[key], moved)]:
         for key in following:
@@ -148,8 +152,7 @@ def _is_touched(key: str, touched: Iterable[str]) -> bool:
 
 
 def _follows(key: str, text: str, moved: Iterable[str]) -> bool:
-    """Whether a value repeats one that has moved. What is built, and where it writes, is never "
-    "taken over so."""
+    """Whether a value repeats one that has moved. What is built, and where it writes, never follows."""
     target = _target(text)
     if target is None or key.split(".")[0] in PLACES or key.endswith(TARGET):
         return False

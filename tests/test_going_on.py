@@ -151,6 +151,9 @@ def test_a_hostile_link_moves_nothing_but_values(compose: Compose, run: Path, tm
         "trainer.default_root_dir": "${data.root}",
         "strategy._target_": "${data.root}",
         "cache_dir": "${data.root}",
+        "acgan.betas.first": "${seed}",
+        "epochs.0.0": "${seed}",
+        "seed.x": "${seed}",
     }
     path = tmp_path / "last.ckpt"
     torch.save(content, path)
