@@ -8,11 +8,12 @@ import re
 import stat
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from mergan.errors import CheckpointError, reason
 from mergan.text import shortened, shown
@@ -47,11 +48,12 @@ def read_archive(path: Path) -> Any:
     import torch
 
     try:
-        _look_through(path)
-        with warnings.catch_warnings():
+        with _opened(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch; what is wrong is an error here
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        return _Plain(path.stat().st_size).copy(content, 0)
+            size = _look_through(file)
+            file.seek(0)
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        return _Plain(size).copy(content, 0)
     except CheckpointError:
         raise
     except (
@@ -63,7 +65,8 @@ def read_archive(path: Path) -> Any:
 def damage(path: Path) -> str:
     """What is wrong with a file as an archive, "" if it is whole; its tensors are not read."""
     try:
-        _look_through(path)
+        with _opened(path) as file:
+            _look_through(file)
     except CheckpointError as error:
         return str(error)
     except Exception as error:  # see read_archive
@@ -71,17 +74,27 @@ def damage(path: Path) -> str:
     return ""
 
 
-def _look_through(path: Path) -> None:
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """The file, opened once: what is looked through is what is read, even if another takes its place."""
     try:
-        status = path.stat()
+        regular = stat.S_ISREG(path.stat().st_mode)  # to open a FIFO would wait for somebody who writes
+        file = path.open("rb") if regular else None
     except OSError as error:
         raise CheckpointError(f"cannot be read ({error.strerror})") from error
-    if not stat.S_ISREG(status.st_mode):
+    if file is None:
         raise CheckpointError("not a file")
-    if status.st_size == 0:
+    with file:
+        yield file
+
+
+def _look_through(file: BinaryIO) -> int:
+    """Refuse what torch.save cannot have written; returns the size in bytes."""
+    size = file.seek(0, io.SEEK_END)
+    if size == 0:
         raise CheckpointError("the file is empty")
-    with zipfile.ZipFile(path) as archive:
-        top = _check_entries(archive, status.st_size)
+    with zipfile.ZipFile(file) as archive:
+        top = _check_entries(archive, size)
         broken = archive.testzip()
         if broken is not None:
             raise CheckpointError(f"the file is damaged ({broken!r} does not match its checksum)")
@@ -90,6 +103,7 @@ def _look_through(path: Path) -> None:
         if not structure.startswith(PROTOCOL):
             raise CheckpointError("not a readable checkpoint (its structure is not what torch.save writes)")
         _StructureCheck(structure, sizes).load()
+    return size
 
 
 def _check_entries(archive: zipfile.ZipFile, size: int) -> str:
