@@ -15,7 +15,7 @@ import warm
 import yaml
 from omegaconf import OmegaConf
 
-from mergan import checkpoint, config, contents, experiment, trust
+from mergan import checkpoint, config, contents, experiment, slots, trust
 from mergan.errors import CheckpointError, ConfigError
 
 HOSTILE = {  # each with the word that the message must hold
@@ -297,3 +297,20 @@ def test_the_strategy_of_the_readme_goes_through_every_door(cache_dir: Path, tmp
         flags = ["--config-dir", "plugins", *(["overwrite=true"] * (door == "sample"))]
         done = warm.run([*words[door], *flags], tmp_path, path)
         assert done.returncode == 0, done.stderr
+
+
+def test_the_files_of_conf_name_classes_only() -> None:
+    trusted = trust.of_command({}, [config.CONF])
+    assert {
+        "strategy",
+        "objective",
+        "data.source",
+        "network.generator",
+        "callbacks.*",
+        "logger.*",
+        "trainer",
+    } <= set(trusted.targets)
+    for slot, names in trusted.targets.items():
+        for name in names:
+            assert isinstance(slots.locate(slot, name), type), name
+    assert not [path for path in config.CONF.rglob("*.yaml") if "_partial_" in path.read_text()]
