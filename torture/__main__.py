@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
         "commands": "20",  # of them, per door, that are also tried as real commands
         "doors": ",".join(DOORS),
         "match": "",  # a part of the names of the alterations to try
-        "tasks": "200",  # of the soak
+        "tasks": "100",  # of the soak
     }
     for argument in arguments:
         key, _, value = argument.partition("=")
