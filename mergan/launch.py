@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,6 @@ from mergan import config, outputs, storage
 from mergan.contents import KEY
 from mergan.errors import ConfigError
 from mergan.run_files import read_figures
-
-log = logging.getLogger(__name__)
 
 LAST = "last.ckpt"
 
