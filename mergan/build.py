@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import pydoc
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +13,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from omegaconf import DictConfig, OmegaConf
 
-from mergan import checkpoint, config
+from mergan import checkpoint, config, slots
 from mergan.acgan import ACGAN
 from mergan.callbacks.checkpoint import StreamCheckpoint
 from mergan.callbacks.evaluation import ContinualEvaluation
@@ -191,8 +190,9 @@ def _logger(node: DictConfig, folder: Path, resume_step: int) -> Logger:
         return part if isinstance(part, Logger) else part(**own)
     check_types(node)  # which refuses a target that is no word
     asked: set[Any] = set()
-    with suppress(Exception):  # no such module, a constructor that tells nothing: Hydra has the word below
-        asked = set(inspect.signature(pydoc.locate(node._target_)).parameters) - set(node)  # type: ignore[arg-type]
+    with suppress(TypeError, ValueError):  # a constructor that tells nothing
+        constructor = slots.locate(node._get_full_key("_target_"), node._target_)
+        asked = set(inspect.signature(constructor).parameters) - set(node)
     return instantiate(node, **{key: value for key, value in own.items() if key in asked})
 
 

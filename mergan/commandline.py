@@ -63,8 +63,7 @@ def _from_home(override: Override, word: str) -> str:
         place = str(Path(value).expanduser())
     except RuntimeError as error:
         raise ConfigError(f"{word}: there is no such home folder; write the path out") from error
-    quoted = place.replace("\\", "\\\\").replace("'", "\\'")
-    return f"{override.key_or_group}='{quoted}'"
+    return _quoted(override.key_or_group, place)
 
 
 def _refuse(message: str) -> NoReturn:
@@ -101,10 +100,15 @@ def literal(key: str, value: str) -> str:
     """A word for the shell that sets a key to a text, whatever characters that has."""
     if re.fullmatch(r"[\w./:+-]+", value, re.ASCII):
         return f"{key}={value}"
+    word = _quoted(key, value)
+    return shlex.quote(word) if re.search(r'["$`\\!]', word) else f'"{word}"'
+
+
+def _quoted(key: str, value: str) -> str:
+    """A word for Hydra that sets a key to a text."""
     # Hydra reads a backslash as such, unless quotes follow
     quoted = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)
-    word = f"{key}='{quoted}'"
-    return shlex.quote(word) if re.search(r'["$`\\!]', word) else f'"{word}"'
+    return f"{key}='{quoted}'"
 
 
 def _check(override: Override, word: str, sweep: bool) -> None:

@@ -400,8 +400,9 @@ def test_refused_commands_leave_no_folders(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
-def test_the_home_folder_is_meant_by_every_path(run: Path, tmp_path: Path) -> None:
-    home, here = tmp_path / "home", tmp_path / "here"
+@pytest.mark.parametrize("name", ["home", "a\\b 'c"])
+def test_the_home_folder_is_meant_by_every_path(tmp_path: Path, name: str) -> None:
+    home, here = tmp_path / name, tmp_path / "here"
     home.mkdir()
     here.mkdir()
     paint(home / "images", {"a": 3, "b": 3})
