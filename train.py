@@ -5,7 +5,8 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from mergan import cli, config
+from mergan import config
+from mergan.cli import guard as cli
 
 config.register()
 

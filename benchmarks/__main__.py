@@ -17,8 +17,8 @@ import torch
 
 from benchmarks import framework, growth, loading, reference, roofline, startup
 from benchmarks.measure import Figure
-from mergan import tables
-from mergan.storage import write_text
+from mergan.output import tables
+from mergan.system.files import write_text
 
 Benchmark = Callable[[Path, Path], list[Figure]]
 BENCHMARKS: dict[str, Benchmark] = {

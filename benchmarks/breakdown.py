@@ -17,7 +17,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.bare_loop import BareLoop
 from benchmarks.fits import ONE_TASK, Fit
-from mergan import tables
+from mergan.output import tables
 
 STEPS = 40
 KINDS = {  # what a name contains -> the line it counts for; the first that fits

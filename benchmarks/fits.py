@@ -12,8 +12,10 @@ import hydra
 import lightning.pytorch as pl
 from omegaconf import DictConfig
 
-from mergan import build, config, process
+from mergan import config
 from mergan.callbacks.evaluation import ContinualEvaluation
+from mergan.run import build
+from mergan.system import cpu
 
 ONE_TASK = "scenario.tasks=[[0,1,2,3,4,5,6,7,8,9]]"
 FIRST_LOG = 26  # steps; the first of them to be logged imports TensorBoard, once in a run
@@ -47,7 +49,7 @@ class Fit:
     def __init__(
         self, overrides: Sequence[str], cache_dir: Path, callbacks: Sequence[pl.Callback] = ()
     ) -> None:
-        process.tune()
+        cpu.tune()
         self.cfg = compose(*SHORT_EVALUATION, *overrides, f"cache_dir={cache_dir}")
         self.module, self.data = build.build_parts(self.cfg)
         self.scenario = config.scenario(self.cfg, self.data.num_classes)

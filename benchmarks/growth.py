@@ -20,7 +20,7 @@ from torch import nn
 from benchmarks.fits import Fit
 from benchmarks.measure import Figure, Pairs
 from mergan import config
-from mergan.acgan import ACGAN
+from mergan.learners.acgan import ACGAN
 
 STRATEGIES = {
     "joint_retrain live": ("strategy=joint_retrain", "strategy.mode=live"),

@@ -13,8 +13,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from mergan.networks import dcgan
+from mergan.networks.fast.thin import ThinInputConv2d
 from mergan.networks.layers import ConditionalNorm
-from mergan.networks.thin import ThinInputConv2d
 
 
 class PlainNorm(ConditionalNorm):

@@ -10,9 +10,11 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from mergan import cli, config, tables
-from mergan.outputs import check_output
-from mergan.text import shortened, shown
+from mergan import config
+from mergan.cli import guard as cli
+from mergan.output import tables
+from mergan.output.places import check_output
+from mergan.system.text import shortened, shown
 
 config.register()
 
@@ -35,10 +37,11 @@ def run(cfg: DictConfig) -> None:
     cfg = config.absolute_paths(cfg)
     config.check_evaluation(cfg)
     out = None if cfg.out is None else check_output(Path(cfg.out), cfg.overwrite)
-    from mergan import build, experiment, start, trust
-    from mergan.checkpoint import load_generator
+    from mergan.checkpoints import trust
     from mergan.evaluation import continual
-    from mergan.storage import write_text
+    from mergan.run import build, experiment, start
+    from mergan.run.trained import load_generator
+    from mergan.system.files import write_text
 
     path = Path(cfg.checkpoint)
     generator = load_generator(path, trust.of_this_command(cfg))

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mergan import cli, plots, tables
-from mergan.errors import ConfigError
-from mergan.outputs import check_output, check_output_folder
-from mergan.run_files import check_picture, read_config, read_figures, read_matrix
-from mergan.storage import write_text
-from mergan.text import markdown, shown
+from mergan.cli import guard as cli
+from mergan.output import plots, tables
+from mergan.output.folder import RunFolder
+from mergan.output.places import check_output, check_output_folder
+from mergan.output.reading import check_picture, read_config, read_figures, read_matrix
+from mergan.system.errors import ConfigError
+from mergan.system.files import write_text
+from mergan.system.text import markdown, shown
 
 SETTINGS = (  # that the tables show where the runs differ in them
     "strategy._target_",
@@ -29,7 +30,6 @@ SETTINGS = (  # that the tables show where the runs differ in them
     "seed",
     "evaluation.split",
 )
-GRID = re.compile(r"task_([0-9]{1,9})\.png")
 LONGEST = 60  # characters of a setting or a name in a table
 USAGE = """usage: python -m mergan.report RUN [RUN ...] [out=report] [overwrite=true]
 
@@ -69,16 +69,17 @@ def read_run(folder: Path) -> Run:
         ConfigError: it holds no finished run, or a file that cannot be read; the message names it.
     """
     try:
-        config = read_config(folder / "config.yaml")
-        metrics = read_figures(folder / "metrics.json")
-        rows = read_matrix(folder / "accuracy_matrix.csv").rows
+        place = RunFolder(folder)
+        config = read_config(place.config)
+        metrics = read_figures(place.figures)
+        rows = read_matrix(place.matrix("accuracy")).rows
         grid = last_grid(folder)
     except FileNotFoundError as error:
         missing = Path(error.filename).name
         raise ConfigError(f"{shown(str(folder))}: not a finished run ({missing} is missing)") from error
     values = [[value for value in row if value is not None] for row in rows]
     if not all(0 <= value <= 1 for row in values for value in row):
-        raise ConfigError(f"{shown(str(folder / 'accuracy_matrix.csv'))}: holds what is no share from 0 to 1")
+        raise ConfigError(f"{shown(str(place.matrix('accuracy')))}: holds what is no share from 0 to 1")
     return Run(folder, config, metrics, [sum(row) / len(row) for row in values], grid)
 
 
@@ -92,8 +93,8 @@ def find_runs(folders: Sequence[Path]) -> list[Path]:
     for folder in folders:
         if not folder.is_dir():
             raise ConfigError(f"{shown(str(folder))}: there is no such folder")
-        inner = sorted(path.parent for path in folder.glob("*/metrics.json"))
-        found += [folder] if (folder / "config.yaml").exists() or not inner else inner
+        inner = [run.path for run in RunFolder.inside(folder)]
+        found += [folder] if RunFolder(folder).config.exists() or not inner else inner
     return found
 
 
@@ -179,16 +180,11 @@ def last_grid(folder: Path) -> Path | None:
     Raises:
         ConfigError: the file is no picture of a sensible size.
     """
-    found = {
-        int(name[1]): path
-        for path in (folder / "samples").glob("task_*.png")
-        if (name := GRID.fullmatch(path.name))
-    }
-    if not found:
+    grids = list(RunFolder(folder).grids.values())
+    if not grids:
         return None
-    last = found[max(found)]
-    check_picture(last)
-    return last
+    check_picture(grids[-1])
+    return grids[-1]
 
 
 def _varied_keys(configs: Sequence[Mapping[str, Any]]) -> list[str]:

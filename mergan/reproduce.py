@@ -16,12 +16,15 @@ from typing import Any
 import hydra
 from omegaconf import OmegaConf
 
-from mergan import cli, config, plots, report, tables
-from mergan.errors import ConfigError, TrainingError
-from mergan.outputs import check_output, check_output_folder
-from mergan.run_files import read_config, read_figures
-from mergan.storage import write_text
-from mergan.text import shown
+from mergan import config, report
+from mergan.cli import guard as cli
+from mergan.output import plots, tables
+from mergan.output.folder import RunFolder
+from mergan.output.places import check_output, check_output_folder
+from mergan.output.reading import read_config, read_figures
+from mergan.system.errors import ConfigError, TrainingError
+from mergan.system.files import write_text
+from mergan.system.text import shown
 
 USAGE = """usage: python -m mergan.reproduce [out=runs/reproduce] [jobs=2] [only=joint,ewc] [OVERRIDE ...]
 
@@ -88,7 +91,7 @@ class Training:
     @property
     def finished(self) -> bool:
         """Whether its figures are there."""
-        return (self.folder / "metrics.json").is_file()
+        return RunFolder(self.folder).finished
 
     def command(self) -> list[str]:
         """The command that starts it, or goes on where it was interrupted."""
@@ -121,7 +124,7 @@ def trainings(plan: Plan) -> list[Training]:
 
 def _check_unchanged(training: Training) -> None:
     """Refuse a run that was made with other settings than its row has now: it would be passed off as new."""
-    path = training.folder / "config.yaml"
+    path = RunFolder(training.folder).config
     wanted = hydra.compose("train", overrides=list(training.overrides))
     config.check(wanted)
     if not os.path.lexists(path):
@@ -174,7 +177,7 @@ def results_table(rows: Mapping[str, Row], found: Sequence[Training]) -> str:
     lines = []
     for name in dict.fromkeys(training.row for training in found):
         runs = [
-            read_figures(training.folder / "metrics.json")
+            read_figures(RunFolder(training.folder).figures)
             for training in found
             if training.row == name and training.finished
         ]
@@ -215,7 +218,7 @@ def reproduce(plan: Plan) -> None:
     found = trainings(plan)
     for training in found:
         if training.finished:  # what cannot be read is named before hours of training
-            read_figures(training.folder / "metrics.json")
+            read_figures(RunFolder(training.folder).figures)
             report.last_grid(training.folder)
     waiting = [training for training in found if not training.finished]
     print(f"{len(found)} trainings, {len(found) - len(waiting)} of them finished; log files in {plan.out}")

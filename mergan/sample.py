@@ -8,9 +8,10 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from mergan import cli, config
-from mergan.errors import ConfigError
-from mergan.outputs import check_output
+from mergan import config
+from mergan.cli import guard as cli
+from mergan.output.places import check_output
+from mergan.system.errors import ConfigError
 
 config.register()
 
@@ -31,10 +32,11 @@ def run(cfg: DictConfig) -> None:
     out = check_output(Path(cfg.out), cfg.overwrite)
     import numpy as np
 
-    from mergan import estimate, trust
-    from mergan.checkpoint import load_generator
+    from mergan.checkpoints import trust
     from mergan.evaluation.evaluator import sample
-    from mergan.storage import replacing
+    from mergan.run import estimate
+    from mergan.run.trained import load_generator
+    from mergan.system.files import replacing
 
     generator = load_generator(Path(cfg.checkpoint), trust.of_this_command(cfg))
     classes = sorted(generator.seen) if cfg.classes is None else list(cfg.classes)

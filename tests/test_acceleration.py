@@ -10,9 +10,10 @@ import tiny
 import torch
 from omegaconf import DictConfig
 
-from mergan import checkpoint, experiment
 from mergan.callbacks.acceleration import Acceleration
-from mergan.errors import ConfigError
+from mergan.checkpoints import file as checkpoint
+from mergan.run import experiment, trained
+from mergan.system.errors import ConfigError
 
 Compose = Callable[..., DictConfig]
 PRESET = ["trainer=gpu", "trainer.accelerator=cpu", "trainer.precision=32-true"]
@@ -40,7 +41,7 @@ def test_compiled_networks_in_another_order_train_alike(compose: Compose, tmp_pa
     paths = [tmp_path / name / "checkpoints" / "last.ckpt" for name in ("plain", "fast")]
     names = [list(checkpoint.read(path)["state_dict"]) for path in paths]
     assert names[0] == names[1]
-    assert checkpoint.load_generator(paths[1]).seen == [0, 1, 2, 3]
+    assert trained.load_generator(paths[1]).seen == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(("penalty", "compiled"), [("objective.r1=0.1", False), ("objective.r1=0.0", True)])

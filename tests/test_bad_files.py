@@ -16,7 +16,7 @@ import tiny
 import warm
 from PIL import Image
 
-from mergan import cli
+from mergan.cli import guard as cli
 
 FOLDER = [part for part in tiny.SETTINGS if not part.startswith("data")] + [
     "data=image_folder", "data.image_size=16", "strategy=finetune", "scenario.classes_per_task=1", "epochs=1",

@@ -10,7 +10,8 @@ import pytest
 import tiny
 from bad_inputs import OF_STRATEGIES, OUT_OF_RANGE, Bad
 
-from mergan import cli, experiment
+from mergan.cli import guard as cli
+from mergan.run import experiment
 
 
 def refusal(cache_dir: Path, folder: Path, overrides: Sequence[str]) -> str:

@@ -27,8 +27,8 @@ ONE_TASK = [
     "objective.r1=0.1",
     "objective.penalty_every=2",
     "objective.mode_seeking=0.1",
-    "acgan.ema=0.9",
-    "acgan.lr_schedule=linear",
+    "learner.ema=0.9",
+    "learner.lr_schedule=linear",
 ]
 
 

@@ -17,9 +17,12 @@ import torch
 import warm
 from omegaconf import DictConfig
 
-from mergan import __version__, checkpoint, contents, experiment
-from mergan.archive import read_archive
-from mergan.errors import CheckpointError, MerganError
+from mergan import __version__
+from mergan.checkpoints import contents
+from mergan.checkpoints import file as checkpoint
+from mergan.checkpoints.archive import read_archive
+from mergan.run import experiment, trained
+from mergan.system.errors import CheckpointError, MerganError
 
 Compose = Callable[..., DictConfig]
 
@@ -44,7 +47,7 @@ def checkpoints(run: Path, tmp_path: Path) -> Path:
 
 
 def test_version_and_configuration_stand_in_the_file(run: Path) -> None:
-    own = checkpoint.read(run / "checkpoints" / "last.ckpt")[checkpoint.KEY]
+    own = checkpoint.read(run / "checkpoints" / "last.ckpt")[contents.KEY]
     assert own["version"] == __version__
     assert own["config"]["strategy"] == {"_target_": "mergan.strategies.finetune.Finetune"}
 
@@ -275,7 +278,7 @@ def test_any_key_removed_or_of_another_type_is_refused_or_harmless(run: Path, tm
             tried += 1
             torch.save(altered(whole, place, value), path)
             try:
-                checkpoint.load_generator(path)
+                trained.load_generator(path)
                 if tried % 8 == 0 and place[0] != "mergan":
                     own = ["strategy=finetune", "epochs=1", f"ckpt_path={path}"]
                     experiment.Stream(tiny.compose(tmp_path / "cache", *own), tmp_path / "run")
@@ -297,7 +300,7 @@ def test_a_checkpoint_of_the_first_format_is_refused_with_the_version_that_reads
         checkpoint.read(tmp_path / "old.ckpt")
 
 
-@pytest.mark.parametrize("content", [{"state_dict": {}}, {checkpoint.KEY: 3, "state_dict": {}}, [1, 2]])
+@pytest.mark.parametrize("content", [{"state_dict": {}}, {contents.KEY: 3, "state_dict": {}}, [1, 2]])
 def test_foreign_files_are_refused(tmp_path: Path, content: object) -> None:
     path = tmp_path / "other.ckpt"
     torch.save(content, path)

@@ -16,7 +16,8 @@ import torch
 import warm
 from PIL import Image
 
-from mergan import checkpoint, experiment
+from mergan.checkpoints import file as checkpoint
+from mergan.run import experiment
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
@@ -172,7 +173,7 @@ def test_signals_leave_a_checkpoint_and_say_how_to_go_on(
 ) -> None:
     run = tmp_path / "run"
     last = run / "checkpoints" / "last.ckpt"
-    overrides = [f"hydra.run.dir={run}", "epochs=20", "steps_per_epoch=1", "acgan.log_every_n_steps=50"]
+    overrides = [f"hydra.run.dir={run}", "epochs=20", "steps_per_epoch=1", "learner.log_every_n_steps=50"]
     process = subprocess.Popen(
         [sys.executable, *command(cache_dir, *overrides)],
         env=ENVIRONMENT,

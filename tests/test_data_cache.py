@@ -16,7 +16,7 @@ from mergan.data.cache import load
 from mergan.data.image_set import ImageSet
 from mergan.data.mnist_5k import MNIST5k
 from mergan.data.source import Source, Split
-from mergan.errors import DataError
+from mergan.system.errors import DataError
 
 
 class Counted(Source):

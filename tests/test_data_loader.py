@@ -10,7 +10,7 @@ import torch
 
 from mergan.data.image_set import ImageSet
 from mergan.data.loader import TaskLoader, steps_of_one_pass
-from mergan.errors import DataError
+from mergan.system.errors import DataError
 
 
 def numbered(count: int, classes: int = 4) -> ImageSet:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from mergan.data.datamodule import ClassIncrementalDataModule
 from mergan.data.synthetic import Synthetic
-from mergan.errors import ConfigError, DataError
-from mergan.scenario import Scenario
+from mergan.scenarios.base import Scenario
+from mergan.system.errors import ConfigError, DataError
 
 
 def module(cache_dir: Path, **changes: Any) -> ClassIncrementalDataModule:

@@ -19,7 +19,7 @@ from mergan.data.pixels import fit
 from mergan.data.source import Source, Split
 from mergan.data.splits import hold_out
 from mergan.data.synthetic import Synthetic
-from mergan.errors import ConfigError, DataError
+from mergan.system.errors import ConfigError, DataError
 
 CONF = Path(__file__).parents[1] / "conf" / "data"
 

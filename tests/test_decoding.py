@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from mergan.data import decoding
-from mergan.errors import ConfigError, DataError
+from mergan.system.errors import ConfigError, DataError
 
 RAMP = np.tile(np.array([0, 80, 160, 255], dtype=np.uint8), (4, 1))  # (4, 4), the same in every row
 RED = np.full((4, 4, 3), (200, 0, 0), dtype=np.uint8)

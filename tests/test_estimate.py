@@ -15,9 +15,10 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from mergan import config, estimate, footprint, resources
-from mergan.acgan import ACGAN
-from mergan.errors import ConfigError
+from mergan import config
+from mergan.learners.acgan import ACGAN
+from mergan.run import estimate, footprint, resources
+from mergan.system.errors import ConfigError
 
 Compose = Callable[..., DictConfig]
 
@@ -94,7 +95,7 @@ def test_estimating_draws_no_random_numbers(compose: Compose) -> None:
 
 @pytest.mark.parametrize("network", ["dcgan", "upsample"])
 def test_the_estimate_lies_below_what_is_held(compose: Compose, build: Any, network: str) -> None:
-    overrides = [f"network={network}", "strategy=finetune", "acgan.ema=0.9", "batch_size=64"]
+    overrides = [f"network={network}", "strategy=finetune", "learner.ema=0.9", "batch_size=64"]
     cfg = compose(*overrides)
     module: ACGAN = build(*overrides).module
     size = footprint.training(cfg, 4)
@@ -139,10 +140,10 @@ def test_networks_that_need_values_are_not_refused(compose: Compose) -> None:
         ("+callbacks.x._target_=torch.nn.Identity", ["callbacks.x._target_=torch.nn.Identity", "a Callback"]),
         ("logger.csv._target_=torch.nn.Identity", ["logger.csv", "a Logger"]),
         ("trainer._target_=torch.nn.Identity", ["trainer._target_", "a Trainer"]),
-        ("acgan._target_=torch.nn.Identity", ["acgan._target_", "an ACGAN"]),
-        ("strategy._target_=mergan.objectives.BCE", ["strategy._target_", "a Strategy"]),
+        ("learner._target_=torch.nn.Identity", ["learner._target_", "an ACGAN"]),
+        ("strategy._target_=mergan.learners.objectives.BCE", ["strategy._target_", "a Strategy"]),
         ("strategy._target_=mergan.strategies.ewc.Nope", ["mergan.strategies.ewc has no 'Nope'"]),
-        ("objective._target_=mergan.objectives", ["neither a class nor a function"]),
+        ("objective._target_=mergan.learners.objectives", ["neither a class nor a function"]),
         ("evaluation.metrics.kid._target_=torch.nn.Identity", ["evaluation.metrics.kid", "a Metric"]),
         ("trainer.accelerator=abc", ["trainer.accelerator=abc", "cpu"]),
         ("trainer.devices=${embedding_dim}00", ["trainer.devices=800"]),

@@ -14,12 +14,12 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from mergan import checkpoint, config, evaluate, experiment
+from mergan import config, evaluate
 from mergan.callbacks.evaluation import write_matrix
+from mergan.checkpoints import file as checkpoint
 from mergan.data import cache, normalise
 from mergan.data.image_set import ImageSet
 from mergan.data.synthetic import Synthetic
-from mergan.errors import ConfigError
 from mergan.evaluation import continual
 from mergan.evaluation.classifier import Classifier, load_or_train, train_classifier
 from mergan.evaluation.evaluator import Evaluator, accuracy_on, sample
@@ -29,6 +29,8 @@ from mergan.evaluation.metrics.diversity import Diversity
 from mergan.evaluation.metrics.fid import FID
 from mergan.evaluation.metrics.kid import KID
 from mergan.evaluation.metrics.precision_recall import Precision, Recall
+from mergan.run import experiment
+from mergan.system.errors import ConfigError
 
 CLASSES = 4
 STEPS = 60

@@ -16,7 +16,7 @@ from PIL import Image
 from mergan.data.folders import split_kind
 from mergan.data.image_folder import ImageFolder
 from mergan.data.source import SPLITS
-from mergan.errors import ConfigError, DataError
+from mergan.system.errors import ConfigError, DataError
 
 
 def pictures(folder: Path, count: int = 6, suffix: str = ".png", shade: int = 0) -> Path:

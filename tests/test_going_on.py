@@ -19,8 +19,11 @@ import warm
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
-from mergan import checkpoint, config, contents, experiment, resume, trust
-from mergan.errors import CheckpointError, ConfigError
+from mergan import config
+from mergan.checkpoints import contents, trust
+from mergan.checkpoints import file as checkpoint
+from mergan.run import experiment, resume
+from mergan.system.errors import CheckpointError, ConfigError
 from torture.compare import differences
 
 Compose = Callable[..., DictConfig]
@@ -74,7 +77,7 @@ def test_every_key_is_tried(compose: Compose) -> None:
     cfg = compose()
     top = {str(key) for key in cfg if not isinstance(cfg[key], DictConfig)} - {"caps"}
     assert top | set(repeated(compose).values()) <= CHANGED.keys()
-    assert {"acgan.lr": "lr", "acgan.batch_size": "batch_size"}.items() <= repeated(compose).items()
+    assert {"learner.lr": "lr", "learner.batch_size": "batch_size"}.items() <= repeated(compose).items()
 
 
 @pytest.mark.parametrize("key", [key for key in CHANGED if key not in OWN])
@@ -99,7 +102,7 @@ def test_what_repeats_a_changed_key_follows_it_or_the_change_is_refused(
 
 
 def test_changed_rates_are_those_that_train(compose: Compose, run: Path, tmp_path: Path) -> None:
-    changes = ["lr=0.25", "lr_d=0.125", "acgan.betas=[0.25,0.5]", "batch_size=4", "allow_changes=true"]
+    changes = ["lr=0.25", "lr_d=0.125", "learner.betas=[0.25,0.5]", "batch_size=4", "allow_changes=true"]
     goes_on = going_on(compose, run / "checkpoints" / "last.ckpt", *changes)
     experiment.train(goes_on.cfg, tmp_path / "run", goes_on)
     content = checkpoint.read(tmp_path / "run" / "checkpoints" / "last.ckpt")
@@ -110,29 +113,29 @@ def test_changed_rates_are_those_that_train(compose: Compose, run: Path, tmp_pat
     again = tmp_path / "run" / "checkpoints" / "task_00.ckpt"
     shutil.copy(tmp_path / "run" / "checkpoints" / "last.ckpt", again)
     later = going_on(compose, again, "lr=0.5", "allow_changes=true")
-    assert (later.cfg.acgan.lr, later.cfg.acgan.lr_d, later.cfg.batch_size) == (0.5, 0.125, 4)
-    assert "acgan.betas" not in later.links and later.links["acgan.lr"] == "${lr}"
+    assert (later.cfg.learner.lr, later.cfg.learner.lr_d, later.cfg.batch_size) == (0.5, 0.125, 4)
+    assert "learner.betas" not in later.links and later.links["learner.lr"] == "${lr}"
 
 
 def test_a_value_that_was_computed_from_a_changed_one_must_be_given(
     compose: Compose, cache_dir: Path, tmp_path: Path
 ) -> None:
-    formula = ["acgan.lr_schedule=${oc.select:none,constant}", "data.source.seed=${oc.select:seed}"]
+    formula = ["learner.lr_schedule=${oc.select:none,constant}", "data.source.seed=${oc.select:seed}"]
     experiment.run(tiny.compose(cache_dir, "strategy=finetune", "epochs=1", *formula), tmp_path)
     path = tmp_path / "checkpoints" / "task_00.ckpt"
-    assert going_on(compose, path, "lr=0.5", "allow_changes=true").cfg.acgan.lr == 0.5
+    assert going_on(compose, path, "lr=0.5", "allow_changes=true").cfg.learner.lr == 0.5
     with pytest.raises(ConfigError, match=r"^seed: data\.source\.seed was composed from it"):
         going_on(compose, path, "seed=5", "allow_changes=true")
     given = going_on(compose, path, "seed=5", "data.source.seed=5", "allow_changes=true")
-    assert (given.cfg.acgan.seed, given.cfg.data.source.seed) == (5, 5)
+    assert (given.cfg.learner.seed, given.cfg.data.source.seed) == (5, 5)
 
 
 def test_values_set_apart_from_the_start_stay_apart(
     compose: Compose, cache_dir: Path, tmp_path: Path
 ) -> None:
-    experiment.run(tiny.compose(cache_dir, "strategy=finetune", "epochs=1", "acgan.lr=0.125"), tmp_path)
+    experiment.run(tiny.compose(cache_dir, "strategy=finetune", "epochs=1", "learner.lr=0.125"), tmp_path)
     goes_on = going_on(compose, tmp_path / "checkpoints" / "task_00.ckpt", "lr=0.5", "allow_changes=true")
-    assert (goes_on.cfg.lr, goes_on.cfg.acgan.lr) == (0.5, 0.125)
+    assert (goes_on.cfg.lr, goes_on.cfg.learner.lr) == (0.5, 0.125)
 
 
 def test_another_choice_of_a_group_replaces_it_whole(compose: Compose, run: Path) -> None:
@@ -151,7 +154,7 @@ def test_a_hostile_link_moves_nothing_but_values(compose: Compose, run: Path, tm
         "trainer.default_root_dir": "${data.root}",
         "strategy._target_": "${data.root}",
         "cache_dir": "${data.root}",
-        "acgan.betas.first": "${seed}",
+        "learner.betas.first": "${seed}",
         "epochs.0.0": "${seed}",
         "seed.x": "${seed}",
     }

@@ -9,9 +9,11 @@ import tiny
 import torch
 from torch_fidelity import feature_extractor_inceptionv3 as theirs
 
-from mergan import config, experiment
-from mergan.errors import DataError
+from mergan import config
+from mergan.config import inception_weights
 from mergan.evaluation import inception
+from mergan.run import experiment
+from mergan.system.errors import DataError
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +41,11 @@ def test_missing_weights_are_refused_before_training_starts(cache_dir: Path) -> 
     with pytest.raises(DataError) as refusal:
         tiny.compose(cache_dir, "evaluation=inception")
     message = str(refusal.value)
-    for needed in (str(cache_dir / inception.FILE), inception.SOURCE, "evaluation.inception_weights"):
+    for needed in (
+        str(cache_dir / inception_weights.FILE),
+        inception_weights.SOURCE,
+        "evaluation.inception_weights",
+    ):
         assert needed in message
     assert "\n" not in message
     with pytest.raises(DataError, match=r"elsewhere\.pth is missing"):
@@ -49,11 +55,14 @@ def test_missing_weights_are_refused_before_training_starts(cache_dir: Path) -> 
 def test_weights_are_found_in_the_cache_and_where_torch_downloads_to(tmp_path: Path) -> None:
     downloads = tmp_path / "torch" / "hub" / "checkpoints"
     downloads.mkdir(parents=True)
-    (downloads / inception.FILE).touch()
-    assert inception.find_weights(None, tmp_path / "cache") == downloads / inception.FILE
+    (downloads / inception_weights.FILE).touch()
+    assert inception_weights.find_weights(None, tmp_path / "cache") == downloads / inception_weights.FILE
     (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / inception.FILE).touch()
-    assert inception.find_weights(None, tmp_path / "cache") == tmp_path / "cache" / inception.FILE
+    (tmp_path / "cache" / inception_weights.FILE).touch()
+    assert (
+        inception_weights.find_weights(None, tmp_path / "cache")
+        == tmp_path / "cache" / inception_weights.FILE
+    )
 
 
 def test_smoke_runs_do_without_the_weights(cache_dir: Path) -> None:

@@ -15,8 +15,9 @@ import tiny
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from omegaconf import DictConfig
 
-from mergan import experiment, interrupts
-from mergan.interrupts import Interrupted
+from mergan.run import experiment
+from mergan.system import interrupts
+from mergan.system.interrupts import Interrupted
 
 
 @pytest.fixture(autouse=True)

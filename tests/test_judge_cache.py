@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from mergan.data.image_set import ImageSet
-from mergan.errors import DataError
 from mergan.evaluation import inception
 from mergan.evaluation.classifier import Classifier, load_or_train
+from mergan.system.errors import DataError
 
 TRAIN = ImageSet(np.zeros((8, 1, 16, 16), np.uint8), np.arange(8) % 2)
 

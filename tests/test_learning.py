@@ -8,7 +8,7 @@ from pathlib import Path
 import tiny
 from omegaconf import DictConfig
 
-from mergan import experiment
+from mergan.run import experiment
 
 # 32 images a step, 100 steps an epoch, networks of some ten thousand weights
 LEARNING = [
@@ -22,7 +22,7 @@ LEARNING = [
     "steps_per_epoch=100",
     "evaluation.samples_per_class=50",
     "evaluation.classifier_steps=100",
-    "acgan.log_every_n_steps=50",
+    "learner.log_every_n_steps=50",
 ]
 
 

@@ -14,9 +14,9 @@ import warm
 from omegaconf import DictConfig, OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mergan import build, experiment
-from mergan.errors import StorageError
-from mergan.loggers import CSVLog, EventLog
+from mergan.output.loggers import CSVLog, EventLog
+from mergan.run import build, experiment
+from mergan.system.errors import StorageError
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_text_in_a_cell_stays(tmp_path: Path) -> None:
 
 FULL = """
 import pathlib, resource, signal, sys, threading
-from mergan.loggers import {kind}
+from mergan.output.loggers import {kind}
 folder = pathlib.Path({folder!r})
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 threading.excepthook = lambda arguments: None
@@ -237,9 +237,9 @@ def test_a_logger_gets_the_folder_where_it_asks_for_it(tmp_path: Path) -> None:
     def made(**node: object) -> object:
         return build._logger(OmegaConf.create(dict(node)), tmp_path, 7)
 
-    log = made(_target_="mergan.loggers.CSVLog")
+    log = made(_target_="mergan.output.loggers.CSVLog")
     assert isinstance(log, CSVLog) and (log.save_dir, log._resume_step) == (str(tmp_path), 7)
-    log = made(_target_="mergan.loggers.CSVLog", folder=str(tmp_path / "own"))
+    log = made(_target_="mergan.output.loggers.CSVLog", folder=str(tmp_path / "own"))
     assert isinstance(log, CSVLog) and log.save_dir == str(tmp_path / "own")
-    log = made(_target_="mergan.loggers.EventLog", _partial_=True)
+    log = made(_target_="mergan.output.loggers.EventLog", _partial_=True)
     assert isinstance(log, EventLog) and log.save_dir == str(tmp_path)

@@ -10,13 +10,13 @@ from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics
 from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
-from mergan.errors import ConfigError
 from mergan.evaluation.metrics import Comparison, FeatureSet, Metric
 from mergan.evaluation.metrics.density_coverage import Coverage, Density
 from mergan.evaluation.metrics.diversity import Diversity
 from mergan.evaluation.metrics.fid import FID
 from mergan.evaluation.metrics.kid import KID
 from mergan.evaluation.metrics.precision_recall import Precision, Recall
+from mergan.system.errors import ConfigError
 
 ALL: list[Metric] = [Precision(), Recall(), Density(), Coverage(), FID(), KID(), Diversity()]
 

@@ -12,11 +12,11 @@ import warm
 from PIL import Image
 from test_folders import pictures
 
-from mergan import lettering, plots
 from mergan.callbacks import real
 from mergan.callbacks.real import RealGrid, real_grid
 from mergan.data.image_set import ImageSet
-from mergan.errors import ConfigError
+from mergan.output import lettering, plots
+from mergan.system.errors import ConfigError
 
 ODD = [
     "$10_$20",

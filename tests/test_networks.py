@@ -9,15 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mergan.errors import ConfigError
-from mergan.networks import dcgan, pair_products, upsample, upsample_conv
-from mergan.networks.layers import (
-    ClassTable,
-    ConditionalNorm,
-    inherit_classes,
-)
-from mergan.networks.thin import ThinConvTranspose2d, ThinInputConv2d, ThinOutputConv2d
-from mergan.networks.upsample_conv import UpsampleConv2d
+from mergan.networks import dcgan, upsample
+from mergan.networks.fast import pair_products, upsample_conv
+from mergan.networks.fast.thin import ThinConvTranspose2d, ThinInputConv2d, ThinOutputConv2d
+from mergan.networks.fast.upsample_conv import UpsampleConv2d
+from mergan.networks.layers import ClassTable, ConditionalNorm, inherit_classes
+from mergan.system.errors import ConfigError
 
 LATENT, CLASSES = 6, 5
 

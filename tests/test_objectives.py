@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mergan.errors import ConfigError
-from mergan.losses import (
+from mergan.learners.losses import (
     bce_loss,
     gradient_penalty,
     hinge_fake,
@@ -20,7 +19,8 @@ from mergan.losses import (
     non_saturating_real,
     r1_penalty,
 )
-from mergan.objectives import BCE, Hinge, NonSaturating, Objective, Wasserstein
+from mergan.learners.objectives import BCE, Hinge, NonSaturating, Objective, Wasserstein
+from mergan.system.errors import ConfigError
 
 LOGITS = [-2.0, -0.5, 0.0, 1.0, 3.0]
 

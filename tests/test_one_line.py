@@ -13,8 +13,11 @@ import tiny
 import warm
 from omegaconf import OmegaConf
 
-from mergan import cli, commandline, config, trainer_arguments
-from mergan.errors import ConfigError
+from mergan import config
+from mergan.cli import guard as cli
+from mergan.cli import words
+from mergan.config import trainer_arguments
+from mergan.system.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -47,7 +50,7 @@ from mergan.errors import ConfigError
 )
 def test_words_that_hydra_cannot_read(word: str, parts: list[str]) -> None:
     with pytest.raises(ConfigError) as caught:
-        commandline.prepare(["epochs=1", word])
+        words.prepare(["epochs=1", word])
     line = str(caught.value)
     assert "\n" not in line and len(line) < 500 and "Exception" not in line
     for part in parts:
@@ -66,20 +69,20 @@ def test_words_that_hydra_cannot_read(word: str, parts: list[str]) -> None:
     ],
 )
 def test_flags_may_stand_anywhere(words: list[str], ready: list[str]) -> None:
-    assert commandline.prepare(words) == ready
+    assert words.prepare(words) == ready
 
 
 @pytest.mark.parametrize("value", ["~/a b", "it's", 'a"b', "$HOME", "a\\b", "{x}", "[1", "ä!"])
 def test_the_word_that_a_message_proposes_sets_the_value(value: str) -> None:
-    (word,) = shlex.split(commandline.literal("data.root", value))
-    commandline.prepare([word])
-    assert commandline._read(word, commandline.OverridesParser.create()).value() == value
+    (word,) = shlex.split(words.literal("data.root", value))
+    words.prepare([word])
+    assert words._read(word, words.OverridesParser.create()).value() == value
 
 
 @pytest.mark.parametrize(
     ("override", "parts"),
     [
-        ("acgan=null", ["acgan=null", "ACGAN"]),
+        ("learner=null", ["learner=null", "ACGAN"]),
         ("+callbacks.x=5", ["callbacks.x=5", "Callback"]),
         ("callbacks.samples=5", ["callbacks.samples=5", "Callback"]),
         ("+logger.x=abc", ["logger.x=abc", "Logger"]),

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from mergan.errors import ConfigError, StorageError
-from mergan.outputs import check_output, check_output_folder
-from mergan.storage import replacing, save_atomically, write_text
+from mergan.output.places import check_output, check_output_folder
+from mergan.system.errors import ConfigError, StorageError
+from mergan.system.files import replacing, save_atomically, write_text
 
 
 def refused(path: Path, overwrite: bool = True) -> str:

@@ -9,7 +9,8 @@ import pytest
 import tiny
 from omegaconf import DictConfig
 
-from mergan import config, experiment
+from mergan import config
+from mergan.run import experiment
 
 PRESETS = sorted(path.stem for path in (tiny.ROOT / "conf" / "experiment").glob("*.yaml"))
 EXPECTED = {
@@ -110,9 +111,9 @@ def test_sources_constants() -> None:
     v2, paper = preset("v2_retrain_2x4000"), preset("paper_mnist_retrain")
     assert (v2.lr, v2.batch_size, v2.embedding_dim, v2.steps_per_epoch) == (7e-5, 32, 100, None)
     assert (v2.objective.scale_g, v2.objective.scale_d, v2.objective.lambda_cls_fake) == (0.5, 0.25, 1.0)
-    assert not v2.acgan.reset_optimizers and list(v2.acgan.betas) == [0.5, 0.999]
+    assert not v2.learner.reset_optimizers and list(v2.learner.betas) == [0.5, 0.999]
     assert (v2.strategy.buffer_per_class, v2.strategy.max_per_class) == (4000, 4000)
     assert (paper.lr, paper.batch_size, paper.embedding_dim) == (1e-4, 64, 128)
     assert (paper.objective.gradient_penalty, paper.objective.critic_steps) == (10.0, 5)
-    assert paper.acgan.reset_optimizers and list(paper.acgan.betas) == [0.0, 0.9]
+    assert paper.learner.reset_optimizers and list(paper.learner.betas) == [0.0, 0.9]
     assert (paper.network.generator.norm, paper.strategy.mode) == ("batch", "live")

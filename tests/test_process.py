@@ -14,7 +14,7 @@ import torch
 STEPS = """
 import resource, sys
 import torch
-from mergan.process import keep_freed_memory
+from mergan.system.cpu import keep_freed_memory
 from mergan.networks.dcgan import Discriminator, Generator
 
 torch.set_num_threads(1)

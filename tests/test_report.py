@@ -16,7 +16,8 @@ import tiny
 from PIL import Image
 from test_run_files import bomb
 
-from mergan import plots, report
+from mergan import report
+from mergan.output import plots
 
 
 def finished_run(folder: Path, strategy: str, accuracy: float, forgetting: float | None) -> Path:

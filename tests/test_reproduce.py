@@ -12,7 +12,7 @@ import tiny
 from omegaconf import OmegaConf
 
 from mergan import config, reproduce
-from mergan.errors import ConfigError, TrainingError
+from mergan.system.errors import ConfigError, TrainingError
 
 ROWS = {
     "joint": {"experiment": "paper_mnist_joint", "seeds": [0, 1], "paper": 96.92},

@@ -12,18 +12,21 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from mergan import checkpoint, config, experiment, resume, trust
-from mergan.errors import CheckpointError, ConfigError
-from mergan.transfer import transfer
+from mergan import config
+from mergan.checkpoints import file as checkpoint
+from mergan.checkpoints import trust
+from mergan.run import experiment, resume
+from mergan.run.transfer import transfer
+from mergan.system.errors import CheckpointError, ConfigError
 from torture.compare import differences
 
 Compose = Callable[..., DictConfig]
 
 # everything that carries state from step to step, at once
-STATEFUL = ["objective.critic_steps=2", "acgan.ema=0.9", "acgan.lr_schedule=cosine", "objective.r1=0.1",
+STATEFUL = ["objective.critic_steps=2", "learner.ema=0.9", "learner.lr_schedule=cosine", "objective.r1=0.1",
             "objective.penalty_every=3"]  # fmt: skip
-ADAM_GOES_ON = "acgan.reset_optimizers=false"
-RENEWED = "acgan.renew_discriminator=true"
+ADAM_GOES_ON = "learner.reset_optimizers=false"
+RENEWED = "learner.renew_discriminator=true"
 STREAMS = {
     "finetune": ["strategy=finetune", RENEWED, "network=upsample", *STATEFUL],
     "joint": ["strategy=joint", "network=upsample", "epochs=3", *STATEFUL],
@@ -239,10 +242,10 @@ def test_other_networks_can_be_started_from_too(compose: Compose, tmp_path: Path
 
 
 def test_the_averaged_generator_is_what_is_taken_over(compose: Compose, tmp_path: Path) -> None:
-    path, old = trained(compose, tmp_path / "old", "acgan.ema=0.5")
+    path, old = trained(compose, tmp_path / "old", "learner.ema=0.5")
     stream = [FROZEN, "scenario.tasks=[[3]]", "epochs=1"]
     for ema in ("null", "0.5"):
-        experiment.run(compose(f"init_from={path}", f"acgan.ema={ema}", *stream), tmp_path / ema)
+        experiment.run(compose(f"init_from={path}", f"learner.ema={ema}", *stream), tmp_path / ema)
         new = checkpoint.read(tmp_path / ema / "checkpoints" / "last.ckpt")["state_dict"]
         key = "convs.0.weight"
         assert not torch.equal(old[f"generator.{key}"], old[f"ema.module.{key}"])
@@ -289,9 +292,9 @@ def test_changed_settings_are_named_unless_they_are_allowed_or_concern_nothing_l
     last = tmp_path / "checkpoints" / "last.ckpt"
     shutil.copy(tmp_path / "checkpoints" / "task_00.ckpt", last)  # the second task is yet to come
     with pytest.raises(ConfigError) as refused:
-        going_on(compose, tmp_path, "lr=0.5", "acgan.ema=0.9", "batch_size=4")
-    assert all(key in str(refused.value) for key in ("lr", "acgan.ema", "batch_size", "allow_changes=true"))
-    assert "acgan.betas" not in str(refused.value)
+        going_on(compose, tmp_path, "lr=0.5", "learner.ema=0.9", "batch_size=4")
+    assert all(key in str(refused.value) for key in ("lr", "learner.ema", "batch_size", "allow_changes=true"))
+    assert "learner.betas" not in str(refused.value)
     with pytest.raises(ConfigError, match=r"^epochs:"):
         going_on(compose, tmp_path, "epochs=[3,1]")  # the first task is over
     run = going_on(compose, tmp_path, "epochs=[2,3]", "logger.csv=null")

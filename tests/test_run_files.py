@@ -18,14 +18,14 @@ import tiny
 from omegaconf import OmegaConf
 from PIL import Image
 
-from mergan import run_files
-from mergan.errors import ConfigError
+from mergan.output import reading
+from mergan.system.errors import ConfigError
 
 READERS: dict[str, Callable[[Path], Any]] = {
-    "config.yaml": run_files.read_config,
-    "metrics.json": run_files.read_figures,
-    "accuracy_matrix.csv": run_files.read_matrix,
-    "task_00.png": run_files.check_picture,
+    "config.yaml": reading.read_config,
+    "metrics.json": reading.read_figures,
+    "accuracy_matrix.csv": reading.read_matrix,
+    "task_00.png": reading.check_picture,
 }
 
 
@@ -64,7 +64,7 @@ BAD: dict[str, list[bytes]] = {
         LAUGHS, b"a: &x {b: *x}\n", b"[" * 5000, b"a: " + b"{a: " * 100, b"? [a, b]\n: 1\n",
         b"a: !!python/object/apply:os.system ['touch /tmp/ran']\n", b"a: !!python/name:os.system\n",
         b"a: !own 3\n", b"a: !!binary aGk=\n", b"a: !!int 1:1:1\n", b"a: !!float x\n", b"a: 1\n---\nb: 2\n",
-        b"a: !!timestamp 2001-01-01\n", b"x" * (run_files.CONFIG_LIMIT + 1),
+        b"a: !!timestamp 2001-01-01\n", b"x" * (reading.CONFIG_LIMIT + 1),
     ],
     "metrics.json": [
         b"", b" \n", b"{", b'{"accuracy": 0.5', b"[]", b"3", b'"x"', b"null", b'{"accuracy": NaN}',
@@ -122,25 +122,25 @@ def test_a_configuration_comes_back_as_it_was_written(tmp_path: Path, cache_dir:
         cfg = tiny.compose(cache_dir, *overrides)
         (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(cfg, resolve=True))
         plain = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
-        assert run_files.read_config(tmp_path / "config.yaml") == plain
+        assert reading.read_config(tmp_path / "config.yaml") == plain
     odd = {"a": ["1e-3", "on", "null", "~", "1_0", "0x1f", "2001-01-01", "1:20", "<<", "=", "", "a: b",
                  "ä\n"],
            "b": [1e-5, 1e22, -0.5, 10**17, True, None, float("inf")], "c": {"d": {"e": []}}}  # fmt: skip
     (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(odd)))
-    assert run_files.read_config(tmp_path / "config.yaml") == odd
+    assert reading.read_config(tmp_path / "config.yaml") == odd
 
 
 def test_nothing_in_a_configuration_is_interpolated(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("a: ${oc.env:HOME}\nb: ${a}\n")
-    assert run_files.read_config(tmp_path / "config.yaml") == {"a": "${oc.env:HOME}", "b": "${a}"}
+    assert reading.read_config(tmp_path / "config.yaml") == {"a": "${oc.env:HOME}", "b": "${a}"}
 
 
 def test_whole_files_are_read(tmp_path: Path) -> None:
     figures = {"accuracy": 0.5, "steps": 10, "evaluation_split": "val", "kid": -1e-5}
     (tmp_path / "metrics.json").write_text(json.dumps(figures))
-    assert run_files.read_figures(tmp_path / "metrics.json") == figures
+    assert reading.read_figures(tmp_path / "metrics.json") == figures
     (tmp_path / "accuracy_matrix.csv").write_text('task,"a,b",c\r\n0,1.0000,\r\n1,-0.5,7e-05\r\n', newline="")
-    matrix = run_files.read_matrix(tmp_path / "accuracy_matrix.csv")
-    assert matrix == run_files.Matrix(["a,b", "c"], [[1.0, None], [-0.5, 7e-05]])
+    matrix = reading.read_matrix(tmp_path / "accuracy_matrix.csv")
+    assert matrix == reading.Matrix(["a,b", "c"], [[1.0, None], [-0.5, 7e-05]])
     (tmp_path / "task_00.png").write_bytes(NOISE)
-    run_files.check_picture(tmp_path / "task_00.png")
+    reading.check_picture(tmp_path / "task_00.png")

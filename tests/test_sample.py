@@ -11,15 +11,16 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from mergan import config, evaluate, experiment, sample
-from mergan.checkpoint import load_generator
-from mergan.errors import CheckpointError, ConfigError
+from mergan import config, evaluate, sample
+from mergan.run import experiment
+from mergan.run.trained import load_generator
+from mergan.system.errors import CheckpointError, ConfigError
 
 
 @pytest.fixture(scope="module")
 def run_folder(compose: Callable[..., DictConfig], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    experiment.run(compose("acgan.ema=0.5"), folder)
+    experiment.run(compose("learner.ema=0.5"), folder)
     return folder
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mergan.errors import ConfigError
-from mergan.scenario import Scenario, split_classes
+from mergan.scenarios.base import Scenario, split_classes
+from mergan.system.errors import ConfigError
 
 
 def test_classes_per_task_leaves_the_rest_to_the_last_task() -> None:

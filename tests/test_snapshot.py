@@ -11,8 +11,8 @@ import tiny
 import torch
 from torch import Tensor
 
-from mergan import checkpoint
-from mergan.acgan import ACGAN
+from mergan.checkpoints import file as checkpoint
+from mergan.learners.acgan import ACGAN
 from mergan.strategies import Context
 
 Build = Callable[..., tiny.Run]
@@ -50,7 +50,7 @@ class SnapshotWatcher(pl.Callback):
 def test_snapshot_is_the_sampler_at_the_end_of_the_last_task(
     build: Build, strategy: str, network: str, ema: str
 ) -> None:
-    run = build(f"strategy={strategy}", f"network={network}", f"acgan.ema={ema}", "epochs=[2,1]")
+    run = build(f"strategy={strategy}", f"network={network}", f"learner.ema={ema}", "epochs=[2,1]")
     initial = tiny.state(run.module.snapshot)
     watcher = SnapshotWatcher()
     run.fit(watcher)
@@ -63,7 +63,7 @@ def test_snapshot_is_the_sampler_at_the_end_of_the_last_task(
 
 
 def test_averaged_snapshot_is_not_the_generator_in_training(build: Build) -> None:
-    module = build("strategy=joint", "acgan.ema=0.5").fit().module
+    module = build("strategy=joint", "learner.ema=0.5").fit().module
     assert tiny.equal(tiny.state(module.snapshot), tiny.state(module.sampler))
     assert not tiny.equal(tiny.state(module.snapshot), tiny.state(module.generator))
 
@@ -80,7 +80,7 @@ def test_checkpoints_of_a_task_hold_the_snapshot_taken_at_its_end(build: Build) 
 
 
 def test_strategy_concludes_a_task_after_the_snapshot_and_before_the_evaluation(build: Build) -> None:
-    run = build("strategy=finetune", "acgan.ema=0.5", "epochs=[2,1]")
+    run = build("strategy=finetune", "learner.ema=0.5", "epochs=[2,1]")
     module, seen = run.module, []
 
     def concluding(context: Context) -> None:
@@ -97,7 +97,7 @@ def test_strategy_concludes_a_task_after_the_snapshot_and_before_the_evaluation(
 @pytest.mark.parametrize("strategy", ["joint_retrain", "replay_alignment", "ewc", "deep_generative_replay"])
 def test_snapshot_is_frozen(build: Build, strategy: str) -> None:
     watcher = SnapshotWatcher()
-    run = build(f"strategy={strategy}", "network=upsample", "acgan.ema=0.5").fit(watcher)
+    run = build(f"strategy={strategy}", "network=upsample", "learner.ema=0.5").fit(watcher)
     module = run.module
     assert set(watcher.modes) == {(False, True)}
     frozen = [*module.snapshot.parameters(), *module.sampler.parameters()]
@@ -126,7 +126,7 @@ def test_snapshot_shares_no_memory_with_the_generator(build: Build) -> None:
 
 
 def test_setting_the_mode_never_reaches_the_snapshot(build: Build) -> None:
-    module = build("acgan.ema=0.5").module
+    module = build("learner.ema=0.5").module
     module.train()
     assert module.generator.training and module.discriminator.training
     assert not any(part.training for part in module.snapshot.modules())

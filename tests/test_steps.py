@@ -16,13 +16,14 @@ from lightning.pytorch.plugins.precision import MixedPrecision
 from omegaconf import DictConfig
 from torch import Tensor
 
-from mergan import checkpoint, experiment
-from mergan.acgan import ACGAN
-from mergan.backward import takes_part_in_backward
-from mergan.errors import ConfigError, TrainingError
-from mergan.objectives import NonSaturating
+from mergan.checkpoints import file as checkpoint
+from mergan.learners.acgan import ACGAN
+from mergan.learners.backward import takes_part_in_backward
+from mergan.learners.objectives import NonSaturating
+from mergan.run import experiment
 from mergan.strategies import Context, Strategy
 from mergan.strategies.finetune import Finetune
+from mergan.system.errors import ConfigError, TrainingError
 
 Build = Callable[..., tiny.Run]
 Compose = Callable[..., DictConfig]
@@ -142,7 +143,7 @@ def test_every_log_counts_generator_steps(compose: Compose, tmp_path: Path, crit
 
 
 def test_losses_are_read_back_every_so_often_and_at_the_end_of_epochs(build: Build) -> None:
-    run = build("strategy=joint", "acgan.log_every_n_steps=4", "epochs=2", "steps_per_epoch=5").fit()
+    run = build("strategy=joint", "learner.log_every_n_steps=4", "epochs=2", "steps_per_epoch=5").fit()
     run.trainer.loggers[0].save()
     steps = [int(row["step"]) for row in tiny.csv_rows(run.folder) if "g/loss" in row]
     assert steps == [4, 8, 10, 12, 16, 20]  # 2 epochs of 10 steps
@@ -210,7 +211,7 @@ def test_terms_of_weight_zero_are_left_out(build: Build) -> None:
 
 def test_sampler_is_the_average_of_the_generators_so_far(build: Build) -> None:
     watcher = StepWatcher()
-    module = build("strategy=joint", "acgan.ema=0.75", "epochs=1").fit(watcher).module
+    module = build("strategy=joint", "learner.ema=0.75", "epochs=1").fit(watcher).module
     generators = [step.after["g"] for step in watcher.of("g")]
     average = generators[0]
     for generator in generators[1:]:
@@ -254,7 +255,7 @@ def test_learning_rates_follow_the_schedule_within_each_task(
     build: Build, schedule: str, factors: list[float]
 ) -> None:
     watcher = StepWatcher()
-    build("strategy=finetune", f"acgan.lr_schedule={schedule}", "lr=0.01", "lr_d=0.002").fit(watcher)
+    build("strategy=finetune", f"learner.lr_schedule={schedule}", "lr=0.01", "lr_d=0.002").fit(watcher)
     rates_g, rates_d = zip(*watcher.rates, strict=True)
     assert list(rates_g) == pytest.approx([0.01 * factor for factor in factors * 2])
     assert list(rates_d) == pytest.approx([0.002 * factor for factor in factors * 2])
@@ -274,7 +275,7 @@ def test_unknown_schedule_is_refused() -> None:
 @pytest.mark.parametrize("reset", [True, False])
 def test_adam_forgets_at_the_start_of_a_task_if_told_to(build: Build, reset: bool) -> None:
     watcher = StepWatcher()
-    build("strategy=finetune", f"acgan.reset_optimizers={reset}").fit(watcher)
+    build("strategy=finetune", f"learner.reset_optimizers={reset}").fit(watcher)
     expected = [0, 1, 2, 3] * 2 if reset else list(range(8))  # 2 tasks of 4 steps
     assert [step.steps_in_state for step in watcher.of("g")] == expected
     assert [step.steps_in_state for step in watcher.of("d")] == expected
@@ -283,7 +284,7 @@ def test_adam_forgets_at_the_start_of_a_task_if_told_to(build: Build, reset: boo
 @pytest.mark.parametrize("renew", [True, False])
 def test_discriminator_is_renewed_at_the_start_of_a_task_if_told_to(build: Build, renew: bool) -> None:
     watcher = StepWatcher()
-    build("strategy=finetune", f"acgan.renew_discriminator={renew}").fit(watcher)
+    build("strategy=finetune", f"learner.renew_discriminator={renew}").fit(watcher)
     steps = watcher.of("d")
     initial, trained, next_task = steps[0].before["d"], steps[3].after["d"], steps[4].before["d"]
     assert not tiny.equal(initial, trained)
@@ -294,7 +295,7 @@ def test_discriminator_is_renewed_at_the_start_of_a_task_if_told_to(build: Build
 @pytest.mark.parametrize("inherit", [True, False])
 def test_new_classes_inherit_when_their_task_begins(build: Build, inherit: bool) -> None:
     watcher = StepWatcher()
-    module = build("strategy=finetune", f"acgan.inherit_classes={inherit}").fit(watcher).module
+    module = build("strategy=finetune", f"learner.inherit_classes={inherit}").fit(watcher).module
     names = [name for name, _ in module.generator.named_parameters()]
     table = names.index("norms.0.scale.weight")
     end, start = watcher.of("g")[3].after["g"][table], watcher.of("g")[4].before["g"][table]
@@ -317,7 +318,7 @@ def test_nan_names_the_term_the_task_and_the_epoch(compose: Compose, tmp_path: P
 
 
 def test_nan_is_noticed_before_a_checkpoint_keeps_it(compose: Compose, tmp_path: Path) -> None:
-    cfg = compose("strategy=finetune", "acgan.log_every_n_steps=1000", "lr=1e30", "steps_per_epoch=5")
+    cfg = compose("strategy=finetune", "learner.log_every_n_steps=1000", "lr=1e30", "steps_per_epoch=5")
     with pytest.raises(TrainingError, match=r"[gd]/\w+ is (nan|-?inf) in task 0, epoch 0.*no checkpoint yet"):
         experiment.run(cfg, tmp_path)
 

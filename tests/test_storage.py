@@ -19,22 +19,28 @@ import tiny
 import torch
 import warm
 
-from mergan import checkpoint, experiment, loggers, storage
-from mergan.errors import ConfigError, StorageError
+from mergan.checkpoints import file as checkpoint
+from mergan.output import loggers
+from mergan.output.folder import RunFolder
+from mergan.run import experiment
+from mergan.system import files
+from mergan.system.errors import ConfigError, StorageError
+
+IMPORTS = "import pathlib\nfrom mergan.output.folder import RunFolder\nfrom mergan.system import files"
 
 
 def elsewhere(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", f"import pathlib\nfrom mergan import storage\n{code}"],
+        [sys.executable, "-c", f"{IMPORTS}\n{code}"],
         cwd=tiny.ROOT, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
 
 
 def test_a_run_folder_belongs_to_one_process(tmp_path: Path) -> None:
-    take = f"with storage.locked(pathlib.Path({str(tmp_path)!r})): print('got it')"
-    with storage.locked(tmp_path):
+    take = f"with files.locked(pathlib.Path({str(tmp_path)!r})): print('got it')"
+    with files.locked(tmp_path):
         refused = elsewhere(take)
-        with pytest.raises(ConfigError, match="another process"), storage.locked(tmp_path):
+        with pytest.raises(ConfigError, match="another process"), files.locked(tmp_path):
             pass
     assert "ConfigError" in refused.stderr and str(tmp_path) in refused.stderr
     assert elsewhere(take).stdout == "got it\n"
@@ -46,7 +52,7 @@ def test_a_run_folder_belongs_to_one_process(tmp_path: Path) -> None:
 KILLED = """
 import os
 def write(folder, name):
-    with storage.replacing(pathlib.Path(folder) / name) as temporary:
+    with files.replacing(pathlib.Path(folder) / name) as temporary:
         temporary.write_text("half")
         os.kill(os.getpid(), 9)
 """
@@ -55,12 +61,11 @@ def write(folder, name):
 @pytest.mark.parametrize("part", ["", "checkpoints", "samples", "tensorboard"])
 def test_a_killed_run_leaves_nothing_that_the_next_start_does_not_sweep(tmp_path: Path, part: str) -> None:
     run = tmp_path / "run"
-    code = (
-        f"{KILLED}\nwith storage.locked(pathlib.Path({str(run)!r})): write({str(run / part)!r}, 'a b.ckpt')"
-    )
+    strike = f"write({str(run / part)!r}, 'a b.ckpt')"
+    code = f"{KILLED}\nwith RunFolder(pathlib.Path({str(run)!r})).locked(): {strike}"
     assert elsewhere(code).returncode == -9
     assert (run / ".lock").exists() and list((run / part).glob(".a b.ckpt.*.tmp"))
-    with storage.locked(run):
+    with RunFolder(run).locked():
         assert [path.name for path in run.rglob("*") if path.is_file()] == [".lock"]
     assert not [path for path in run.rglob("*") if path.is_file()]
 
@@ -83,29 +88,29 @@ def test_sweeping_takes_nothing_but_temporaries(tmp_path: Path) -> None:
     (tmp_path / "run" / "checkpoints").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "run" / ".y.12-0123abcd.tmp").symlink_to(tmp_path / "elsewhere" / stale)
     (tmp_path / "run" / ".z.12-0123abcd.tmp").mkdir()
-    with storage.locked(tmp_path / "run"):
+    with RunFolder(tmp_path / "run").locked():
         pass
     others = [".y.12-0123abcd.tmp", ".z.12-0123abcd.tmp", "checkpoints"]
     assert sorted(os.listdir(tmp_path / "run")) == sorted([*kept, *others])
     assert os.listdir(tmp_path / "elsewhere") == [stale]
-    storage.sweep(tmp_path / "nowhere")
+    files.sweep(tmp_path / "nowhere")
 
 
 def test_what_a_killed_maker_left_is_tidied_but_not_what_is_held(tmp_path: Path) -> None:
     for name in ("made", "other"):
-        code = f"{KILLED}\nwith storage.alone(pathlib.Path({str(tmp_path / name)!r})): "
+        code = f"{KILLED}\nwith files.alone(pathlib.Path({str(tmp_path / name)!r})): "
         assert elsewhere(f"{code}write({str(tmp_path)!r}, {name + '-part'!r})").returncode == -9
     (tmp_path / ".made-not.7-0123abcd.tmp").write_text("")
     (tmp_path / ".madeup.7-0123abcd.tmp").write_text("")
     (tmp_path / ".link.lock").symlink_to("nowhere")
-    with storage.alone(tmp_path / "held"):
+    with files.alone(tmp_path / "held"):
         (tmp_path / ".held.7-0123abcd.tmp").write_text("")
-        assert elsewhere(f"storage.tidy(pathlib.Path({str(tmp_path)!r}))").returncode == 0
+        assert elsewhere(f"files.tidy(pathlib.Path({str(tmp_path)!r}))").returncode == 0
         left = [".held.7-0123abcd.tmp", ".held.lock", ".link.lock", ".madeup.7-0123abcd.tmp"]
         assert sorted(os.listdir(tmp_path)) == left
-    with storage.alone(tmp_path / "madeup"):
+    with files.alone(tmp_path / "madeup"):
         assert sorted(os.listdir(tmp_path)) == [".held.7-0123abcd.tmp", ".link.lock", ".madeup.lock"]
-    storage.tidy(tmp_path / "nowhere")
+    files.tidy(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("kind", ["a link", "a FIFO", "a folder"])
@@ -114,7 +119,7 @@ def test_what_is_no_file_in_the_place_of_a_lock_is_refused_and_not_waited_for(
 ) -> None:
     other = tmp_path / "other"
     other.write_text("precious")
-    for lock, use in ((".lock", storage.locked(tmp_path)), (".x.lock", storage.alone(tmp_path / "x"))):
+    for lock, use in ((".lock", files.locked(tmp_path)), (".x.lock", files.alone(tmp_path / "x"))):
         path = tmp_path / lock
         make = {"a link": lambda path: path.symlink_to(other), "a FIFO": os.mkfifo, "a folder": Path.mkdir}[
             kind
@@ -131,11 +136,11 @@ def test_a_lock_that_goes_while_others_wait_for_it_is_held_by_one_at_a_time(tmp_
     add = f"""
 folder = pathlib.Path({str(tmp_path)!r})
 for _ in range(60):
-    with storage.alone(folder / "sum"):
+    with files.alone(folder / "sum"):
         inside = folder / "inside"
         inside.touch(exist_ok=False)
         old = int((folder / "sum").read_text()) if (folder / "sum").exists() else 0
-        storage.write_text(folder / "sum", str(old + 1))
+        files.write_text(folder / "sum", str(old + 1))
         inside.unlink()
 """
     with ThreadPoolExecutor(3) as threads:
@@ -152,7 +157,7 @@ def test_file_systems_without_locks_are_named_and_used(
         raise OSError(errno.ENOSYS, "Function not implemented")
 
     monkeypatch.setattr(fcntl, "flock", missing)
-    with caplog.at_level(logging.WARNING), storage.locked(tmp_path):
+    with caplog.at_level(logging.WARNING), files.locked(tmp_path):
         pass
     assert "knows no locks" in caplog.text
 
@@ -162,11 +167,11 @@ def test_a_file_that_several_need_is_made_once_and_the_others_wait(tmp_path: Pat
 import logging, sys, time
 logging.basicConfig(level=logging.INFO, stream=sys.stdout)
 target = pathlib.Path({str(tmp_path)!r}) / "made"
-with storage.alone(target):
+with files.alone(target):
     if not target.exists():
         print("making", flush=True)
         time.sleep(2)
-        storage.write_text(target, "made")
+        files.write_text(target, "made")
 """
     with ThreadPoolExecutor(3) as threads:
         outputs = [result.stdout for result in threads.map(elsewhere, [make] * 3)]
@@ -178,8 +183,8 @@ with storage.alone(target):
 @pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
 def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, failure: BaseException) -> None:
     path = tmp_path / "file"
-    storage.write_text(path, "old")
-    with pytest.raises(type(failure)), storage.replacing(path) as temporary:  # noqa: PT012
+    files.write_text(path, "old")
+    with pytest.raises(type(failure)), files.replacing(path) as temporary:  # noqa: PT012
         temporary.write_text("half")
         raise failure
     assert path.read_text() == "old"
@@ -187,8 +192,8 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, failure: BaseE
 
 
 def test_tensors_come_back_and_code_does_not(tmp_path: Path) -> None:
-    storage.save_atomically({"weights": torch.arange(3)}, tmp_path / "state.pt")
-    assert torch.equal(storage.load_tensors(tmp_path / "state.pt")["weights"], torch.arange(3))
+    files.save_atomically({"weights": torch.arange(3)}, tmp_path / "state.pt")
+    assert torch.equal(files.load_tensors(tmp_path / "state.pt")["weights"], torch.arange(3))
 
 
 @pytest.fixture(scope="module")

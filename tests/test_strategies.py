@@ -17,14 +17,14 @@ from omegaconf import DictConfig
 from tiny import context, tasks
 from torch import Tensor, nn
 
-from mergan.acgan import ACGAN
-from mergan.errors import ConfigError
-from mergan.scenario import Task
+from mergan.learners.acgan import ACGAN
+from mergan.scenarios.base import Task
 from mergan.strategies import Context, RealBatch
 from mergan.strategies.finetune import Finetune
 from mergan.strategies.joint import Joint
 from mergan.strategies.joint_retrain import JointRetrain
 from mergan.strategies.replay_alignment import ReplayAlignment
+from mergan.system.errors import ConfigError
 
 Build = Callable[..., tiny.Run]
 

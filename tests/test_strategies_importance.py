@@ -15,13 +15,14 @@ from omegaconf import DictConfig
 from tiny import context, tasks
 from torch import Tensor, nn
 
-from mergan import checkpoint, experiment
-from mergan.errors import ConfigError
+from mergan.checkpoints import file as checkpoint
 from mergan.networks.layers import ClassTable
+from mergan.run import experiment
 from mergan.strategies import Context
 from mergan.strategies.ewc import EWC
 from mergan.strategies.importance import ImportancePenalty
 from mergan.strategies.mas import MAS
+from mergan.system.errors import ConfigError
 
 PIXELS = 2 * 2
 BOTH = pytest.mark.parametrize("kind", [EWC, MAS])

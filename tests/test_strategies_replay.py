@@ -15,19 +15,20 @@ from omegaconf import DictConfig
 from tiny import context, tasks
 from torch import Tensor, nn
 
-from mergan import checkpoint, experiment
-from mergan.acgan import ACGAN
+from mergan.checkpoints import file as checkpoint
 from mergan.data import denormalise, normalise
 from mergan.data.image_set import ImageSet
-from mergan.errors import CheckpointError, ConfigError
+from mergan.learners.acgan import ACGAN
 from mergan.networks.solver import Solver
-from mergan.scenario import Task
+from mergan.run import experiment, trained
+from mergan.run.transfer import transfer
+from mergan.scenarios.base import Task
 from mergan.strategies import Context, Drawn, RealBatch
 from mergan.strategies.deep_generative_replay import DeepGenerativeReplay
 from mergan.strategies.experience_replay import ExperienceReplay
 from mergan.strategies.joint_retrain import JointRetrain
 from mergan.strategies.retrain_and_align import RetrainAndAlign
-from mergan.transfer import transfer
+from mergan.system.errors import CheckpointError, ConfigError
 
 Build = Callable[..., tiny.Run]
 Compose = Callable[..., DictConfig]
@@ -224,7 +225,7 @@ class LabelWatcher(pl.Callback):
 GENERATIVE = ["strategy=deep_generative_replay", "strategy.solver_steps=4"]
 
 
-@pytest.mark.parametrize("others", [[], ["acgan.ema=0.5", "network.discriminator.projection=true"]])
+@pytest.mark.parametrize("others", [[], ["learner.ema=0.5", "network.discriminator.projection=true"]])
 def test_generator_and_discriminator_never_learn_the_classes(build: Build, others: list[str]) -> None:
     run = build(*GENERATIVE, "scenario.tasks=[[3,2],[0],[1]]", "epochs=1", *others)
     watcher = LabelWatcher()
@@ -417,8 +418,8 @@ def test_replays_the_solver_is_unsure_of_are_left_out(solver: Solver) -> None:
 
 
 def test_checkpoint_alone_samples_what_the_run_samples(build: Build) -> None:
-    run = build(*GENERATIVE, "acgan.ema=0.5", "epochs=1").fit()
-    loaded = checkpoint.load_generator(run.folder / "checkpoints" / "last.ckpt")
+    run = build(*GENERATIVE, "learner.ema=0.5", "epochs=1").fit()
+    loaded = trained.load_generator(run.folder / "checkpoints" / "last.ckpt")
     z, labels = torch.randn(12, 8), torch.arange(4).repeat(3)
     images = run.module.generate(z, labels)
     assert torch.equal(loaded(z, labels), images)

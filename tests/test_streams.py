@@ -16,9 +16,9 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(tiny.ROOT
 WORK = """
 import logging, os, sys
 from mergan import streams
-streams.secure()
+standard_streams.secure()
 first = sys.stdout
-streams.secure()
+standard_streams.secure()
 assert sys.stdout is first
 file = open("work", "w")
 assert file.fileno() > 2
@@ -76,10 +76,10 @@ def test_what_an_output_cannot_encode_is_escaped(tmp_path: Path) -> None:
 
 
 def test_streams_of_others_are_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    from mergan import streams
+    from mergan.system import standard_streams
 
     before = sys.stdout
-    streams.secure()
+    standard_streams.secure()
     assert sys.stdout is before
     print("captured")
     assert capsys.readouterr().out == "captured\n"

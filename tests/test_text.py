@@ -6,7 +6,7 @@ import html
 
 import pytest
 
-from mergan.text import markdown, natural_order, shown
+from mergan.system.text import markdown, natural_order, shown
 
 
 @pytest.mark.parametrize(

@@ -15,17 +15,21 @@ import warm
 import yaml
 from omegaconf import OmegaConf
 
-from mergan import checkpoint, config, contents, experiment, slots, trust
-from mergan.errors import CheckpointError, ConfigError
+from mergan import config
+from mergan.checkpoints import contents, trust
+from mergan.checkpoints import file as checkpoint
+from mergan.config import slots
+from mergan.run import experiment
+from mergan.system.errors import CheckpointError, ConfigError
 
 HOSTILE = {  # each with the word that the message must hold
     "a function": ("os.system", "trust=[os]"),
     "a builtin": ("builtins.eval", "trust=[builtins]"),
     "a class of a library": ("subprocess.Popen", "trust=[subprocess]"),
-    "through an attribute": ("mergan.storage.os.system", "trust=[mergan.storage.os]"),
+    "through an attribute": ("mergan.system.files.os.system", "trust=[mergan.system.files.os]"),
     "Hydra itself": ("hydra.utils.instantiate", "trust=[hydra.utils]"),
     "of another slot": ("mergan.networks.dcgan.Discriminator", "trust=[mergan.networks.dcgan]"),
-    "a function of mergan": ("mergan.storage.write_text", "trust=[mergan.storage]"),
+    "a function of mergan": ("mergan.system.files.write_text", "trust=[mergan.system.files]"),
     "a module": ("mergan", "full name"),
     "no word": ("os.system ", "full name"),
     "a call": ("os.system('true')", "full name"),
@@ -38,7 +42,7 @@ PLACES: dict[str, Any] = {
     "a node": ("strategy",),
     "below a node": ("network", "generator"),
     "an argument": ("network", "generator", "width"),
-    "a list": ("acgan", "betas", 0),
+    "a list": ("learner", "betas", 0),
     "in a list in a list": ("scenario", "tasks", 0, 0),
     "a callback": ("callbacks", "samples"),
     "a new callback": ("callbacks", "new"),

@@ -15,13 +15,13 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from mergan import config
-from mergan.acgan import ACGAN
-from mergan.build import build_evaluator, build_parts, build_trainer
 from mergan.callbacks.evaluation import ContinualEvaluation
 from mergan.data.datamodule import ClassIncrementalDataModule
 from mergan.data.image_set import ImageSet
+from mergan.learners.acgan import ACGAN
 from mergan.networks import dcgan
-from mergan.scenario import Scenario, Task
+from mergan.run.build import build_evaluator, build_parts, build_trainer
+from mergan.scenarios.base import Scenario, Task
 from mergan.strategies import Context, Strategy
 from torture.compare import equal, event_steps, untimed
 
@@ -44,9 +44,9 @@ SETTINGS = [
     "batch_size=8",
     "embedding_dim=8",
     "lr=5e-4",
-    "acgan.betas=[0.5,0.999]",
-    "acgan.lr_schedule=constant",
-    "acgan.ema=null",
+    "learner.betas=[0.5,0.999]",
+    "learner.lr_schedule=constant",
+    "learner.ema=null",
     "objective.lambda_cls_g=1.0",
     "objective.lambda_cls_d=1.0",
     "objective.mode_seeking=0.0",
@@ -59,7 +59,7 @@ SETTINGS = [
     "evaluation.reverse_per_class=4",
     "evaluation.reverse_steps=2",
     "evaluation.classifier_steps=2",
-    "acgan.log_every_n_steps=1",
+    "learner.log_every_n_steps=1",
     "callbacks.samples.columns=2",
     "trainer.accelerator=cpu",
 ]

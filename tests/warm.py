@@ -17,7 +17,9 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported, by the process forked from
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["mergan.experiment", "mergan.plots", "torchvision", "torch_fidelity"])
+_processes.set_forkserver_preload(
+    ["mergan.run.experiment", "mergan.output.plots", "torchvision", "torch_fidelity"]
+)
 
 
 def run(

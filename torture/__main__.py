@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mergan import tables
-from mergan.storage import write_text
+from mergan.output import tables
+from mergan.system.files import write_text
 from torture import altered, disk, kills, points, soak, starts, suite
 from torture.doors import DOORS
 from torture.runs import Outcome

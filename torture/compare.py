@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mergan import checkpoint
+from mergan.checkpoints import file as checkpoint
 
 CLOCKS = ("train_seconds", "evaluation_seconds", "images_per_second")
 TIMINGS = {*CLOCKS, *(f"final/{name}" for name in CLOCKS)}

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from mergan import checkpoint
-from mergan.errors import CheckpointError
+from mergan.checkpoints import file as checkpoint
+from mergan.system.errors import CheckpointError
 from torture import victims
 from torture.runs import SETTINGS, Outcome
 from torture.strike import BALLAST, Blow

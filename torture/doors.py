@@ -127,8 +127,6 @@ def warm_up() -> None:
     import torch_fidelity  # noqa: F401
     import torchvision  # noqa: F401
 
-    import mergan.experiment
-    import mergan.plots  # noqa: F401
     from mergan import config
 
     config.register()

@@ -23,7 +23,7 @@ NODES: dict[str, dict[str, Any]] = {
     "builtins.open": {"_target_": "builtins.open", "file": TRACE, "mode": "w"},
     "subprocess.Popen": {"_target_": "subprocess.Popen", "args": RUN, "shell": True},
     "subprocess.check_output": {"_target_": "subprocess.check_output", "_args_": [RUN], "shell": True},
-    "through an allowed package": {"_target_": "mergan.storage.os.system", "command": RUN},
+    "through an allowed package": {"_target_": "mergan.system.files.os.system", "command": RUN},
     "through a class": {"_target_": "mergan.networks.dcgan.nn.modules.module.warnings.sys.exit"},
     "through torch": {"_target_": "torch.os.system", "command": RUN},
     "torch.hub": {"_target_": "torch.hub.load", "repo_or_dir": "/nowhere", "model": "x", "source": "local"},
@@ -36,8 +36,8 @@ NODES: dict[str, dict[str, Any]] = {
     "hydra._internal": {"_target_": "hydra._internal.utils._locate", "path": f"{MODULE}.Generator"},
     "in the working directory": {"_target_": f"{MODULE}.Generator"},
     "a module": {"_target_": MODULE},
-    "a package": {"_target_": "mergan.storage"},
-    "a function of the project": {"_target_": "mergan.storage.write_text", "path": TRACE, "text": ""},
+    "a package": {"_target_": "mergan.system.files"},
+    "a function of the project": {"_target_": "mergan.system.files.write_text", "path": TRACE, "text": ""},
     "another class of the project": {"_target_": "mergan.callbacks.checkpoint.StreamCheckpoint"},
     "pathlib.Path.touch": {
         "_target_": "pathlib.Path.touch",
@@ -59,8 +59,8 @@ NODES: dict[str, dict[str, Any]] = {
     "long": {"_target_": "os." + "a" * 10**5},
     "two lines": {"_target_": "os\n.system", "command": RUN},
 }
-NAMED = ("os.system", "builtins.eval", "subprocess.Popen", "mergan.storage.os.system", "torch.os.system",
-         f"{MODULE}.Generator", "mergan.storage.write_text", "posix.system")  # fmt: skip
+NAMED = ("os.system", "builtins.eval", "subprocess.Popen", "mergan.system.files.os.system", "torch.os.system",
+         f"{MODULE}.Generator", "mergan.system.files.write_text", "posix.system")  # fmt: skip
 INTERPOLATIONS = (
     f"${{oc.env:{VARIABLE}}}", f"leak_${{oc.env:{VARIABLE}}}", f"${{oc.decode:${{oc.env:{VARIABLE}}}}}",
     f"${{oc.env:{VARIABLE},default}}", "${hydra:runtime.cwd}", "${oc.create:{a:1}}", "${no.such.key}", "${",
@@ -73,7 +73,7 @@ PLACES = (
     "callbacks.checkpoint.dirpath", "callbacks.checkpoint.folder", "callbacks.samples.folder",
     "callbacks.samples.dirpath", "callbacks.progress.file", "evaluation.inception_weights", "init_from",
     "ckpt_path", "hydra.run.dir", "hydra.sweep.dir", "hydra.job_logging.handlers.file.filename", "out",
-    "scenario.folder", "network.generator.folder", "strategy.folder", "acgan.folder", "resume",
+    "scenario.folder", "network.generator.folder", "strategy.folder", "learner.folder", "resume",
 )  # fmt: skip
 VALUES: tuple[tuple[str, Any], ...] = (
     ("batch_size", 10**9), ("batch_size", 0), ("batch_size", -1), ("embedding_dim", 10**9),
@@ -89,11 +89,12 @@ VALUES: tuple[tuple[str, Any], ...] = (
     ("data.source.train_per_class", 10**12), ("data.val_fraction", float("nan")), ("lr", float("inf")),
     ("lr", -1.0), ("lr", "1e-3x"), ("seed", 2**63), ("seed", -1), ("scenario.classes_per_task", 10**9),
     ("scenario.tasks", [[0], [0]]), ("scenario.tasks", [[10**9]]), ("scenario.class_order", "x\x1b[2J"),
-    ("acgan.ema", 7), ("acgan.ema", float("nan")), ("acgan.latent_dim", 10**9), ("acgan.betas", [2, 2]),
-    ("acgan.log_every_n_steps", 0), ("evaluation.samples_per_class", 10**12), ("evaluation.k", 10**12),
+    ("learner.ema", 7), ("learner.ema", float("nan")), ("learner.latent_dim", 10**9),
+    ("learner.betas", [2, 2]),
+    ("learner.log_every_n_steps", 0), ("evaluation.samples_per_class", 10**12), ("evaluation.k", 10**12),
     ("evaluation.metrics", {"\x1b]0;x\x07": {"_target_": "mergan.evaluation.metrics.kid.KID"}}),
     ("evaluation.classifier_steps", 10**12), ("callbacks.samples.columns", 10**9), ("callbacks", [1]),
-    ("callbacks.progress.refresh_seconds", -1), ("caps", {"tasks": 10**9}), ("caps", 5), ("acgan", None),
+    ("callbacks.progress.refresh_seconds", -1), ("caps", {"tasks": 10**9}), ("caps", 5), ("learner", None),
     ("objective", None), ("recovery.attempts", 10**30), ("objective.critic_steps", 10**12),
     ("strategy.samples", 10**12), ("strategy.capacity", 10**12), ("a new key", 1), ("x" * 10**5, 1),
 )  # fmt: skip

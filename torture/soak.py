@@ -8,7 +8,7 @@ import statistics
 import time
 from pathlib import Path
 
-from mergan import checkpoint
+from mergan.checkpoints import file as checkpoint
 from torture import compare
 from torture.runs import Outcome, start, train
 

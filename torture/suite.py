@@ -28,7 +28,7 @@ KNOWN_TO_THE_SCHEMA = (
     "strategy=finetun",
     "seed=-1",
 )
-DEEP = ("strategy.max_per_class=abc", "network.generator.width=0", "acgan.ema=7", "objective.r1=-1")
+DEEP = ("strategy.max_per_class=abc", "network.generator.width=0", "learner.ema=7", "objective.r1=-1")
 
 
 def tests(name: str, files: tuple[str, ...], folder: Path) -> Outcome:

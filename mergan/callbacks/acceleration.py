@@ -5,8 +5,8 @@ from __future__ import annotations
 import lightning.pytorch as pl
 import torch
 
-from mergan.acgan import ACGAN
-from mergan.errors import ConfigError
+from mergan.learners.acgan import ACGAN
+from mergan.system.errors import ConfigError
 
 PRECISIONS = ("highest", "high", "medium")
 

@@ -10,9 +10,10 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 
 from mergan import __version__
-from mergan.acgan import ACGAN
-from mergan.arguments import check_counts
-from mergan.contents import FORMAT, KEY
+from mergan.checkpoints.contents import FORMAT, KEY
+from mergan.config.ranges import check_counts
+from mergan.learners.acgan import ACGAN
+from mergan.output.folder import RunFolder
 
 
 class StreamCheckpoint(Checkpoint):
@@ -34,13 +35,13 @@ class StreamCheckpoint(Checkpoint):
         """Lightning calls this after the other callbacks, whose state thus is complete."""
         assert isinstance(pl_module, ACGAN)
         task, epoch = pl_module.task, trainer.current_epoch
-        folder = Path(trainer.default_root_dir) / "checkpoints"
+        folder = RunFolder(Path(trainer.default_root_dir))
         if epoch == task.last_epoch:
-            trainer.save_checkpoint(folder / f"task_{task.index:02d}.ckpt", weights_only=False)
+            trainer.save_checkpoint(folder.checkpoint(task.index), weights_only=False)
         if epoch == task.last_epoch or (epoch + 1) % self.every_n_epochs == 0:
             for logger in trainer.loggers:
                 logger.save()  # what a resumed run keeps of the logs must be on disk
-            trainer.save_checkpoint(folder / "last.ckpt", weights_only=False)
+            trainer.save_checkpoint(folder.last, weights_only=False)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

@@ -11,12 +11,13 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-from mergan import plots
-from mergan.acgan import ACGAN
 from mergan.evaluation import continual
 from mergan.evaluation.evaluator import Evaluator
-from mergan.storage import replacing
-from mergan.text import shortened, shown
+from mergan.learners.acgan import ACGAN
+from mergan.output import plots
+from mergan.output.folder import RunFolder
+from mergan.system.files import replacing
+from mergan.system.text import shortened, shown
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ class ContinualEvaluation(pl.Callback):
         self.pooled.append(measured.pooled)
         names: list[str] = trainer.datamodule.class_names  # type: ignore[attr-defined]
         self._log(trainer, pl_module, names)
-        write_matrices(Path(trainer.default_root_dir), self.matrices, names)
+        write_matrices(RunFolder(Path(trainer.default_root_dir)), self.matrices, names)
         self._report(pl_module, names)
         self._warn_of_collapse(names)
         self.evaluation_seconds += time.perf_counter() - ended
@@ -161,12 +162,12 @@ class ContinualEvaluation(pl.Callback):
 
 
 def write_matrices(
-    folder: Path, matrices: Mapping[str, Sequence[Mapping[int, float]]], names: Sequence[str]
+    folder: RunFolder, matrices: Mapping[str, Sequence[Mapping[int, float]]], names: Sequence[str]
 ) -> None:
     """Write `NAME_matrix.csv` for every matrix that holds a value."""
     for name, rows in matrices.items():
         if any(rows):
-            write_matrix(folder / f"{name}_matrix.csv", rows, names)
+            write_matrix(folder.matrix(name), rows, names)
 
 
 def write_matrix(path: Path, rows: Sequence[Mapping[int, float]], names: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-from mergan import interrupts
+from mergan.system import interrupts
 
 
 class StopBetweenSteps(pl.Callback):

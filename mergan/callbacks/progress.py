@@ -8,8 +8,8 @@ from typing import Any
 import lightning.pytorch as pl
 from tqdm import tqdm
 
-from mergan.acgan import ACGAN
-from mergan.errors import ConfigError
+from mergan.learners.acgan import ACGAN
+from mergan.system.errors import ConfigError
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed} < {remaining}]{postfix}"
 SHOWN = ("g/loss", "d/loss")

@@ -9,10 +9,11 @@ import lightning.pytorch as pl
 import numpy as np
 from PIL import Image, ImageDraw
 
-from mergan import lettering, plots
-from mergan.arguments import check_counts
+from mergan.config.ranges import check_counts
 from mergan.data.datamodule import ClassIncrementalDataModule
 from mergan.data.image_set import ImageSet
+from mergan.output import lettering, plots
+from mergan.output.folder import RunFolder
 
 MOST_CLASSES = 100  # rows of the picture
 # Side of an image in the picture, in pixels: smaller ones are enlarged, larger ones reduced.
@@ -39,7 +40,7 @@ class RealGrid(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw the grid."""
-        path = Path(trainer.default_root_dir) / "samples" / "real.png"
+        path = RunFolder(Path(trainer.default_root_dir)).real_grid
         data = trainer.datamodule  # type: ignore[attr-defined]
         if trainer.is_global_zero and isinstance(data, ClassIncrementalDataModule) and not path.is_file():
             plots.save_png(real_grid(data.train_set, data.class_names, self.columns), path)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import lightning.pytorch as pl
 
-from mergan import plots
-from mergan.acgan import ACGAN
-from mergan.arguments import check_counts
-from mergan.errors import ConfigError
+from mergan.config.ranges import check_counts
+from mergan.learners.acgan import ACGAN
+from mergan.output import plots
+from mergan.output.folder import RunFolder
+from mergan.system.errors import ConfigError
 
 
 class SampleGrid(pl.Callback):
@@ -40,5 +41,5 @@ class SampleGrid(pl.Callback):
         grid = plots.sample_grid(
             pl_module.generate, sorted(task.seen), self.columns, pl_module.latent_dim, self.seed
         )
-        plots.save_png(grid, Path(trainer.default_root_dir) / "samples" / f"task_{task.index:02d}.png")
+        plots.save_png(grid, RunFolder(Path(trainer.default_root_dir)).grid(task.index))
         plots.to_tensorboard(trainer.loggers, "samples", lambda: grid, trainer.global_step)

@@ -2,7 +2,7 @@
 
 import lightning.pytorch as pl
 
-from mergan.acgan import ACGAN
+from mergan.learners.acgan import ACGAN
 
 
 class GeneratorSnapshot(pl.Callback):

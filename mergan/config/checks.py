@@ -11,11 +11,11 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mergan import slots, trainer_arguments
+from mergan.config import slots, trainer_arguments
+from mergan.config.inception_weights import find_weights
 from mergan.config.schema import Features
 from mergan.config.stream import scenario
-from mergan.errors import ConfigError
-from mergan.evaluation.inception import find_weights
+from mergan.system.errors import ConfigError
 
 SEED_RANGE = "a whole number from 0 to 2147483647"
 MOST = 2**31 - 1  # of anything that is counted
@@ -26,9 +26,9 @@ MOST_LISTED = 10**8  # tasks times classes; every task lists the classes before 
 
 # settings that several parts share, and the key that sets them all
 SHARED = {
-    "acgan.latent_dim": "embedding_dim",
+    "learner.latent_dim": "embedding_dim",
     "network.generator.latent_dim": "embedding_dim",
-    "acgan.batch_size": "batch_size",
+    "learner.batch_size": "batch_size",
     "data.source.channels": "data.channels",
     "data.source.num_classes": "data.num_classes",
 }

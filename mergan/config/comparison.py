@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from mergan.errors import ConfigError
+from mergan.system.errors import ConfigError
 
 # how a command goes on and where it finds its caches: never taken from a run that it goes on with
 OF_COMMAND = ("cache_dir", "ckpt_path", "resume", "allow_changes", "trust")
@@ -78,7 +78,7 @@ def _absolute(key: str, path: str) -> str:
 def links(cfg: DictConfig) -> dict[str, str]:
     """How values of a configuration depend on others: the text of every interpolation, by key.
 
-    That of a value which is another key's, e.g. `acgan.lr`, names it from the top: `${lr}`.
+    That of a value which is another key's, e.g. `learner.lr`, names it from the top: `${lr}`.
     """
     found: dict[str, str] = {}
     waiting: list[tuple[str, Any]] = [("", OmegaConf.to_container(cfg, resolve=False, enum_to_str=True))]

@@ -33,7 +33,7 @@ class Resume(Enum):
 
 @dataclass
 class ScenarioConfig:
-    """The stream of tasks, see mergan.scenario."""
+    """The stream of tasks, see mergan.scenarios.base."""
 
     classes_per_task: int | None = None
     tasks: list[list[int]] | None = None
@@ -122,7 +122,7 @@ class TrainConfig:
     strategy: Any = MISSING
     network: Any = MISSING
     objective: Any = MISSING
-    acgan: Any = MISSING
+    learner: Any = MISSING
     trainer: Any = MISSING
     logger: Any = MISSING
     callbacks: Any = MISSING

@@ -5,7 +5,7 @@ from __future__ import annotations
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from mergan.config.schema import Features
-from mergan.scenario import Scenario, split_classes
+from mergan.scenarios.base import Scenario, split_classes
 
 SMOKE_CLASSES = 10  # of the generated images, where the configured data set finds out its own number late
 
@@ -19,7 +19,7 @@ def scenario(cfg: DictConfig, num_classes: int, known: tuple[int, ...] = ()) -> 
         known: classes that the networks already know (init_from).
 
     Raises:
-        ConfigError: see mergan.scenario.
+        ConfigError: see mergan.scenarios.base.
     """
     node = cfg.scenario
     order = node.class_order

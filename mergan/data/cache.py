@@ -16,9 +16,8 @@ from tqdm import tqdm
 
 from mergan.data.image_set import ImageSet
 from mergan.data.source import Source, Split
-from mergan.errors import DataError, reason
-from mergan.outputs import check_replaceable
-from mergan.storage import alone, replacing, tidy
+from mergan.system.errors import DataError, reason
+from mergan.system.files import alone, check_replaceable, replacing, tidy
 
 log = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from mergan.data.loader import TaskLoader, steps_of_one_pass
 from mergan.data.pixels import normalise
 from mergan.data.source import SPLITS, Source, Split, digest_of
 from mergan.data.splits import at_most, hold_out
-from mergan.errors import ConfigError, DataError
-from mergan.scenario import Scenario, Task
-from mergan.text import shown
+from mergan.scenarios.base import Scenario, Task
+from mergan.system.errors import ConfigError, DataError
+from mergan.system.text import shown
 
 
 class ClassIncrementalDataModule(LightningDataModule):

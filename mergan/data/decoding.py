@@ -11,8 +11,8 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageColor, ImageOps
 
-from mergan.errors import ConfigError, DataError
-from mergan.text import shown
+from mergan.system.errors import ConfigError, DataError
+from mergan.system.text import shown
 
 # Part of the fingerprint: raise it when a file comes out as other pixels than before.
 VERSION = 2

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mergan.data.decoding import SUFFIXES
-from mergan.errors import DataError
-from mergan.text import natural_order, shown
+from mergan.system.errors import DataError
+from mergan.system.text import natural_order, shown
 
 _SHOWN_KINDS = 6  # kinds of files passed over that a line names
 

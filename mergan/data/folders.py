@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from mergan.data.files import File, count_beside, folders_in, images_below, listed
-from mergan.errors import DataError
-from mergan.text import natural_order, shown
+from mergan.system.errors import DataError
+from mergan.system.text import natural_order, shown
 
 Kind = Literal["train", "val", "test"]
 

@@ -17,8 +17,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from mergan.data import decoding
 from mergan.data.folders import File, Found, find
 from mergan.data.source import CHUNK, SPLITS, Source, Split
-from mergan.errors import ConfigError, DataError
-from mergan.text import shortened, shown
+from mergan.system.errors import ConfigError, DataError
+from mergan.system.text import shortened, shown
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mergan.data.image_set import ImageSet
-from mergan.errors import DataError
+from mergan.system.errors import DataError
 
 
 def steps_of_one_pass(num_images: int, real_per_step: float, world_size: int = 1) -> int:

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 
 from mergan.data.source import ArraySource, Split, digest_of
-from mergan.errors import DataError
+from mergan.system.errors import DataError
 
 # Every fifth digit of a class is a test image: 400 + 100 per class, no random numbers involved,
 # and both splits reach over the whole file, whatever order the writers are in.

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from mergan.data.pixels import fit
-from mergan.errors import ConfigError, DataError
+from mergan.system.errors import ConfigError, DataError
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, Split] = ("train", "test")

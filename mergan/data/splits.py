@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mergan.errors import DataError
-from mergan.text import shown
+from mergan.system.errors import DataError
+from mergan.system.text import shown
 
 SUBSET_SEED = 1809
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mergan.arguments import check_counts
+from mergan.config.ranges import check_counts
 from mergan.data.source import CHUNK, SPLITS, Source, Split, digest_of
-from mergan.errors import ConfigError
+from mergan.system.errors import ConfigError
 
 # Raise it when the pictures change, so that cached ones are not taken for the new ones.
 VERSION = 1

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mergan.data.source import SPLITS, ArraySource, Split, digest_of
-from mergan.errors import ConfigError, DataError
+from mergan.system.errors import ConfigError, DataError
 
 # Those whose files are arrays, or pickles whose checksums torchvision verifies before it reads them: others,
 # as LSUN with its cache, would run code from a file that somebody put there.

@@ -10,13 +10,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mergan.archive import read_archive
+from mergan.checkpoints.archive import read_archive
+from mergan.checkpoints.fitting import misfit
 from mergan.data import normalise
 from mergan.data.image_set import ImageSet
-from mergan.errors import CheckpointError, DataError, reason
-from mergan.fitting import misfit
-from mergan.outputs import check_replaceable
-from mergan.storage import alone, save_atomically, tidy
+from mergan.system.errors import CheckpointError, DataError, reason
+from mergan.system.files import alone, check_replaceable, save_atomically, tidy
 
 log = logging.getLogger(__name__)
 

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mergan import interrupts
 from mergan.data import denormalise
 from mergan.data.image_set import ImageSet
 from mergan.data.splits import at_most
-from mergan.errors import ConfigError
 from mergan.evaluation.classifier import Classifier, train_classifier
 from mergan.evaluation.metrics import Comparison, FeatureSet, Metric
+from mergan.system import interrupts
+from mergan.system.errors import ConfigError
 
 Generate = Callable[[Tensor, Tensor], Tensor]  # z (B, latent_dim), labels (B,) -> images in [-1, 1]
 CHUNK = 200  # images made at a time

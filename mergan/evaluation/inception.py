@@ -1,50 +1,21 @@
-"""Inception features: where their weights lie, and how they are computed.
-
-Finding the file needs no torch, so that its absence is reported at once.
-"""
+"""Inception features, by the network of torch-fidelity; mergan.config.inception_weights finds its file."""
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mergan.errors import DataError, reason
+from mergan.config.inception_weights import SOURCE
+from mergan.system.errors import DataError, reason
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FILE = "weights-inception-2015-12-05-6726825d.pth"
-SOURCE = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{FILE}"
 LAYER = "2048"  # the last average pooling, what FID was defined on
 LIMIT = 2**28  # bytes; the file has 95 MB
 BATCH = 50  # images of 299 x 299 at a time
-
-
-def find_weights(path: str | None, cache_dir: str | Path) -> Path:
-    """The file with the weights; it is never downloaded.
-
-    Args:
-        path: where it lies; None looks in `cache_dir` and in torch's own folder of downloads.
-        cache_dir: folder of the caches.
-
-    Raises:
-        DataError: there is no such file; says where to get it and where to put it.
-    """
-    places = (
-        [Path(cache_dir).expanduser() / FILE, _torch_hub() / FILE]
-        if path is None
-        else [Path(path).expanduser()]
-    )
-    for place in places:
-        if place.is_file():
-            return place
-    raise DataError(
-        f"evaluation.features=inception: {places[0]} is missing; fetch {SOURCE} and put it there, "
-        "name another place with evaluation.inception_weights, or use evaluation.features=judge"
-    )
 
 
 def load(path: Path) -> Callable[[Tensor], Tensor]:
@@ -58,7 +29,7 @@ def load(path: Path) -> Callable[[Tensor], Tensor]:
     import torch
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    from mergan.storage import load_tensors
+    from mergan.system.files import load_tensors
 
     try:
         _check_size(path)
@@ -89,9 +60,3 @@ def _check_size(path: Path) -> None:
             size = max(size, sum(entry.file_size for entry in archive.infolist()))
     if size > LIMIT:
         raise ValueError(f"{size} bytes are more than these weights have")
-
-
-def _torch_hub() -> Path:
-    """Where torch.hub keeps downloaded weights."""
-    caches = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-    return Path(os.environ.get("TORCH_HOME", f"{caches}/torch")).expanduser() / "hub" / "checkpoints"

@@ -8,13 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from mergan.networks.layers import (
-    ClassTable,
-    ConditionalNorm,
-    check_width,
-    num_doublings,
-)
-from mergan.networks.thin import ThinConvTranspose2d, ThinInputConv2d
+from mergan.networks.fast.thin import ThinConvTranspose2d, ThinInputConv2d
+from mergan.networks.layers import ClassTable, ConditionalNorm, check_width, num_doublings
 
 BASE = 4  # resolution of the generator's first and the discriminator's last feature map
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mergan.errors import ConfigError
+from mergan.system.errors import ConfigError
 
 
 def num_doublings(image_size: int, start: int) -> int:
@@ -36,7 +36,7 @@ class ClassTable(nn.Embedding):
 
     Its own type marks the parameters that belong to single classes, so that new classes can be
     started from learned ones (`inherit_classes`) and rows can be carried over by class
-    (`mergan.transfer`).
+    (`mergan.run.transfer`).
     """
 
 

@@ -7,10 +7,10 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-from mergan.errors import ConfigError
+from mergan.networks.fast.thin import ThinInputConv2d, ThinOutputConv2d
+from mergan.networks.fast.upsample_conv import UpsampleConv2d
 from mergan.networks.layers import ClassTable, check_width, num_doublings
-from mergan.networks.thin import ThinInputConv2d, ThinOutputConv2d
-from mergan.networks.upsample_conv import UpsampleConv2d
+from mergan.system.errors import ConfigError
 
 BN_EPS = 0.8  # V2's setting; it damps the normalisation of small activations
 

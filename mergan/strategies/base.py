@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mergan.data.image_set import ImageSet
-from mergan.scenario import Task
+from mergan.scenarios.base import Task
 
 
 class Drawn(NamedTuple):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mergan.data import denormalise, normalise
-from mergan.scenario import Task
+from mergan.scenarios.base import Task
 from mergan.strategies.base import Context, RealBatch
 
 GENERATION_BATCH = 256  # images the snapshot makes at a time

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from mergan.arguments import check_counts, check_shares, check_weights
+from mergan.config.ranges import check_counts, check_shares, check_weights
 from mergan.data import normalise
-from mergan.errors import ConfigError
 from mergan.networks.solver import Solver
-from mergan.scenario import Task
+from mergan.scenarios.base import Task
 from mergan.strategies.base import Context, RealBatch, Strategy
 from mergan.strategies.buffer import ReplayBuffer, snapshot_images
+from mergan.system.errors import ConfigError
 
 LABELLING_BATCH = 500
 

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mergan.arguments import check_counts, check_weights
-from mergan.errors import ConfigError
-from mergan.scenario import Task
+from mergan.config.ranges import check_counts, check_weights
+from mergan.scenarios.base import Task
 from mergan.strategies.base import Context, RealBatch, Strategy
 from mergan.strategies.buffer import ReplayBuffer
+from mergan.system.errors import ConfigError
 
 
 class ExperienceReplay(Strategy):

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from mergan.arguments import check_counts, check_weights
-from mergan.errors import ConfigError
+from mergan.config.ranges import check_counts, check_weights
 from mergan.strategies.base import Context, Strategy
+from mergan.system.errors import ConfigError
 
 GROUP = 8  # images of one class that are made together; gradients are taken of each by itself
 

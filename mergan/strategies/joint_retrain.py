@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from mergan.arguments import check_counts, check_shares, check_weights
-from mergan.errors import ConfigError
-from mergan.scenario import Task
+from mergan.config.ranges import check_counts, check_shares, check_weights
+from mergan.scenarios.base import Task
 from mergan.strategies.base import Context, RealBatch, Strategy
 from mergan.strategies.buffer import ReplayBuffer, snapshot_images
+from mergan.system.errors import ConfigError
 
 
 class JointRetrain(Strategy):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mergan.arguments import check_counts, check_weights
+from mergan.config.ranges import check_counts, check_weights
 from mergan.strategies.base import Context, Strategy
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mergan.errors import ConfigError
+from mergan.system.errors import ConfigError
 
 
 class FeatureSet:

@@ -1,0 +1,1 @@
+"""The command line: the words that are typed, errors in one line, the exit status, --help."""

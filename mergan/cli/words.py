@@ -1,0 +1,134 @@
+"""The words of the command line, looked at before Hydra reads them: what is wrong is said in plain words."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+
+from mergan import config
+from mergan.system.errors import ConfigError
+
+FOLDERS = ("hydra.run.dir", "hydra.sweep.dir")
+MANY = ("experiment", "debug", "callbacks", "logger")  # of these groups several may be taken together
+KEY = re.compile(r"[\w.@/+~:-]+", re.ASCII)
+SHOWN = 200  # characters of a word
+
+
+def prepare(words: Sequence[str]) -> list[str]:
+    """The same command line with its flags in front, where Hydra finds them, and `~` resolved in the folders
+    that Hydra makes.
+
+    Args:
+        words: what follows the name of the program.
+
+    Raises:
+        ConfigError: an unknown flag, or an override that cannot be read; the message names the word and says
+            how to write it.
+    """
+    parser = get_args_parser()
+    parser.error = _refuse  # type: ignore[method-assign]  # instead of its usage in eight lines
+    args = parser.parse_intermixed_args(list(words))
+    flags, rest = [], list(args.overrides)
+    if args.experimental_rerun is not None:
+        raise ConfigError("--experimental-rerun: runs code from a file, which no command here does")
+    if not args.shell_completion:
+        reader = OverridesParser.create()
+        sweep = args.multirun or any(word.startswith("hydra.mode=") for word in args.overrides)
+        for index, word in enumerate(args.overrides):
+            override = _read(word, reader)
+            _check(override, word, sweep)
+            args.overrides[index] = _from_home(override, word)
+    for word in words:
+        if rest and word == rest[0]:
+            rest.pop(0)
+        else:
+            flags.append(word)
+    return [*flags, *args.overrides]
+
+
+def _from_home(override: Override, word: str) -> str:
+    """The word with `~` as the home folder, where it names a folder for Hydra, which knows no `~`."""
+    value = override.value() if override.key_or_group in FOLDERS and not override.is_delete() else None
+    if not isinstance(value, str) or not value.startswith("~"):
+        return word
+    try:
+        place = str(Path(value).expanduser())
+    except RuntimeError as error:
+        raise ConfigError(f"{word}: there is no such home folder; write the path out") from error
+    return _quoted(override.key_or_group, place)
+
+
+def _refuse(message: str) -> NoReturn:
+    raise ConfigError(f"command line: {message}; --hydra-help lists the flags")
+
+
+def _read(word: str, reader: OverridesParser) -> Override:
+    """Hydra's reading of an override.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    try:
+        return reader.parse_override(word)
+    except (HydraException, RecursionError) as error:
+        raise ConfigError(_remedy(word)) from error
+
+
+def _remedy(word: str) -> str:
+    """What to say of a word that Hydra's grammar does not have."""
+    key, equals, value = word.partition("=")
+    shown = word if len(word) <= SHOWN else f"{word[:SHOWN]}..."
+    if not equals:
+        return f"{shown!r}: a setting is written KEY=VALUE"
+    if not KEY.fullmatch(key):
+        return f"{shown}: {key[:SHOWN]!r} is no name of a key; a setting is written KEY=VALUE"
+    if value.startswith("="):
+        return f"{shown}: write a single =, as in {shown.replace('==', '=', 1)}"
+    advice = f", or have it taken as it stands with {literal(key, value)}" if word == shown else ""
+    return f"{shown}: this value cannot be read; close its brackets and quotes{advice}"
+
+
+def literal(key: str, value: str) -> str:
+    """A word for the shell that sets a key to a text, whatever characters that has."""
+    if re.fullmatch(r"[\w./:+-]+", value, re.ASCII):
+        return f"{key}={value}"
+    word = _quoted(key, value)
+    return shlex.quote(word) if re.search(r'["$`\\!]', word) else f'"{word}"'
+
+
+def _quoted(key: str, value: str) -> str:
+    """A word for Hydra that sets a key to a text."""
+    # Hydra reads a backslash as such, unless quotes follow
+    quoted = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)
+    return f"{key}='{quoted}'"
+
+
+def _check(override: Override, word: str, sweep: bool) -> None:
+    """Refuse what Hydra can read and makes no sense."""
+    key = override.key_or_group
+    if not key:
+        raise ConfigError(f"{word}: names no key; a setting is written KEY=VALUE")
+    if override.is_sweep_override():
+        if not sweep:
+            raise ConfigError(
+                f"{word}: several values are a sweep, add -m for it; a list is written {key}=[...], "
+                "and a text with a comma in quotes"
+            )
+        return
+    if override.is_delete():
+        return
+    value = override.value()
+    if key in FOLDERS and value in ("", None):
+        raise ConfigError(f"{word}: name a folder")
+    fits = isinstance(value, (str, dict)) or (isinstance(value, list) and key in MANY)
+    if (config.CONF / key).is_dir() and not fits:
+        names = ", ".join(sorted(path.stem for path in (config.CONF / key).glob("*.yaml")))
+        raise ConfigError(f"{word}: choose one of {names}")

@@ -1,0 +1,103 @@
+"""Building what a node of the configuration names, after a look at its arguments."""
+
+from __future__ import annotations
+
+import collections.abc
+import inspect
+import math
+import types
+import typing
+from typing import Any
+
+import hydra
+from hydra.errors import InstantiationException
+from omegaconf import DictConfig, ListConfig
+
+from mergan.config import slots
+from mergan.system.errors import ConfigError, MerganError
+
+LARGEST = 2**63  # whole numbers from there on fit no tensor
+WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a word", type(None): "null"}
+
+
+def instantiate(node: Any, **arguments: Any) -> Any:
+    """What the `_target_` of a node makes of its arguments and of `arguments`.
+
+    Hydra checks the names of arguments only. Here their values are held against the type hints of the
+    constructor as well, so that a wrong one is refused by name and not somewhere in the middle of the work.
+
+    Raises:
+        ConfigError: a value of another type than the constructor says, or one that a library refuses.
+        MerganError: what the constructor itself refuses.
+    """
+    check_types(node)
+    try:
+        made = hydra.utils.instantiate(node, **arguments)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, MerganError):
+            raise error.__cause__ from None
+        if error.__cause__ is not None:  # what a library's constructor has to say
+            raise ConfigError(f"{node._get_full_key(None)}: {error.__cause__}") from error
+        raise
+    if not node.get("_partial_"):
+        slots.check_made(node._get_full_key(None), made)
+    return made
+
+
+def check_types(node: DictConfig) -> None:
+    """Hold the `_target_` of a node against what its place in the configuration is for (mergan.config.slots),
+    and its arguments against the type hints of that, where there are any.
+
+    Raises:
+        ConfigError: naming the key, its value and what is expected.
+    """
+    target = node.get("_target_")
+    if not isinstance(target, str):
+        raise ConfigError(f"{node._get_full_key('_target_')}={target}: use the dotted name of a class")
+    located = slots.locate(node._get_full_key("_target_"), target)
+    slots.check_kind(node._get_full_key(None), located, target)
+    try:
+        hints = _hints(located)
+    except Exception:  # hints that cannot be resolved say nothing
+        return
+    for name in node:
+        value, hint = node[name], hints.get(str(name), Any)
+        if not str(name).startswith("_") and not fits(value, hint):
+            raise ConfigError(f"{node._get_full_key(name)}={value}: use {wanted(hint)}")
+
+
+def _hints(target: Any) -> dict[str, Any]:
+    """Type hints by argument; those that a constructor passes on to its base class are found there."""
+    if not inspect.isclass(target):
+        return typing.get_type_hints(target)
+    found: dict[str, Any] = {}
+    for base in reversed(target.__mro__):
+        if "__init__" in vars(base) and base is not object:
+            found |= typing.get_type_hints(vars(base)["__init__"])
+    return found
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value of a configuration is of a type; types that no YAML can hold fit everything."""
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, part) for part in typing.get_args(hint))
+    if hint in (bool, str, type(None)):
+        return isinstance(value, hint)
+    if hint in (int, float):
+        number = isinstance(value, (int, hint)) and not isinstance(value, bool)
+        return number and (abs(value) < LARGEST if isinstance(value, int) else not math.isnan(value))
+    if origin in (list, tuple, collections.abc.Sequence, collections.abc.Iterable):
+        part = (*typing.get_args(hint), Any)[0]
+        return isinstance(value, ListConfig) and all(fits(entry, part) for entry in value)
+    return True
+
+
+def wanted(hint: Any) -> str:
+    """A type in the words of a message."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return " or ".join(wanted(part) for part in typing.get_args(hint))
+    if hint in WORDS:
+        return WORDS[hint]
+    parts = typing.get_args(hint)
+    return f"a list of {wanted(parts[0])} each" if parts else "a list"

@@ -1,0 +1,84 @@
+"""Which arguments of Lightning's Trainer a configuration may set. Nothing here needs torch."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from omegaconf import DictConfig
+
+from mergan.system.errors import ConfigError
+
+# those that this framework sets, or that break the steps it takes, and what to use
+STREAM = "the stream says how long it is, use epochs= and steps_per_epoch="
+SHORT = "use debug=smoke for a short try"
+NO_VALIDATION = "there is no validation loop here; evaluation.* says what is measured after each task"
+BY_HAND = "the steps are optimised by hand here, leave it out"
+OWNED = {
+    **dict.fromkeys(("max_epochs", "min_epochs", "max_steps", "min_steps", "max_time"), STREAM),
+    "limit_train_batches": "use steps_per_epoch=",
+    **dict.fromkeys(("fast_dev_run", "overfit_batches", "barebones"), SHORT),
+    **dict.fromkeys(("limit_val_batches", "limit_test_batches", "limit_predict_batches",
+                     "num_sanity_val_steps", "val_check_interval", "check_val_every_n_epoch"),
+                    NO_VALIDATION),
+    **dict.fromkeys(("accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm"), BY_HAND),
+    "callbacks": "use callbacks.NAME=...",
+    "logger": "use logger.NAME=...",
+    "default_root_dir": "use hydra.run.dir=",
+    "enable_checkpointing": "use callbacks.checkpoint.every_n_epochs=, or callbacks.checkpoint=null",
+    "enable_progress_bar": "use callbacks.progress.bar=",
+    "enable_model_summary": "leave it out",
+    "plugins": "checkpoints are written by a plug-in of this framework, leave it out",
+    "reload_dataloaders_every_n_epochs": "every epoch has a loader of its own here, leave it out",
+    "use_distributed_sampler": "the loader divides the images among the processes, leave it out",
+}  # fmt: skip
+# images and z are float32; a gradient scaler, as of 16-mixed, would have to see D's steps
+PRECISIONS = ("32", "32-true", "bf16", "bf16-mixed")
+
+
+MOST_DEVICES = 64  # more than any machine has accelerators
+
+
+def check(trainer: DictConfig) -> None:
+    """Refuse arguments of Lightning's Trainer that are this framework's own business or out of range.
+
+    Raises:
+        ConfigError: naming the key and what to use in its place.
+    """
+    for name in trainer:
+        if name in OWNED and trainer[name] is not None:
+            raise ConfigError(f"trainer.{name}={trainer[name]}: {OWNED[str(name)]}")
+    precision = trainer.get("precision")
+    if precision is not None and str(precision) not in PRECISIONS:
+        raise ConfigError(f"trainer.precision={precision}: use bf16-mixed or 32-true")
+    nodes = trainer.get("num_nodes")
+    if nodes is not None and (isinstance(nodes, bool) or not isinstance(nodes, int) or nodes < 1):
+        raise ConfigError(f"trainer.num_nodes={nodes}: use a whole number of 1 or more")
+    _check_devices(trainer.get("devices"), trainer.get("accelerator"))
+
+
+def _check_devices(devices: Any, accelerator: Any) -> None:
+    """What needs no look at the accelerators; `mergan.run.estimate` has that."""
+    key = f"trainer.devices={devices}"
+    if devices is None or devices == "auto":
+        return
+    if isinstance(devices, str):
+        if not all(part.strip().lstrip("-").isdecimal() for part in devices.split(",") if part.strip()):
+            raise ConfigError(f'{key}: use a number, a list of numbers or "auto"')
+        devices = int(devices) if "," not in devices else devices.split(",")
+    if isinstance(devices, bool) or devices in (0, "0") or (isinstance(devices, int) and devices < -1):
+        raise ConfigError(f"{key}: use a number of 1 or more")
+    if not isinstance(devices, int):
+        if len(devices) == 0:
+            raise ConfigError(f"{key}: name at least one")
+        if accelerator == "cpu":
+            raise ConfigError(f"{key}: processors have no numbers; use how many, as trainer.devices=1")
+    elif devices > max(processors(), MOST_DEVICES) or (
+        accelerator == "cpu" and not 1 <= devices <= processors()
+    ):
+        raise ConfigError(f"{key}: this machine has {processors()} processors; use no more, at least 1")
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,1 @@
+"""What is trained, and how: base.py has what every continual generator shares, then one file per learner."""

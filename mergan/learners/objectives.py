@@ -1,0 +1,269 @@
+"""How discriminator and generator are scored: adversarial losses, classifier losses and their weights."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mergan.config.ranges import check_counts, check_weights
+from mergan.learners.losses import (
+    Critic,
+    bce_loss,
+    gradient_penalty,
+    hinge_fake,
+    hinge_real,
+    mode_seeking,
+    non_saturating_fake,
+    non_saturating_real,
+    r1_penalty,
+)
+from mergan.system.errors import ConfigError
+
+Terms = dict[str, Tensor]  # parts of a loss, by the names they are logged under
+
+
+class Judged(NamedTuple):
+    """What a discriminator says of a batch.
+
+    Attributes:
+        adversarial: logits (B,).
+        classes: class logits (B, num_classes).
+        labels: the true or asked-for classes (B,).
+    """
+
+    adversarial: Tensor
+    classes: Tensor
+    labels: Tensor
+
+
+class Objective(ABC):
+    """How discriminator and generator are scored; all terms are averages over the batch.
+
+        L_D = scale_d * (adv_real + adv_fake + lambda_cls_d * CE(C(x_real), c)
+              + lambda_cls_fake * CE(C(G(z, c)), c)) + gradient_penalty * GP + r1 * R1
+        L_G = scale_g * (adv_G + lambda_cls_g * CE(C(G(z, c)), c)) + mode_seeking * MS + terms of the strategy
+
+    Args:
+        lambda_cls_g: weight of the classifier loss in the generator's step.
+        lambda_cls_d: weight of the classifier loss on real images in the discriminator's step.
+        lambda_cls_fake: the same on generated images (V2 trains its classifier on both).
+        mode_seeking: weight of the generator's penalty on pictures of a class that are too alike
+            (Mao et al. 2019); above 0 it is asked for every class twice, with different z.
+        gradient_penalty: weight of the penalty on gradients between real and fake (WGAN-GP).
+        r1: weight of the penalty on gradients at real images (gamma of Mescheder et al.).
+        penalty_every: the gradient penalties are taken in every so-many-th discriminator step, with so
+            many times their weight: nearly the same regularisation for less time ("lazy
+            regularization", Karras et al. 2020, arXiv 1912.04958, section 3.1).
+        critic_steps: discriminator steps per generator step.
+        scale_g: factor on the whole of the generator's loss (V2: 0.5).
+        scale_d: factor on the adversarial and classifier terms of the discriminator (V2: 0.25).
+
+    Raises:
+        ConfigError: a negative weight or a count below 1.
+    """
+
+    def __init__(
+        self,
+        lambda_cls_g: float = 1.0,
+        lambda_cls_d: float = 1.0,
+        lambda_cls_fake: float = 0.0,
+        mode_seeking: float = 0.0,
+        gradient_penalty: float = 0.0,
+        r1: float = 0.0,
+        penalty_every: int = 1,
+        critic_steps: int = 1,
+        scale_g: float = 1.0,
+        scale_d: float = 1.0,
+    ) -> None:
+        weights = {
+            "lambda_cls_g": lambda_cls_g,
+            "lambda_cls_d": lambda_cls_d,
+            "lambda_cls_fake": lambda_cls_fake,
+            "mode_seeking": mode_seeking,
+            "gradient_penalty": gradient_penalty,
+            "r1": r1,
+            "scale_g": scale_g,
+            "scale_d": scale_d,
+        }
+        check_weights("objective", **weights)
+        check_counts("objective", critic_steps=critic_steps, penalty_every=penalty_every)
+        self.lambda_cls_g = lambda_cls_g
+        self.lambda_cls_d = lambda_cls_d
+        self.lambda_cls_fake = lambda_cls_fake
+        self.mode_seeking = mode_seeking
+        self.gradient_penalty = gradient_penalty
+        self.r1 = r1
+        self.penalty_every = penalty_every
+        self.critic_steps = critic_steps
+        self.scale_g = scale_g
+        self.scale_d = scale_d
+
+    def generator_loss(
+        self, adversarial: Tensor, class_logits: Tensor, labels: Tensor, classify: bool
+    ) -> tuple[Tensor, Terms]:
+        """L_G without the strategy's terms.
+
+        Args:
+            adversarial: logits (B,) of the generated images.
+            class_logits: (B, num_classes) of the same.
+            labels: (B,), the classes that were asked for.
+            classify: False leaves the classifier terms out.
+
+        Returns:
+            The loss and its parts, before they are weighed.
+        """
+        terms = {"g/adversarial": self.generator(adversarial).mean()}
+        loss = terms["g/adversarial"]
+        if classify and self.lambda_cls_g > 0:
+            terms["g/classifier"] = nn.functional.cross_entropy(class_logits, labels)
+            loss = loss + self.lambda_cls_g * terms["g/classifier"]
+        return self.scale_g * loss, terms
+
+    def diversity_loss(self, images: Tensor, z: Tensor, pairs: int) -> tuple[Tensor, Terms]:
+        """The weighed mode-seeking term, and the term by itself; both without content where it weighs 0.
+
+        Args:
+            images: G(z, c), (B, C, S, S).
+            z: (B, latent_dim).
+            pairs: the first and the last so many of the images are of the same classes, in order.
+        """
+        if self.mode_seeking == 0:
+            return images.new_zeros(()), {}
+        first, last = slice(None, pairs), slice(len(images) - pairs, None)
+        term = mode_seeking(images[first], z[first], images[last], z[last])
+        return self.mode_seeking * term, {"g/mode_seeking": term}
+
+    def discriminator_loss(
+        self, real: Judged, fake: Judged, weights: Tensor, classify: bool
+    ) -> tuple[Tensor, Terms]:
+        """L_D without the gradient penalties.
+
+        Args:
+            real: what the discriminator says of real (and replayed) images.
+            fake: what it says of generated images.
+            weights: (B,), weight of each real image; the generated ones weigh as much in sum.
+            classify: False leaves the classifier terms out.
+
+        Returns:
+            The loss and its parts, before they are weighed.
+        """
+        total = weights.sum()
+        terms = {
+            "d/real": (weights * self.real(real.adversarial)).sum(),
+            "d/fake": total * self.fake(fake.adversarial).mean(),
+        }
+        loss = terms["d/real"] + terms["d/fake"]
+        if classify and self.lambda_cls_d > 0:
+            entropy = nn.functional.cross_entropy(real.classes, real.labels, reduction="none")
+            terms["d/classifier"] = (weights * entropy).sum()
+            loss = loss + self.lambda_cls_d * terms["d/classifier"]
+        if classify and self.lambda_cls_fake > 0:
+            terms["d/classifier_fake"] = total * nn.functional.cross_entropy(fake.classes, fake.labels)
+            loss = loss + self.lambda_cls_fake * terms["d/classifier_fake"]
+        return self.scale_d * loss, terms
+
+    @property
+    def penalises_gradients(self) -> bool:
+        """Whether gradients of the discriminator are part of its loss, so that it is differentiated twice."""
+        return self.gradient_penalty > 0 or self.r1 > 0
+
+    def penalties(
+        self, critic: Critic, real: Tensor, fake: Tensor, rng: torch.Generator
+    ) -> tuple[Tensor, Terms]:
+        """The weighed gradient penalties of a discriminator step that takes them, and each by itself.
+
+        Args:
+            critic: images (B, C, S, S) -> adversarial logits (B,).
+            real: images (B, C, S, S).
+            fake: as many generated images.
+            rng: random numbers for the points between real and fake.
+        """
+        terms: Terms = {}
+        loss = torch.zeros((), device=real.device)
+        if self.gradient_penalty > 0:
+            mix = torch.rand(len(real), generator=rng, device=real.device)
+            terms["d/gradient_penalty"] = gradient_penalty(critic, real, fake, mix)
+            loss = loss + self.gradient_penalty * terms["d/gradient_penalty"]
+        if self.r1 > 0:
+            terms["d/r1"] = r1_penalty(critic, real)
+            loss = loss + self.r1 * terms["d/r1"]
+        return self.penalty_every * loss, terms
+
+    @abstractmethod
+    def real(self, logits: Tensor) -> Tensor:
+        """The discriminator's loss on real images."""
+
+    @abstractmethod
+    def fake(self, logits: Tensor) -> Tensor:
+        """The discriminator's loss on generated images."""
+
+    @abstractmethod
+    def generator(self, logits: Tensor) -> Tensor:
+        """The generator's loss on its images."""
+
+
+class BCE(Objective):
+    """Binary cross entropy with target labels, V2's objective.
+
+    Args:
+        real_label: target of real images; below 1 it is one-sided label smoothing. At 1 the loss is
+            that of NonSaturating.
+        **weights: see Objective.
+    """
+
+    def __init__(self, real_label: float = 1.0, **weights: float) -> None:
+        super().__init__(**weights)  # type: ignore[arg-type]  # checked by the base
+        if not 0.5 < real_label <= 1:
+            raise ConfigError(f"objective.real_label={real_label}: use a number above 0.5, at most 1")
+        self.real_label = real_label
+
+    def real(self, logits: Tensor) -> Tensor:
+        return bce_loss(logits, self.real_label)
+
+    def fake(self, logits: Tensor) -> Tensor:
+        return bce_loss(logits, 0.0)
+
+    def generator(self, logits: Tensor) -> Tensor:
+        return bce_loss(logits, 1.0)
+
+
+class NonSaturating(Objective):
+    """The non-saturating loss of the original GAN, usually with R1 or spectral normalisation."""
+
+    def real(self, logits: Tensor) -> Tensor:
+        return non_saturating_real(logits)
+
+    def fake(self, logits: Tensor) -> Tensor:
+        return non_saturating_fake(logits)
+
+    def generator(self, logits: Tensor) -> Tensor:
+        return non_saturating_real(logits)
+
+
+class Hinge(Objective):
+    """The hinge loss; the generator maximises the discriminator's logit."""
+
+    def real(self, logits: Tensor) -> Tensor:
+        return hinge_real(logits)
+
+    def fake(self, logits: Tensor) -> Tensor:
+        return hinge_fake(logits)
+
+    def generator(self, logits: Tensor) -> Tensor:
+        return -logits
+
+
+class Wasserstein(Objective):
+    """The Wasserstein critic; its Lipschitz bound comes from the gradient penalty."""
+
+    def real(self, logits: Tensor) -> Tensor:
+        return -logits
+
+    def fake(self, logits: Tensor) -> Tensor:
+        return logits
+
+    def generator(self, logits: Tensor) -> Tensor:
+        return -logits

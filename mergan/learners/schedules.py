@@ -1,0 +1,50 @@
+"""Learning-rate schedules: factor on the base rate as a function of the progress within a task."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from mergan.system.errors import ConfigError
+
+
+def constant(progress: float) -> float:
+    """No change."""
+    return 1.0
+
+
+def linear(progress: float) -> float:
+    """From 1 at the task's start (progress 0) straight to 0 at its end (progress 1)."""
+    return 1.0 - progress
+
+
+def cosine(progress: float) -> float:
+    """Half a cosine from 1 to 0 (Loshchilov & Hutter 2017, arXiv 1608.03983, without restarts)."""
+    return (1 + math.cos(math.pi * progress)) / 2
+
+
+def cooldown(progress: float) -> float:
+    """1 for the first half, then straight to 0 (the form is that of Hägele et al. 2024, arXiv 2405.18392).
+
+    A continual generator gains twice: the noise of the last steps is not what the snapshot hands on.
+    """
+    return min(1.0, 2 * (1 - progress))
+
+
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": constant,
+    "linear": linear,
+    "cosine": cosine,
+    "cooldown": cooldown,
+}
+
+
+def schedule(name: str) -> Callable[[float], float]:
+    """The schedule of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in SCHEDULES:
+        raise ConfigError(f"learner.lr_schedule={name}: use one of {', '.join(SCHEDULES)}")
+    return SCHEDULES[name]

@@ -1,0 +1,136 @@
+"""A run folder: the name of every file in it is spelt here and nowhere else (docs/ARCHITECTURE.md)."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mergan.system import files
+
+CHECKPOINTS, SAMPLES, TENSORBOARD = "checkpoints", "samples", "tensorboard"
+LAST = "last.ckpt"
+GRID = re.compile(r"task_([0-9]{1,9})\.png")
+# what a run writes, by folder below the run folder
+WRITTEN = {
+    "": ("config.yaml", "metrics.json", "metrics.csv", "*_matrix.csv", "matrices.png", ".*"),
+    CHECKPOINTS: ("*.ckpt", ".*"),
+    SAMPLES: ("task_*.png", "real.png"),
+    TENSORBOARD: ("events.*", "hparams.yaml"),
+}
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run; nothing is read or made by naming its files.
+
+    Attributes:
+        path: of the folder.
+    """
+
+    path: Path
+
+    @classmethod
+    def holding(cls, checkpoint: Path) -> RunFolder | None:
+        """The run folder whose last checkpoint a file is, by its name alone."""
+        place = checkpoint.resolve().parent
+        return cls(place.parent) if checkpoint.name == LAST and place.name == CHECKPOINTS else None
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration, with the version that wrote it."""
+        return self.path / "config.yaml"
+
+    @property
+    def figures(self) -> Path:
+        """The final figures. They are written last: where they are, the run is finished."""
+        return self.path / "metrics.json"
+
+    @property
+    def heat_maps(self) -> Path:
+        """All matrices, drawn."""
+        return self.path / "matrices.png"
+
+    def matrix(self, metric: str) -> Path:
+        """A metric after every task for every class."""
+        return self.path / f"{metric}_matrix.csv"
+
+    @property
+    def matrices(self) -> dict[str, Path]:
+        """The matrices that are there, by name of the metric."""
+        return {
+            path.name.removesuffix("_matrix.csv"): path for path in sorted(self.path.glob("*_matrix.csv"))
+        }
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of TensorBoard's event files."""
+        return self.path / TENSORBOARD
+
+    @property
+    def real_grid(self) -> Path:
+        """Real images of each class."""
+        return self.path / SAMPLES / "real.png"
+
+    def grid(self, task: int) -> Path:
+        """Samples after a task, numbered from 0."""
+        return self.path / SAMPLES / f"task_{task:02d}.png"
+
+    @property
+    def grids(self) -> dict[int, Path]:
+        """The sample grids that are there, by task, in their order."""
+        found = ((GRID.fullmatch(path.name), path) for path in (self.path / SAMPLES).glob("task_*.png"))
+        return dict(sorted((int(name[1]), path) for name, path in found if name is not None))
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint of the last finished epoch."""
+        return self.path / CHECKPOINTS / LAST
+
+    def checkpoint(self, task: int) -> Path:
+        """The checkpoint at the end of a task, numbered from 0."""
+        return self.path / CHECKPOINTS / f"task_{task:02d}.ckpt"
+
+    @property
+    def checkpoints(self) -> list[Path]:
+        """The checkpoints that are there, by name."""
+        return sorted((self.path / CHECKPOINTS).glob("*.ckpt"))
+
+    @property
+    def parts(self) -> list[Path]:
+        """The folders in it, there or not."""
+        return [self.path / name for name in WRITTEN if name]
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep the folder for this process; see mergan.system.files.locked."""
+        return files.locked(self.path, self.parts)
+
+    @property
+    def holds_run(self) -> bool:
+        """Whether there is a run, whole or in part."""
+        return any(os.path.lexists(path) for path in (self.config, self.figures, self.path / CHECKPOINTS))
+
+    @property
+    def finished(self) -> bool:
+        """Whether a run has come to its end here."""
+        return self.figures.is_file()
+
+    @classmethod
+    def inside(cls, folder: Path) -> Iterator[RunFolder]:
+        """The finished runs directly below a folder, by name."""
+        for path in sorted(folder.glob("*/metrics.json")):
+            yield cls(path.parent)
+
+
+def run_that_writes(path: Path) -> RunFolder | None:
+    """The run that a file of this name would be part of, None if there is no run there."""
+    folder = Path(os.path.realpath(path.parent))
+    for place, part in ((folder, ""), (folder.parent, folder.name)):
+        written = any(fnmatch.fnmatchcase(path.name, pattern) for pattern in WRITTEN.get(part, ()))
+        if written and RunFolder(place).holds_run:
+            return RunFolder(place)
+    return None

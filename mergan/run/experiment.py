@@ -1,0 +1,207 @@
+"""The main flow: build, fit, evaluate, write the results."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from mergan import __version__, config
+from mergan.callbacks.evaluation import ContinualEvaluation
+from mergan.checkpoints import file as checkpoint
+from mergan.checkpoints.fitting import for_lightning
+from mergan.evaluation.evaluator import Evaluator
+from mergan.output import places, plots
+from mergan.output.folder import RunFolder
+from mergan.run.build import build_evaluator, build_parts, build_trainer
+from mergan.run.resume import Continuation
+from mergan.run.start import check_progress, load_start
+from mergan.system import cpu, files, interrupts
+from mergan.system.errors import StorageError, TrainingError
+from mergan.system.files import write_text
+
+log = logging.getLogger(__name__)
+
+
+def run(cfg: DictConfig, folder: Path) -> dict[str, float | str]:
+    """`train` in a folder that is this process' own for as long."""
+    try:
+        with RunFolder(folder).locked():
+            return train(cfg, folder)
+    finally:
+        places.remove_if_empty(folder)
+
+
+def train(cfg: DictConfig, folder: Path, going_on: Continuation | None = None) -> dict[str, float | str]:
+    """Train the stream of tasks that the configuration describes and measure the outcome.
+
+    Args:
+        cfg: a configuration that `mergan.config.check` has passed. `ckpt_path` goes on with the run
+            it belongs to, `init_from` starts from trained networks.
+        folder: the run folder, locked; see docs/ARCHITECTURE.md for what is written there.
+        going_on: what `mergan.run.resume.restore` found out of `ckpt_path`; None reads it as it is.
+
+    Returns:
+        The final figures, as in metrics.json.
+
+    Raises:
+        MerganError: something the user can mend.
+    """
+    cpu.tune()
+    stream = Stream(cfg, folder, going_on)
+    with _how_to_go_on(folder):
+        while True:
+            try:
+                return stream.train()
+            except TrainingError as error:
+                stream = Stream(*_slower(stream, error))
+
+
+class Stream:
+    """All parts of a run, and how they work together. What the user can mend is refused while it is built.
+
+    Args:
+        cfg, folder, going_on: see `train`.
+    """
+
+    def __init__(self, cfg: DictConfig, folder: Path, going_on: Continuation | None = None) -> None:
+        if going_on is None:
+            content = None if cfg.ckpt_path is None else checkpoint.read(Path(cfg.ckpt_path))
+            going_on = None if content is None else Continuation(cfg, config.links(cfg), content)
+        self.cfg, self.folder = cfg, RunFolder(folder)
+        self.links = config.links(cfg) if going_on is None else going_on.links
+        self.module, self.data = build_parts(cfg)
+        start = load_start(cfg, self.module, self.data, going_on)
+        self.scenario = config.scenario(cfg, self.data.num_classes, start.known)
+        self.module.scenario = self.scenario
+        self.data.attach(self.scenario)
+        self.epochs_done = start.epochs
+        if going_on is not None:
+            check_progress(going_on.content, self.scenario, Path(cfg.ckpt_path))
+        self.evaluator = build_evaluator(cfg, self.data)
+        self.evaluation = ContinualEvaluation(self.evaluator)
+        self.trainer = build_trainer(
+            cfg,
+            folder,
+            self.scenario,
+            self.evaluation,
+            resume_step=start.step,
+            links=self.links,
+            restored=lambda: self.restored,
+        )
+        self.restored: dict[str, Any] = {}
+        if going_on is not None:
+            content = going_on.content
+            batches = self.data.steps_per_epoch_of(self.scenario.task_at(content["epoch"]))
+            self.restored = for_lightning(content, self.module, self.trainer, batches, Path(cfg.ckpt_path))
+
+    def train(self) -> dict[str, float | str]:
+        """Fit, evaluate, write the results; metrics.json comes last and says that the run is finished."""
+        if self.epochs_done < self.scenario.total_epochs:
+            self.folder.figures.unlink(missing_ok=True)  # of a finished run that is made longer
+        settings = OmegaConf.to_yaml(self.cfg, resolve=True)
+        write_text(self.folder.config, f"# mergan {__version__}\n{settings}")
+        self._fit()
+        metrics = self._final_metrics()
+        maps = plots.heat_maps(
+            self.evaluation.matrices, self.data.class_names, self.evaluator.higher_is_better
+        )
+        plots.save_png(maps, self.folder.heat_maps)
+        self._log_final(metrics)
+        write_text(self.folder.figures, json.dumps(metrics, indent=2) + "\n")
+        return metrics
+
+    def _fit(self) -> None:
+        try:
+            with logging_redirect_tqdm(), interrupts.deferred():
+                self.trainer.fit(
+                    self.module, datamodule=self.data, ckpt_path=self.cfg.ckpt_path, weights_only=True
+                )
+        except SystemExit:
+            # this is how Lightning ends after SIGTERM and after Ctrl-C
+            interrupts.check()
+            raise KeyboardInterrupt from None
+
+    def _final_metrics(self) -> dict[str, float | str]:
+        module, evaluator, clocks = self.module, self.evaluator, self.evaluation
+        steps = self.trainer.global_step
+        metrics: dict[str, float | str] = {**clocks.figures(self.scenario.tasks[0].classes)}
+        if evaluator.reverse_per_class > 0:
+            metrics["reverse_accuracy"] = evaluator.reverse_accuracy(module.generate, self.scenario.classes)
+        images = steps * module.objective.critic_steps * module.batch_size
+        return metrics | {
+            "judge_accuracy": evaluator.judge_accuracy(self.scenario.classes),
+            "train_seconds": round(clocks.train_seconds, 2),
+            "evaluation_seconds": round(clocks.evaluation_seconds, 2),
+            "images_per_second": round(images / max(clocks.train_seconds, 1e-9), 1),
+            "steps": float(steps),
+            **conditions(self.cfg, evaluator, self.scenario.classes),
+        }
+
+    def _log_final(self, metrics: dict[str, float | str]) -> None:
+        final = {f"final/{key}": value for key, value in metrics.items() if not isinstance(value, str)}
+        settings: Any = OmegaConf.to_container(self.cfg, resolve=True, enum_to_str=True)
+        step = self.trainer.global_step
+        for logger in self.trainer.loggers:
+            if hasattr(logger, "log_final"):
+                logger.log_final(settings, final, step)
+            else:
+                logger.log_hyperparams(settings)
+                logger.log_metrics(final, step=step)
+            logger.save()
+            logger.finalize("success")
+
+
+def _slower(stream: Stream, error: TrainingError) -> tuple[DictConfig, Path, Continuation | None]:
+    """How to go back to the last checkpoint with lower learning rates: the arguments of a new stream.
+
+    Raises:
+        TrainingError: `error`, if no attempt is left.
+    """
+    cfg, last = stream.cfg.copy(), stream.folder.last
+    if cfg.recovery.used >= cfg.recovery.attempts:
+        raise error
+    cfg.recovery.used += 1
+    going_on = None
+    if last.is_file():
+        cfg.ckpt_path = str(last)
+        going_on = Continuation(cfg, stream.links, checkpoint.read(last))
+    log.warning(
+        "%s; going back to %s with learning rates times %g (attempt %d of %d)",
+        error,
+        cfg.ckpt_path or "the start",
+        cfg.recovery.lr_factor**cfg.recovery.used,
+        cfg.recovery.used,
+        cfg.recovery.attempts,
+    )
+    return cfg, stream.folder.path, going_on
+
+
+@contextmanager
+def _how_to_go_on(folder: Path) -> Iterator[None]:
+    """Name the last good checkpoint in the errors that leave one behind."""
+    last = RunFolder(folder).last
+    try:
+        yield
+    except TrainingError as error:
+        saved = f"the last good checkpoint is {last}" if last.is_file() else "there is no checkpoint yet"
+        raise TrainingError(f"{error}; {saved}") from error
+    except OSError as error:
+        if not files.is_full(error):
+            raise
+        remedy = f"go on with ckpt_path={last}" if last.is_file() else "start again"
+        raise StorageError(f"{folder}: no room is left to write there; free some, then {remedy}") from error
+
+
+def conditions(cfg: DictConfig, evaluator: Evaluator, classes: Sequence[int]) -> dict[str, float | str]:
+    """What stands beside the figures: split, sample counts, features and k."""
+    found = {"evaluation_split": cfg.evaluation.split.name, **evaluator.conditions(classes)}
+    if evaluator.metrics:
+        found["evaluation_k"] = cfg.evaluation.k
+    return found

@@ -1,0 +1,132 @@
+"""From a command to a run: in which folder, new or continued, and nobody else at it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from mergan import config
+from mergan.checkpoints.contents import KEY
+from mergan.output import places
+from mergan.output.folder import RunFolder
+from mergan.output.reading import read_figures
+from mergan.system.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a command is at work.
+
+    Attributes:
+        folder: the run folder.
+        checkpoint: what it goes on from, None for a new run.
+    """
+
+    folder: RunFolder
+    checkpoint: Path | None
+
+
+def choose_place(cfg: DictConfig, folder: Path) -> Place:
+    """Where to work; nothing is read and nothing is written for it.
+
+    A command goes on in the folder that holds the given `checkpoints/last.ckpt`. From another checkpoint it
+    begins a new folder, so that nothing is overwritten. With `resume=auto` it goes on in the folder that it
+    names, if that holds a run.
+
+    Args:
+        cfg: the configuration of the command.
+        folder: the folder of a new run.
+
+    Raises:
+        ConfigError: the folder holds a run or checkpoints that would be written over.
+    """
+    run = RunFolder(folder)
+    if cfg.ckpt_path is not None:
+        path = Path(cfg.ckpt_path)
+        own = RunFolder.holding(path)
+        if own is not None:
+            return Place(own, path)
+        if run.holds_run:
+            raise ConfigError(
+                f"hydra.run.dir={folder}: holds a run or checkpoints already; name another folder"
+            )
+        return Place(run, path)
+    if not run.holds_run:
+        return Place(run, None)
+    if cfg.resume is not config.Resume.auto:
+        raise ConfigError(
+            f"hydra.run.dir={folder}: holds a run already; name another folder, or go on with resume=auto "
+            f"or ckpt_path={run.last}"
+        )
+    if run.last.exists():
+        return Place(run, run.last)
+    if run.checkpoints:
+        raise ConfigError(
+            f"hydra.run.dir={folder}: holds checkpoints but no {run.last.name}; name another folder, and "
+            f"go on with ckpt_path={run.checkpoints[-1]} there"
+        )
+    return Place(run, None)  # it was stopped before its first checkpoint
+
+
+def run(cfg: DictConfig, folder: Path) -> dict[str, float | str]:
+    """Train as the command says, or go on, in the folder that it means; see `choose_place`.
+
+    The folder is this process' own before anything in it is read.
+
+    Args:
+        cfg: the checked configuration of the command.
+        folder: the folder of a new run.
+
+    Returns:
+        The final figures, as in metrics.json.
+
+    Raises:
+        MerganError: something the user can mend.
+    """
+    place = choose_place(cfg, folder)
+    try:
+        with place.folder.locked():
+            place = choose_place(cfg, folder)  # another process may have begun or ended there in the meantime
+            return _go(cfg, place)
+    finally:
+        places.remove_if_empty(place.folder.path)
+
+
+def _go(cfg: DictConfig, place: Place) -> dict[str, float | str]:
+    finished = _figures(place.folder)
+    if cfg.ckpt_path is None and place.checkpoint is None and finished is not None:
+        print(f"{place.folder.path}: finished already, and its checkpoints are gone")
+        return finished
+    from mergan.checkpoints import trust
+    from mergan.run import estimate, experiment, resume
+
+    if place.checkpoint is None:
+        estimate.check(cfg, cfg.data.num_classes)
+        return experiment.train(cfg, place.folder.path)
+    cfg = cfg.copy()
+    cfg.ckpt_path = str(place.checkpoint)
+    hydra_cfg = HydraConfig.get()
+    trusted = trust.of_this_command(cfg)
+    words: Any = OmegaConf.to_container(hydra_cfg.overrides.task)  # as they stand, interpolations and all
+    command = resume.Command(
+        cfg,
+        words,
+        list(hydra_cfg.runtime.choices),
+        trust.folders_of_this_command(),
+        trusted,
+    )
+    going_on = resume.restore(command)
+    if place.checkpoint.name == place.folder.last.name and finished is not None and not going_on.changed:
+        print(f"{place.folder.path}: finished already, nothing is left to do")
+        return finished
+    estimate.check(going_on.cfg, len(going_on.content[KEY]["class_names"]))
+    return experiment.train(going_on.cfg, place.folder.path, going_on)
+
+
+def _figures(folder: RunFolder) -> dict[str, float | str] | None:
+    """The final figures of a finished run."""
+    return read_figures(folder.figures) if folder.finished else None

@@ -1,0 +1,125 @@
+"""What this machine has: memory and disk that the process may take, accelerators."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+from lightning.pytorch.accelerators import AcceleratorRegistry
+from omegaconf import DictConfig
+
+from mergan.config import trainer_arguments
+from mergan.system.errors import ConfigError
+
+LIMITS = (  # of control groups, versions 2 and 1
+    ("/sys/fs/cgroup", "memory.max"),
+    ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+)
+UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB", "EB")
+
+
+def memory() -> float | None:
+    """Bytes that are free or can be freed, swap included, within the limits set for this process; None where
+    the system does not say.
+    """
+    limits = [_available(), *_group_limits()]
+    if sys.platform != "win32":
+        import resource
+
+        soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if soft != resource.RLIM_INFINITY:
+            limits.append(float(soft))
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def device_memory(trainer: DictConfig) -> float | None:
+    """The same for the device that trains: that of the GPU if there is one and it is not declined."""
+    if trainer.get("accelerator") in (None, "auto", "gpu", "cuda") and torch.cuda.is_available():
+        return float(torch.cuda.mem_get_info()[0])
+    return memory()
+
+
+def disk(folder: Path) -> float | None:
+    """Free bytes on the disk that a folder lies or will lie on, and what the folder holds already, since that
+    may be the files in question.
+    """
+    there = next((part for part in (folder, *folder.absolute().parents) if part.is_dir()), None)
+    if there is None:
+        return None
+    held = sum(path.stat().st_size for path in folder.glob("*") if path.is_file())
+    return float(shutil.disk_usage(there).free + held)
+
+
+def shown(size: float) -> str:
+    """A number of bytes to be read: 21 GB, 1.5 TB."""
+    power = 0
+    while size >= 1000 and power < len(UNITS) - 1:
+        size, power = size / 1000, power + 1
+    return f"{size:.2g} {UNITS[power]}" if size < 100 else f"{size:.0f} {UNITS[power]}"
+
+
+def check_accelerator(trainer: DictConfig) -> None:
+    """Refuse accelerators and numbers of devices that this machine does not have.
+
+    Raises:
+        ConfigError: naming the key and what there is.
+    """
+    name, devices = trainer.get("accelerator") or "auto", trainer.get("devices")
+    known = ("auto", "gpu", *sorted(AcceleratorRegistry.available_accelerators()))
+    if name not in known:
+        raise ConfigError(f"trainer.accelerator={name}: use one of {', '.join(known)}")
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else int(torch.backends.mps.is_available())
+    if name in ("gpu", "cuda") and gpus == 0:
+        raise ConfigError(f"trainer.accelerator={name}: there is no gpu here; use cpu or auto")
+    if devices is None or devices == "auto" or name not in ("auto", "cpu", "gpu", "cuda"):
+        return
+    on_gpu = name in ("gpu", "cuda") or (name == "auto" and gpus > 0)
+    most, kind = (gpus, "GPUs") if on_gpu else (trainer_arguments.processors(), "processors")
+    numbers = (
+        [int(part) for part in devices.split(",") if part.strip()] if isinstance(devices, str) else devices
+    )
+    if not isinstance(numbers, int):
+        if isinstance(devices, str) and "," not in devices:
+            numbers = numbers[0]
+        elif not on_gpu:
+            raise ConfigError(f"trainer.devices={devices}: {kind} have no numbers; use how many")
+        elif any(number >= gpus for number in numbers):
+            raise ConfigError(f"trainer.devices={devices}: there are only {gpus} GPUs, numbered from 0")
+    if isinstance(numbers, int) and (numbers > most or (numbers < 1 and not (on_gpu and numbers == -1))):
+        raise ConfigError(f"trainer.devices={devices}: this machine has {most} {kind}; use at most so many")
+
+
+def _available() -> float | None:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:  # another system than Linux
+        return None
+    values = {line.split(":")[0]: float(line.split()[1]) * 1024 for line in lines}
+    return values["MemAvailable"] + values.get("SwapFree", 0.0) if "MemAvailable" in values else None
+
+
+def _group_limits() -> list[float]:
+    """What the control groups of this process allow, from its own up to the root."""
+    try:
+        groups = [line.rpartition(":")[2] for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    except OSError:
+        return []
+    found = []
+    for root, name in LIMITS:
+        for group in groups:
+            own = Path(root) / group.lstrip("/")
+            for folder in (own, *own.parents):
+                if not folder.is_relative_to(root):
+                    break
+                found += _limit(folder / name)
+    return found
+
+
+def _limit(file: Path) -> list[float]:
+    try:
+        text = file.read_text(encoding="ascii").strip()
+    except OSError:  # no such group here
+        return []
+    return [float(text)] if text.isdecimal() else []

@@ -1,0 +1,152 @@
+"""What a stream starts from: fresh weights, trained networks, or the checkpoint of a run that goes on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from mergan.checkpoints import file as checkpoint
+from mergan.checkpoints.contents import EVALUATION, KEY
+from mergan.checkpoints.fitting import restore
+from mergan.checkpoints.trust import of_this_command
+from mergan.data.datamodule import ClassIncrementalDataModule
+from mergan.learners.acgan import ACGAN
+from mergan.run.resume import Continuation
+from mergan.run.transfer import transfer
+from mergan.scenarios.base import Scenario
+from mergan.system.errors import CheckpointError
+from mergan.system.text import shown
+
+log = logging.getLogger(__name__)
+
+
+class Start(NamedTuple):
+    """Where a stream begins.
+
+    Attributes:
+        known: the classes that the networks know before its first task.
+        step: the step that a resumed run is at, -1 for a new one.
+        epochs: how many epochs a resumed run has behind it.
+    """
+
+    known: tuple[int, ...] = ()
+    step: int = -1
+    epochs: int = 0
+
+
+def load_start(
+    cfg: DictConfig, module: ACGAN, data: ClassIncrementalDataModule, going_on: Continuation | None
+) -> Start:
+    """Load what the run goes on with or starts from.
+
+    Weights are loaded here as well as by the trainer, so that a checkpoint that does not fit is
+    refused before anything is written.
+    """
+    if going_on is not None:
+        path, content = Path(cfg.ckpt_path), going_on.content
+        _check_same_data(content, data, path, cfg.allow_changes)
+        try:
+            restore(module, content["state_dict"], path)
+        except CheckpointError as error:
+            if not going_on.changed:
+                raise
+            raise CheckpointError(
+                f"{error}; its networks were built with another {' or '.join(going_on.changed)}, "
+                f"which cannot change within a run: leave it out, or start a new run with init_from={path}"
+            ) from error
+        return Start(tuple(content[KEY]["known"]), content["global_step"], content["epoch"] + 1)
+    if cfg.init_from is not None:
+        path = Path(cfg.init_from)
+        content = checkpoint.read(path)
+        of_this_command(cfg).check(content[KEY]["config"], f"checkpoint {path}")
+        network: Any = OmegaConf.to_container(cfg.network, resolve=True)
+        return Start(transfer(module, content, path, network, data.class_names))
+    return Start()
+
+
+def _check_same_data(
+    content: Mapping[str, Any], data: ClassIncrementalDataModule, path: Path, allowed: bool
+) -> None:
+    source = f"ckpt_path={path}"
+    before, now = content[KEY]["class_names"], data.class_names
+    if before != now and all(name in now for name in before):
+        added = [shown(name) for name in now if name not in before]
+        raise CheckpointError(
+            f"{source}: the data set has other classes than the run had: new is "
+            f"{added[0] if added else 'their order'}"
+        )
+    check_data(content, data.description(), source, allowed)
+
+
+def check_data(
+    content: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]], source: str, allowed: bool
+) -> None:
+    """Refuse data that is not the run's.
+
+    Args:
+        content: the checkpoint.
+        found: what the data is now, by name of the class, as the data module's `description` says it;
+            further classes do not matter.
+        source: of the checkpoint, for messages, e.g. "ckpt_path=last.ckpt".
+        allowed: whether numbers and files may differ (`allow_changes`); classes may not be missing.
+
+    Raises:
+        CheckpointError: naming the first difference.
+    """
+    for name, before in content[KEY]["data"].items():
+        now = found.get(name)
+        if now is None:
+            raise CheckpointError(
+                f"{source}: the data set has no class {shown(name)!r}, which the run was trained on"
+            )
+        if allowed:
+            continue
+        for split, word in (("train", "training"), ("test", "test")):
+            if before[split] != now[split]:
+                raise CheckpointError(
+                    f"{source}: class {shown(name)!r} has {now[split]} {word} images, the run had "
+                    f"{before[split]}; name the run's data with data.root, or set allow_changes=true"
+                )
+        if before["identity"] and now["identity"] and before["identity"] != now["identity"]:
+            raise CheckpointError(
+                f"{source}: the images of class {shown(name)!r} are others than the run's, though as many; "
+                "name the run's data with data.root, or set allow_changes=true"
+            )
+
+
+def check_progress(content: Mapping[str, Any], scenario: Scenario, path: Path) -> None:
+    """Refuse a checkpoint that this stream cannot have left, and say where it goes on.
+
+    Raises:
+        CheckpointError: its classes or matrices are not those of its epoch.
+    """
+    epoch, done = content["epoch"], content["epoch"] + 1
+    task = scenario.task_at(epoch)
+    rows = len(content["callbacks"][EVALUATION]["pooled"])
+    ended = sum(part.last_epoch <= epoch for part in scenario.tasks)
+    if done > scenario.total_epochs or content[KEY]["seen"] != list(task.seen) or rows != ended:
+        raise CheckpointError(
+            f"checkpoint {path}: {done} epochs, classes {content[KEY]['seen']} and {rows} evaluations are "
+            f"not of this stream, which has {scenario.total_epochs} epochs"
+        )
+    if done == scenario.total_epochs:
+        where = "the end of the training"
+    else:
+        coming = scenario.task_at(done)
+        tasks, epochs = len(scenario.tasks), coming.epochs
+        where = f"task {coming.index + 1}/{tasks}, epoch {done - coming.first_epoch + 1}/{epochs}"
+    log.info("going on at %s (step %d)", where, content["global_step"])
+    before, now = content[KEY]["threads"], torch.get_num_threads()
+    if before != now:
+        log.warning(
+            "the run had %d threads, now there are %d: its figures will not be equal to the bit to those "
+            "of a run left alone; OMP_NUM_THREADS=%d sets them",
+            before,
+            now,
+            before,
+        )

@@ -1,0 +1,116 @@
+"""Starting a new stream from the trained networks of a checkpoint (`init_from`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mergan.checkpoints.contents import AVERAGED, KEY, STRATEGY, TRAINED, below
+from mergan.checkpoints.fitting import misfit, restore
+from mergan.config import differences
+from mergan.networks.layers import ClassTable
+from mergan.system.errors import CheckpointError, ConfigError, reason
+from mergan.system.text import shown
+
+
+def transfer(
+    module: nn.Module,
+    content: Mapping[str, Any],
+    path: Path,
+    network: Mapping[str, Any],
+    class_names: Sequence[str],
+) -> tuple[int, ...]:
+    """Start `module` (an ACGAN) from the trained networks of a checkpoint (`init_from`).
+
+    Rows that belong to single classes are carried over by the name of the class, so that the number
+    of classes may grow. The snapshot becomes the trained generator. The strategy, which may be another
+    one than that of the checkpoint, takes over what it can use.
+
+    Args:
+        module: the freshly built module.
+        content: what `read` gave.
+        path: of the checkpoint, for messages.
+        network: the configuration of the networks.
+        class_names: names of the data set's classes.
+
+    Returns:
+        The classes the networks know, as labels of the present data set.
+
+    Raises:
+        CheckpointError: another network, a class that the data set lacks, or a run that the strategy
+            cannot go on from.
+    """
+    own = content[KEY]
+    old_network = own["config"].get("network")
+    if not isinstance(old_network, Mapping):
+        raise CheckpointError(f"init_from={path}: its configuration names no network")
+    changed = differences(old_network, network)
+    if changed:
+        raise CheckpointError(
+            f"init_from={path}: of another network, network.{shown(changed[0])} differs; "
+            f"use network={shown(str(old_network.get('name', '...')))} with its settings"
+        )
+    missing = [name for name in own["class_names"] if name not in class_names]
+    if missing:
+        raise CheckpointError(
+            f"init_from={path}: the data set has no class {shown(missing[0])!r}, which it was trained on"
+        )
+    rows = torch.tensor([list(class_names).index(name) for name in own["class_names"]])
+    state = _merged(module, content["state_dict"], rows, path)
+    restore(module, state, path)
+    module.snapshot.load_state_dict(module.sampler.state_dict())  # type: ignore[union-attr,operator]
+    try:
+        module.strategy.inherit(below(content["state_dict"], STRATEGY), rows)  # type: ignore[union-attr,operator]
+        module.strategy.check_state()  # type: ignore[union-attr,operator]
+    except ConfigError as error:
+        raise CheckpointError(f"init_from={path}: {error}") from error
+    except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:  # tensors of unexpected form
+        raise CheckpointError(
+            f"init_from={path}: the state of its strategy is not one that a run leaves ({reason(error)})"
+        ) from error
+    return tuple(int(rows[label]) for label in own["seen"])
+
+
+def _merged(module: nn.Module, old: Mapping[str, Tensor], rows: Tensor, path: Path) -> dict[str, Tensor]:
+    """The module's own state with everything of the networks in `old` that it can take over.
+
+    The averaged generator, where the old run kept one, is its trained generator: it becomes both the
+    generator and the start of a new average.
+    """
+    averaged = any(key.startswith(AVERAGED) for key in old)
+    trained = AVERAGED if averaged else TRAINED
+    by_class = _class_keys(module)
+    state = dict(module.state_dict())
+    for key, fresh in state.items():
+        if key.startswith(STRATEGY):
+            continue  # see Strategy.inherit
+        name = key
+        for prefix in (AVERAGED, TRAINED):
+            name = name.replace(prefix, trained, 1) if key.startswith(prefix) else name
+        source = old.get(name)
+        if source is None and name.removeprefix("ema.") == "n_averaged":
+            continue  # the old run kept no average
+        expected = fresh[rows] if key in by_class else fresh
+        wrong = misfit({name: expected}, {} if source is None else {name: source})
+        if wrong or source is None:
+            raise CheckpointError(f"init_from={path}: of another network ({wrong})")
+        state[key] = source
+        if key in by_class:
+            state[key] = fresh.clone()
+            state[key][rows] = source
+    return state
+
+
+def _class_keys(module: nn.Module) -> set[str]:
+    """State-dict keys whose first dimension counts classes."""
+    keys: set[str] = set()
+    for name, part in module.named_modules():
+        if isinstance(part, ClassTable) or name.endswith("discriminator.classify"):
+            # with spectral norm the weight goes by its second name, beside a vector with one entry per row
+            names = ("weight", "bias", "parametrizations.weight.original", "parametrizations.weight.0._u")
+            keys |= {f"{name}.{key}" for key in names}
+    return keys

@@ -1,0 +1,44 @@
+"""Environment variables that would change what a command does or how it ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+
+from mergan.system.errors import ConfigError
+
+FIXED = {
+    "HYDRA_FULL_ERROR": "1",  # errors come through to cli.guard, which says them in one line
+    "MPLBACKEND": "Agg",  # pictures go into files; that of a notebook may not even be installed
+}
+IGNORED = (
+    "HYDRA_DEPRECATION_WARNINGS_AS_ERRORS",
+    "SELF_WARNING_AS_ERROR",
+    "HYDRA_MAIN_MODULE",
+)
+TRAINER = "PL_TRAINER_"  # Lightning takes arguments of its Trainer from there
+
+
+def settle() -> None:
+    """Make the command independent of the environment, as far as Hydra, Lightning and warnings go.
+
+    Raises:
+        ConfigError: the working directory is gone, or the environment sets arguments of Lightning's Trainer,
+            of which no checkpoint and no config.yaml would know.
+    """
+    os.environ.update(FIXED)
+    for name in IGNORED:
+        os.environ.pop(name, None)
+    if any(option.startswith("error") for option in sys.warnoptions):
+        warnings.simplefilter("default")  # a library's warning must not end a run
+    for name, value in os.environ.items():
+        if name.startswith(TRAINER) and value:
+            key = f"trainer.{name.removeprefix(TRAINER).lower()}"
+            raise ConfigError(f"{name}={value}: unset it, and set {key} on the command line")
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise ConfigError(
+            f"the working directory does not exist any more ({error.strerror}); change into another"
+        ) from error

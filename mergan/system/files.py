@@ -1,0 +1,256 @@
+"""Writing files so that a half-written one is never taken for a whole one, and one process at a time."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from mergan.system.errors import ConfigError, StorageError
+
+log = logging.getLogger(__name__)
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what the system says when there is no more room
+LOCK = ".lock"
+TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9]+-[0-9a-f]{8}\.tmp", re.DOTALL)  # names made by `replacing`
+
+
+def kind(path: Path) -> str:
+    """What lies at a path, in the words of a message."""
+    mode = os.lstat(path).st_mode
+    for is_that, words in (
+        (stat.S_ISREG, "a file"),
+        (stat.S_ISLNK, "a link"),
+        (stat.S_ISDIR, "a folder"),
+        (stat.S_ISFIFO, "a FIFO"),
+        (stat.S_ISSOCK, "a socket"),
+    ):
+        if is_that(mode):
+            return words
+    return "a device"
+
+
+def check_replaceable(path: Path) -> None:
+    """Refuse to write over what is neither a file nor a link. (Of a link, the link itself is replaced.)
+
+    Raises:
+        StorageError: it is a folder, a device, a FIFO or a socket.
+    """
+    with suppress(FileNotFoundError):
+        mode = os.lstat(path).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+            raise StorageError(
+                f"{path}: is {kind(path)} where a file belongs; remove it or name another place"
+            )
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error, or what led to it, says that the disk or a quota is full."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+@contextmanager
+def locked(folder: Path, parts: Iterable[Path] = ()) -> Iterator[None]:
+    """Keep a folder for this process; the system lets go of it when the process ends, however it ends.
+
+    What a killed process has left half-written in the folder is removed.
+
+    Args:
+        folder: the folder.
+        parts: folders in it that belong to it.
+
+    Raises:
+        ConfigError: another process has it.
+        StorageError: the lock cannot be taken for another reason, e.g. a link lies in its place.
+    """
+    from filelock import Timeout
+
+    try:
+        with _lock(folder / LOCK, blocking=False) as held:
+            if held:
+                for part in (folder, *parts):
+                    if part == folder or not part.is_symlink():  # which may be another run's
+                        sweep(part)
+            yield
+    except Timeout:
+        raise ConfigError(
+            f"hydra.run.dir={folder}: another process is training there; wait for it or name another folder"
+        ) from None
+
+
+@contextmanager
+def alone(target: Path) -> Iterator[None]:
+    """Make `target` with nobody else at it; waits for a process that is.
+
+    Temporaries of `target` and of files whose names begin with its name and "-" are removed: nobody is
+    writing them.
+
+    Raises:
+        StorageError: the lock cannot be taken, e.g. in a folder that cannot be written.
+    """
+    with _lock(target.with_name(f".{target.name}{LOCK}"), blocking=True) as held:
+        if held:
+            sweep(target.parent, target.name)
+        yield
+
+
+def tidy(folder: Path) -> None:
+    """Remove what killed processes have left in a folder whose files were made under `alone`: their locks and
+    temporaries. Locks that are held stay. Cheap where there are none.
+    """
+    from filelock import Timeout
+
+    try:
+        names = os.listdir(folder)
+    except OSError:  # there is no such folder yet, so there is nothing to remove
+        return
+    for name in names:
+        if name.startswith(".") and name.endswith(LOCK) and name != LOCK:
+            # somebody is at work, or the folder is read-only: the next start may try
+            with suppress(Timeout, OSError), _lock(folder / name, blocking=False) as held:
+                if held:
+                    sweep(folder, name[1 : -len(LOCK)])
+
+
+def sweep(folder: Path, target: str | None = None) -> None:
+    """Remove the temporaries of `replacing` in a folder; only under a lock, when nobody writes them.
+
+    Args:
+        folder: where to look, not below it. It need not be there.
+        target: only those of the file of this name, and of files whose names begin with it and "-".
+    """
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:
+        return
+    for entry in entries:
+        found = TEMPORARY.fullmatch(entry.name)
+        if found is None or not entry.is_file(follow_symlinks=False):
+            continue
+        if target is None or found["name"] == target or found["name"].startswith(f"{target}-"):
+            with suppress(OSError):  # in a folder that is read-only now; it is in nobody's way
+                os.unlink(entry.path)
+
+
+@contextmanager
+def _lock(path: Path, blocking: bool) -> Iterator[bool]:
+    """Yields whether the lock is held: some file systems know none."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path, fallback_to_soft=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _check_lock_file(path)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            if not blocking:
+                raise
+            log.info("waiting for another process that is at work in %s", path.parent)
+            lock.acquire()
+        held = True
+    except StorageError:
+        raise
+    except OSError as error:
+        if isinstance(error, Timeout):
+            raise
+        if error.errno not in (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK):
+            raise StorageError(f"{path}: cannot be locked ({error.strerror or error})") from error
+        log.warning("%s: this file system knows no locks; start no second process there", path.parent)
+        held = False
+    try:
+        yield held
+    finally:
+        if held:
+            with suppress(OSError):  # as when the folder has been removed in the meantime
+                path.unlink()  # while it is held; who waits for it sees that it is gone and makes a new one
+            lock.release()
+
+
+def _check_lock_file(path: Path) -> None:
+    """Refuse what is no file in the place of a lock: a link would lock, and a FIFO block, something else."""
+    with suppress(FileNotFoundError):
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            raise StorageError(f"{path}: is {kind(path)} where a lock belongs; remove it")
+
+
+@contextmanager
+def replacing(path: Path, new: bool = False) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success sync it to disk and rename it into place.
+
+    A crash or an error leaves `path` as it was.
+
+    Args:
+        path: the file.
+        new: nothing may be there in the end, either.
+
+    Raises:
+        StorageError: the system does not let it be written, or what is there must not be replaced.
+    """
+    # the process id alone is not unique where machines share the folder
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        check_replaceable(path)
+        yield temporary
+        with open(temporary, "rb") as handle:
+            os.fsync(handle.fileno())
+        check_replaceable(path)
+        if new and os.path.lexists(path):
+            raise StorageError(f"{path}: somebody else has put a file there in the meantime")
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except StorageError:
+        raise
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        with suppress(OSError):  # a folder that cannot be entered; what went wrong is on its way up
+            temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in the folder outlast a power failure, where the system can open folders."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_text(path: Path, text: str, new: bool = False) -> None:
+    """Write `text` to `path` in one piece; see `replacing`."""
+    with replacing(path, new) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def save_atomically(content: Any, path: Path) -> None:
+    """torch.save `content` to `path` in one piece."""
+    import torch
+
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None  # which torch covers up by its own
+            raise
+
+
+def load_tensors(path: Path, map_location: str | Callable | None = "cpu") -> Any:
+    """torch.load without executing code from the file."""
+    import torch
+
+    return torch.load(path, map_location=map_location, weights_only=True)
