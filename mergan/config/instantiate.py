@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc
+import functools
 import inspect
 import math
 import types
@@ -10,12 +11,12 @@ import typing
 from typing import Any
 
 import hydra
-from hydra.errors import InstantiationException
 from omegaconf import DictConfig, ListConfig
 
 from mergan.config import slots
 from mergan.system.errors import ConfigError, MerganError
 
+VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 LARGEST = 2**63  # whole numbers from there on fit no tensor
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a word", type(None): "null"}
 
@@ -31,17 +32,47 @@ def instantiate(node: Any, **arguments: Any) -> Any:
         MerganError: what the constructor itself refuses.
     """
     check_types(node)
+    key = node._get_full_key(None)
+    # Hydra reads the node alone: it would turn what is handed over here into nodes of its own
+    part = hydra.utils.instantiate(node, _partial_=True)
+    if node.get("_partial_"):
+        return functools.partial(part, **arguments)
     try:
-        made = hydra.utils.instantiate(node, **arguments)
-    except InstantiationException as error:
-        if isinstance(error.__cause__, MerganError):
-            raise error.__cause__ from None
-        if error.__cause__ is not None:  # what a library's constructor has to say
-            raise ConfigError(f"{node._get_full_key(None)}: {error.__cause__}") from error
+        made = part(**arguments)
+    except MerganError:
         raise
-    if not node.get("_partial_"):
-        slots.check_made(node._get_full_key(None), made)
+    except Exception as error:  # what a library's constructor has to say
+        raise ConfigError(f"{key}: {error}") from error
+    slots.check_made(key, made)
     return made
+
+
+def arguments_of(node: DictConfig) -> set[str]:
+    """The names of arguments that what a node names takes and the node does not give.
+
+    Those that a constructor passes on to its base class by `**name` are among them.
+
+    Raises:
+        ConfigError: the target is none.
+    """
+    check_types(node)
+    return _parameters(slots.locate(node._get_full_key("_target_"), node._target_)) - set(map(str, node))
+
+
+def _parameters(target: Any) -> set[str]:
+    constructors = [target]
+    if inspect.isclass(target):
+        constructors = [vars(base)["__init__"] for base in target.__mro__ if "__init__" in vars(base)]
+    names: set[str] = set()
+    for constructor in constructors:
+        try:
+            parameters = inspect.signature(constructor).parameters
+        except (TypeError, ValueError):  # one written in C tells nothing
+            break
+        names |= {name for name, parameter in parameters.items() if parameter.kind not in VARIABLE}
+        if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
+            break
+    return names - {"self"}
 
 
 def check_types(node: DictConfig) -> None:
