@@ -58,6 +58,7 @@ class ContinualLearner(SampledGenerator):
         log_every_n_steps: steps between two read-backs of the losses for the loggers.
 
     Attributes:
+        progress: how much of the present task is done before the present step, from 0 to below 1.
         last_losses: what was read back last.
 
     Raises:
@@ -103,6 +104,7 @@ class ContinualLearner(SampledGenerator):
         self.inherit_classes = inherit_classes
         self.seed = seed
         self.log_every_n_steps = log_every_n_steps
+        self.progress = 0.0
         self.last_losses: dict[str, float] = {}
         self._context: Context | None = None
         self._logging = False  # whether the losses of the present step are read back
@@ -230,8 +232,11 @@ class ContinualLearner(SampledGenerator):
             TrainingError: a loss or a gradient that is about to be logged is not finite. They are logged in
                 the last step of every epoch, so that no checkpoint holds what comes of them.
         """
-        self._set_learning_rates(batch_idx)
-        last_of_epoch = batch_idx + 1 == self.trainer.num_training_batches
+        task, batches = self.task, int(self.trainer.num_training_batches)
+        done = (self.current_epoch - task.first_epoch) * batches + batch_idx
+        self.progress = done / (task.epochs * batches)
+        self._set_learning_rates()
+        last_of_epoch = batch_idx + 1 == batches
         self._logging = (self.global_step + 1) % self.log_every_n_steps == 0 or last_of_epoch
         terms = self.step(*batch, self.context)
         if self._logging:
@@ -280,10 +285,8 @@ class ContinualLearner(SampledGenerator):
             for networks, lr in self.trained().values()
         ]
 
-    def _set_learning_rates(self, batch_idx: int) -> None:
-        task, batches = self.task, int(self.trainer.num_training_batches)
-        done = (self.current_epoch - task.first_epoch) * batches + batch_idx
-        factor = self.lr_schedule(done / (task.epochs * batches))
+    def _set_learning_rates(self) -> None:
+        factor = self.lr_schedule(self.progress)
         for optimizer, (_, lr) in zip(self.trainer.optimizers, self.trained().values(), strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = lr * factor

@@ -75,6 +75,7 @@ class CVAE(ContinualLearner):
         *,
         num_classes: int,
         noise: float,
+        first_noise: float,
         **shared: Any,
     ) -> None:
         super().__init__(generator, strategy, scenario, **shared)
@@ -87,7 +88,7 @@ class CVAE(ContinualLearner):
                 "learner=cvae needs (see mergan.networks); use another network"
             )
         self.encoder = Encoder(trunk, num_features, num_classes, self.latent_dim)
-        self.noise = noise
+        self.noise, self.first_noise = noise, max(noise, first_noise)
 
     def trained(self) -> dict[str, Trained]:
         return {"g": Trained([self.generator, self.encoder], self.lr)}
@@ -99,6 +100,10 @@ class CVAE(ContinualLearner):
     def prepare_task(self, task: Task) -> None:
         if self.inherit_classes:
             inherit_classes(self.encoder, task.classes, task.past)
+
+    def _noise_now(self) -> float:
+        """From `first_noise` down to `noise` by equal factors in the first half of a task."""
+        return self.noise * (self.first_noise / self.noise) ** max(0.0, 1 - 2 * self.progress)
 
     def step(self, images: Tensor, labels: Tensor, context: Context) -> Terms:
         """One update of encoder and generator."""
@@ -113,7 +118,8 @@ class CVAE(ContinualLearner):
             "g/reconstruction": (batch.weights * error.mean(dim=1)).sum(),
             "g/divergence": (batch.weights * divergence).sum(),
         }
-        loss = terms["g/reconstruction"] / (2 * self.noise**2) + terms["g/divergence"] / error.shape[1]
+        noise = self._noise_now()
+        loss = terms["g/reconstruction"] / (2 * noise**2) + terms["g/divergence"] / error.shape[1]
         for name, term in self.strategy.generator_terms(context, drawn).items():
             terms[f"g/{name}"] = term
             loss = loss + term
