@@ -8,7 +8,7 @@ from mergan.evaluation.metrics import Comparison, Metric
 
 
 class TwoSample(Metric):
-    """Accuracy of a leave-one-out nearest-neighbour two-sample test (Lopez-Paz & Oquab 2017, arXiv 1610.06545).
+    """Accuracy of a nearest-neighbour two-sample test (Lopez-Paz & Oquab 2017, arXiv 1610.06545).
 
     0.5 where real and generated features cannot be told apart, 1 where they can; below 0.5 where generated
     ones copy real ones. Both sets are cut to the same size.
