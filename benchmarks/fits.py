@@ -52,7 +52,7 @@ class Fit:
         cpu.tune()
         self.cfg = compose(*SHORT_EVALUATION, *overrides, f"cache_dir={cache_dir}")
         self.module, self.data = build.build_parts(self.cfg)
-        self.scenario = config.scenario(self.cfg, self.data.num_classes)
+        self.scenario = config.scenario(self.cfg, self.data.class_names)
         self.module.scenario = self.scenario
         self.data.attach(self.scenario)
         self.evaluation = ContinualEvaluation(build.build_evaluator(self.cfg, self.data))

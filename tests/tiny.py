@@ -97,7 +97,7 @@ class Run:
 def build(cfg: DictConfig, folder: Path) -> Run:
     """Build a run, without fitting it."""
     module, data = build_parts(cfg)
-    module.scenario = config.scenario(cfg, data.num_classes)
+    module.scenario = config.scenario(cfg, data.class_names)
     data.attach(module.scenario)
     evaluation = ContinualEvaluation(build_evaluator(cfg, data))
     trainer = build_trainer(cfg, folder, module.scenario, evaluation, resume_step=-1)

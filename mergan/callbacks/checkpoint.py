@@ -56,6 +56,6 @@ class StreamCheckpoint(Checkpoint):
             "class_names": list(trainer.datamodule.class_names),  # type: ignore[attr-defined]
             "data": trainer.datamodule.description(),  # type: ignore[attr-defined]
             "seen": list(pl_module.task.seen),
-            "known": list(pl_module.scenario.tasks[0].past),
+            "known": list(pl_module.scenario.tasks[0].before),
             "threads": torch.get_num_threads(),
         }

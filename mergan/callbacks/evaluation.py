@@ -88,7 +88,7 @@ class ContinualEvaluation(pl.Callback):
             "task %d/%d  classes %s  %s%s  %.0f s",
             module.task.index + 1,
             len(module.scenario.tasks) if module.scenario else 0,
-            ",".join(shortened(shown(names[label])) for label in module.task.classes),
+            module.task.text(names),
             "  ".join(averages),
             "" if forgotten is None else f"  forgetting {forgotten:.3f}",
             self.train_seconds,
@@ -110,7 +110,7 @@ class ContinualEvaluation(pl.Callback):
         row = self.rows[-1]
         values = {
             f"accuracy/task_{task.index:02d}": sum(row[label] for label in task.classes) / len(task.classes)
-            for task in (module.scenario.tasks if module.scenario else ())
+            for task in (module.scenario.tasks[: module.task.index + 1] if module.scenario else ())
             if all(label in row for label in task.classes)
         }
         for name, rows in self.matrices.items():

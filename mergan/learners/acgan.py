@@ -193,9 +193,9 @@ class ACGAN(pl.LightningModule):
 
     def _start_task(self, task: Task) -> None:
         if self.inherit_classes:
-            inherit_classes(self.generator, task.classes, task.past)
+            inherit_classes(self.generator, task.new, task.before)
             if self.ema is not None:
-                inherit_classes(self.ema, task.classes, task.past)
+                inherit_classes(self.ema, task.new, task.before)
         if self._initial_discriminator is not None:
             self.discriminator.load_state_dict(self._initial_discriminator)
         if self.reset_optimizers:

@@ -25,8 +25,11 @@ from mergan.run.start import check_progress, load_start
 from mergan.system import cpu, files, interrupts
 from mergan.system.errors import StorageError, TrainingError
 from mergan.system.files import write_text
+from mergan.system.text import shortened
 
 log = logging.getLogger(__name__)
+
+LONGEST_STREAM = 4000  # characters of the listed tasks
 
 
 def run(cfg: DictConfig, folder: Path) -> dict[str, float | str]:
@@ -78,7 +81,7 @@ class Stream:
         self.links = config.links(cfg) if going_on is None else going_on.links
         self.module, self.data = build_parts(cfg)
         start = load_start(cfg, self.module, self.data, going_on)
-        self.scenario = config.scenario(cfg, self.data.num_classes, start.known)
+        self.scenario = config.scenario(cfg, self.data.class_names, start.known)
         self.module.scenario = self.scenario
         self.data.attach(self.scenario)
         self.epochs_done = start.epochs
@@ -106,7 +109,7 @@ class Stream:
         if self.epochs_done < self.scenario.total_epochs:
             self.folder.figures.unlink(missing_ok=True)  # of a finished run that is made longer
         settings = OmegaConf.to_yaml(self.cfg, resolve=True)
-        write_text(self.folder.config, f"# mergan {__version__}\n{settings}")
+        write_text(self.folder.config, f"# mergan {__version__}\n# tasks: {self._tasks()}\n{settings}")
         self._fit()
         metrics = self._final_metrics()
         maps = plots.heat_maps(
@@ -116,6 +119,10 @@ class Stream:
         self._log_final(metrics)
         write_text(self.folder.figures, json.dumps(metrics, indent=2) + "\n")
         return metrics
+
+    def _tasks(self) -> str:
+        """The classes of all tasks by name: which order a shuffled or drawn stream has come to."""
+        return shortened(self.scenario.text(self.data.class_names), LONGEST_STREAM)
 
     def _fit(self) -> None:
         try:
@@ -147,6 +154,7 @@ class Stream:
     def _log_final(self, metrics: dict[str, float | str]) -> None:
         final = {f"final/{key}": value for key, value in metrics.items() if not isinstance(value, str)}
         settings: Any = OmegaConf.to_container(self.cfg, resolve=True, enum_to_str=True)
+        settings["tasks"] = self._tasks()
         step = self.trainer.global_step
         for logger in self.trainer.loggers:
             if hasattr(logger, "log_final"):
