@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import re
+import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import hydra
 import pytest
 import tiny
 import warm
@@ -385,3 +388,28 @@ def test_too_many_tasks_are_refused_before_they_are_listed() -> None:
 def test_a_stream_is_told_in_one_line() -> None:
     stream = Scenario.from_classes([[1, 2], [0, 1]], epochs=1)
     assert stream.text(["ape", "b\nd", "c" * 60]) == rf"b\x0ad,{'c' * 20}…{'c' * 19} | ape,(b\x0ad)"
+
+
+TEXT = (tiny.ROOT / "docs" / "scenarios.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line for block in re.findall(r"```bash\n(.*?)```", TEXT, flags=re.DOTALL) for line in block.splitlines()
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_of_the_documentation_describe_streams(command: str) -> None:
+    words = [
+        re.sub(r"order_seed=0,.*", "order_seed=4", word) for word in shlex.split(command)[2:] if word != "-m"
+    ]
+    config.register()
+    with hydra.initialize_config_dir(config_dir=str(tiny.ROOT / "conf"), version_base="1.3"):
+        cfg = hydra.compose("train", words)
+    config.check(cfg)
+    assert config.scenario(cfg, ["bird", "cat", "dog", *map(str, range(7))]).tasks
+
+
+def test_every_choice_and_key_is_documented() -> None:
+    for path in (tiny.ROOT / "conf" / "scenario").glob("*.yaml"):
+        assert f"`{path.stem}`" in TEXT
+        for key in set(yaml.safe_load(path.read_text(encoding="utf-8"))) - {"_target_", "defaults", "joined"}:
+            assert f"`{key}`" in TEXT, key

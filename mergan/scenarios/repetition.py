@@ -13,7 +13,7 @@ from mergan.scenarios.classes import Classes, ordered, read_tasks
 from mergan.scenarios.ranges import check_count, check_seed
 from mergan.system.errors import ConfigError
 
-MOST_DRAWS = 10**7  # one for each class seen, in each task
+MOST_DRAWS = 10**6  # one for each class seen, in each task
 
 
 class Repetition(StreamKind):
