@@ -14,14 +14,13 @@ from omegaconf.errors import OmegaConfBaseException
 from mergan.config import slots, trainer_arguments
 from mergan.config.inception_weights import find_weights
 from mergan.config.schema import Features
-from mergan.config.stream import scenario
+from mergan.config.stream import is_joined, scenario, stream_kind
 from mergan.system.errors import ConfigError
 
 SEED_RANGE = "a whole number from 0 to 2147483647"
 MOST = 2**31 - 1  # of anything that is counted
 COUNT = "a whole number of 1 or more, below 2^31"
 MOST_STEPS = 1e9  # of a task: months at a hundred steps in a second
-MOST_LISTED = 10**8  # tasks times classes; every task lists the classes before it
 
 
 # settings that several parts share, and the key that sets them all
@@ -62,12 +61,11 @@ def check_values(cfg: DictConfig) -> None:
     slots.check(cfg)
     for key in ("batch_size", "embedding_dim"):
         _require(cfg, key, _countable, COUNT)
-    for key in ("steps_per_epoch", "scenario.classes_per_task", "data.num_classes"):
+    for key in ("steps_per_epoch", "data.num_classes"):
         _require(cfg, key, lambda value: value is None or _countable(value), f"{COUNT}, or null")
     for key in ("lr", "lr_d"):
         _require(cfg, key, lambda value: value is None or 0 < value < math.inf, "a number above 0")
-    for key in ("seed", "scenario.order_seed"):
-        _require(cfg, key, lambda value: 0 <= value < 2**31, SEED_RANGE)
+    _require(cfg, "seed", lambda value: 0 <= value < 2**31, SEED_RANGE)
     for key in ("recovery.attempts", "recovery.used"):
         _require(cfg, key, lambda value: value >= 0, "a whole number of 0 or more")
     _require(cfg, "recovery.lr_factor", lambda value: 0 < value < 1, "a number between 0 and 1")
@@ -80,8 +78,7 @@ def check_values(cfg: DictConfig) -> None:
             raise ConfigError(f"{key}={value}: must be {source}, which is {shared}; set {source}= alone")
     _check_epochs(cfg.epochs)
     _check_length(cfg)
-    if cfg.data.num_classes is not None and cfg.init_from is None:
-        scenario(cfg, cfg.data.num_classes)
+    _check_stream(cfg)
 
 
 def check_machine(cfg: DictConfig) -> None:
@@ -148,11 +145,7 @@ def check_interpolations(cfg: DictConfig) -> None:
 
 
 def _check_length(cfg: DictConfig) -> None:
-    """Refuse a stream of more steps than a computer makes in its life, before tasks are listed one by one."""
-    classes = cfg.data.num_classes or 0
-    tasks = 1 if cfg.scenario.joined else -(-classes // (cfg.scenario.classes_per_task or classes or 1))
-    if tasks * classes > MOST_LISTED:
-        raise ConfigError(f"data.num_classes={classes}: {tasks} tasks of so many classes are too many")
+    """Refuse a stream of more steps than a computer makes in its life."""
     longest = max(cfg.epochs, default=1) if isinstance(cfg.epochs, ListConfig) else cfg.epochs
     steps = longest * (cfg.steps_per_epoch or 1)
     if steps > MOST_STEPS:
@@ -160,6 +153,16 @@ def _check_length(cfg: DictConfig) -> None:
             f"epochs={longest}: {steps:.1g} steps for a task are more than {MOST_STEPS:.0g}; use fewer, "
             "or a smaller steps_per_epoch"
         )
+
+
+def _check_stream(cfg: DictConfig) -> None:
+    """Refuse a stream as far as can be seen without the data: without the number of classes, or without the
+    classes that `init_from` knows, only the arguments of its kind.
+    """
+    stream_kind(cfg)
+    is_joined(cfg)
+    if cfg.data.num_classes is not None and cfg.init_from is None:
+        scenario(cfg, cfg.data.num_classes)
 
 
 def is_file(path: str) -> bool:

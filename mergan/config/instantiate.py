@@ -19,6 +19,7 @@ from mergan.system.errors import ConfigError, MerganError
 VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 LARGEST = 2**63  # whole numbers from there on fit no tensor
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a word", type(None): "null"}
+PLURALS = {**WORDS, int: "whole numbers", float: "numbers", str: "words"}
 
 
 def instantiate(node: Any, **arguments: Any) -> Any:
@@ -131,4 +132,14 @@ def wanted(hint: Any) -> str:
     if hint in WORDS:
         return WORDS[hint]
     parts = typing.get_args(hint)
-    return f"a list of {wanted(parts[0])} each" if parts else "a list"
+    return f"a list of {_several(parts[0])}" if parts else "a list"
+
+
+def _several(hint: Any) -> str:
+    """The same in the plural: what the entries of a list are."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return " or ".join(_several(part) for part in typing.get_args(hint))
+    if hint in PLURALS:
+        return PLURALS[hint]
+    parts = typing.get_args(hint)
+    return f"lists of {_several(parts[0])}" if parts else "lists"

@@ -196,7 +196,7 @@ class ContinualLearner(SampledGenerator):
         if self.inherit_classes:
             for network in (self.generator, self.ema):
                 if network is not None:
-                    inherit_classes(network, task.classes, task.past)
+                    inherit_classes(network, task.new, task.before)
         if self.reset_optimizers:
             for optimizer in self.trainer.optimizers:
                 optimizer.state.clear()

@@ -99,7 +99,7 @@ class CVAE(ContinualLearner):
 
     def prepare_task(self, task: Task) -> None:
         if self.inherit_classes:
-            inherit_classes(self.encoder, task.classes, task.past)
+            inherit_classes(self.encoder, task.new, task.before)
 
     def _noise_now(self) -> float:
         """From `first_noise` down to `noise` by equal factors in the first half of a task."""
