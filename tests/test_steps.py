@@ -19,7 +19,6 @@ from torch import Tensor
 from mergan.checkpoints import file as checkpoint
 from mergan.learners.acgan import ACGAN
 from mergan.learners.backward import takes_part_in_backward
-from mergan.learners.objectives import NonSaturating
 from mergan.run import experiment
 from mergan.strategies import Context, Strategy
 from mergan.strategies.finetune import Finetune
@@ -269,7 +268,7 @@ def test_discriminator_learns_at_the_rate_of_the_generator_by_default(build: Bui
 def test_unknown_schedule_is_refused() -> None:
     layer = torch.nn.Linear(1, 1)
     with pytest.raises(ConfigError, match=r"lr_schedule=step: use one of constant, linear, cosine, cooldown"):
-        ACGAN(layer, layer, NonSaturating(), Finetune(), 1, 1, 0.1, lr_schedule="step")
+        ACGAN(layer, layer, tiny.objective_of("non_saturating"), Finetune(), 1, 1, 0.1, lr_schedule="step")
 
 
 @pytest.mark.parametrize("reset", [True, False])

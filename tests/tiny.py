@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hydra
 import lightning.pytorch as pl
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from mergan import config
 from mergan.callbacks.evaluation import ContinualEvaluation
+from mergan.config.instantiate import part
 from mergan.data.datamodule import ClassIncrementalDataModule
 from mergan.data.image_set import ImageSet
 from mergan.learners.acgan import ACGAN
@@ -69,9 +69,7 @@ MEASURES = [part for part in SETTINGS if part.startswith("evaluation.")]
 
 def compose(cache_dir: Path, *overrides: str) -> DictConfig:
     """The tiny configuration with further overrides, checked like the one of a real run."""
-    config.register()
-    with hydra.initialize_config_dir(config_dir=str(ROOT / "conf"), version_base="1.3"):
-        cfg = hydra.compose("train", [*SETTINGS, f"cache_dir={cache_dir}", *overrides])
+    cfg = config.compose(*SETTINGS, f"cache_dir={cache_dir}", *overrides)
     config.check(cfg)
     return config.apply_caps(cfg)
 
@@ -109,11 +107,31 @@ def tasks(*classes: list[int]) -> tuple[Task, ...]:
     return Scenario.from_classes(classes, epochs=1).tasks
 
 
+def strategy_of(name: str, /, **arguments: Any) -> Any:
+    """A strategy of conf/strategy/, with some arguments of its own."""
+    return part("strategy", f"strategy={name}", **arguments)
+
+
+def objective_of(name: str, /, **arguments: Any) -> Any:
+    """An objective of conf/objective/, likewise."""
+    return part("objective", f"objective={name}", **arguments)
+
+
+def metric_of(name: str, /, **arguments: Any) -> Any:
+    """A metric of conf/evaluation/default.yaml, likewise."""
+    return part(f"evaluation.metrics.{name}", **arguments)
+
+
+def folder_of(root: Path, /, **arguments: Any) -> Any:
+    """The pictures in a folder, in colour, with the settings of conf/data/image_folder.yaml."""
+    return part("data.source", "data=image_folder", root=str(root), **arguments)
+
+
 def context(task: Task, **changes: Any) -> Context:
     """A context with small networks, whose snapshot differs from the generator."""
     torch.manual_seed(0)
-    generator = dcgan.Generator(8, 4, 1, 16, width=4)
-    snapshot = dcgan.Generator(8, 4, 1, 16, width=4).eval().requires_grad_(False)
+    generator = dcgan.Generator(8, 4, 1, 16, width=4, norm="group")
+    snapshot = dcgan.Generator(8, 4, 1, 16, width=4, norm="group").eval().requires_grad_(False)
     settings: dict[str, Any] = {
         "generator": generator,
         "snapshot": snapshot,

@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from mergan import __version__
 from mergan.checkpoints.contents import FORMAT, KEY
-from mergan.config.ranges import check_counts
+from mergan.config.ranges import Count
 from mergan.learners.acgan import ACGAN
 from mergan.output.folder import RunFolder
 
@@ -25,8 +25,7 @@ class StreamCheckpoint(Checkpoint):
         every_n_epochs: epochs between two `last.ckpt`; the last epoch of a task always writes one.
     """
 
-    def __init__(self, every_n_epochs: int = 1) -> None:
-        check_counts("callbacks.checkpoint", every_n_epochs=every_n_epochs)
+    def __init__(self, every_n_epochs: Count) -> None:
         self.every_n_epochs = every_n_epochs
         self.config: dict[str, Any] = {}  # the resolved configuration, set by the experiment
         self.links: dict[str, str] = {}  # how it was composed, see mergan.config.links; set by the experiment

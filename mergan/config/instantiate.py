@@ -2,102 +2,108 @@
 
 from __future__ import annotations
 
-import collections.abc
 import inspect
-import math
-import types
 import typing
+from collections.abc import Mapping
 from typing import Any
 
 import hydra
 from hydra.errors import InstantiationException
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig
 
-from mergan.config import slots
+from mergan.config import hints, slots
+from mergan.config.composition import node_of
 from mergan.system.errors import ConfigError, MerganError
 
-LARGEST = 2**63  # whole numbers from there on fit no tensor
-WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a word", type(None): "null"}
+VALUES = (bool, int, float, str, list, tuple, dict, type(None))  # what YAML can hold
 
 
-def instantiate(node: Any, **arguments: Any) -> Any:
-    """What the `_target_` of a node makes of its arguments and of `arguments`.
+def part(key: str, *words: str, **arguments: Any) -> Any:
+    """A part of a run as conf/ describes it: `part("strategy", "strategy=ewc", weight=1e3)`.
 
-    Hydra checks the names of arguments only. Here their values are held against the type hints of the
-    constructor as well, so that a wrong one is refused by name and not somewhere in the middle of the work.
+    Args:
+        key: where the part stands in the configuration: strategy, network.generator, evaluation.metrics.kid.
+        *words: those of a command line, which choose files of conf/ and set values anywhere.
+        **arguments: of its constructor. Values take the place of those in conf/ and are checked like them;
+            anything else, as a network, is handed over.
 
     Raises:
-        ConfigError: a value of another type than the constructor says, or one that a library refuses.
+        ConfigError: as `instantiate`, or there is no part at that key.
+    """
+    node = node_of(key, *words)
+    objects = {name: value for name, value in arguments.items() if not isinstance(value, VALUES)}
+    node.update({name: value for name, value in arguments.items() if name not in objects})
+    return instantiate(node, **objects)
+
+
+def instantiate(node: Mapping[str, Any] | DictConfig, key: str | None = None, /, **arguments: Any) -> Any:
+    """What the `_target_` of a node makes of its arguments and of `arguments`.
+
+    Hydra checks the names of arguments only. Here their values are held against the annotations of the
+    constructor as well (mergan.config.hints), so that a wrong one is refused by name and not somewhere in the
+    middle of the work.
+
+    Args:
+        node: of the configuration, or a plain mapping.
+        key: where it stands, for messages; a DictConfig knows that itself.
+        **arguments: of the constructor, as they are.
+
+    Raises:
+        ConfigError: a value of another type or out of the range that the constructor says, or one that a
+            library refuses.
         MerganError: what the constructor itself refuses.
     """
-    check_types(node)
+    key = _key(node) if key is None else key
+    check_types(node, key)
     try:
         made = hydra.utils.instantiate(node, **arguments)
     except InstantiationException as error:
         if isinstance(error.__cause__, MerganError):
             raise error.__cause__ from None
         if error.__cause__ is not None:  # what a library's constructor has to say
-            raise ConfigError(f"{node._get_full_key(None)}: {error.__cause__}") from error
+            raise ConfigError(f"{key}: {error.__cause__}") from error
         raise
     if not node.get("_partial_"):
-        slots.check_made(node._get_full_key(None), made)
+        slots.check_made(key, made)
     return made
 
 
-def check_types(node: DictConfig) -> None:
+def check_types(node: Mapping[str, Any] | DictConfig, key: str | None = None) -> None:
     """Hold the `_target_` of a node against what its place in the configuration is for (mergan.config.slots),
-    and its arguments against the type hints of that, where there are any.
+    and its arguments against the annotations of that, where there are any.
+
+    Args:
+        node, key: as of `instantiate`.
 
     Raises:
         ConfigError: naming the key, its value and what is expected.
     """
-    target = node.get("_target_")
+    key = _key(node) if key is None else key
+    target, inside = node.get("_target_"), f"{key}." if key else ""
     if not isinstance(target, str):
-        raise ConfigError(f"{node._get_full_key('_target_')}={target}: use the dotted name of a class")
-    located = slots.locate(node._get_full_key("_target_"), target)
-    slots.check_kind(node._get_full_key(None), located, target)
+        raise ConfigError(f"{inside}_target_={hints.shown(target)}: use the dotted name of a class")
+    located = slots.locate(f"{inside}_target_", target)
+    slots.check_kind(key, located, target)
     try:
-        hints = _hints(located)
-    except Exception:  # hints that cannot be resolved say nothing
+        annotations = annotations_of(located)
+    except Exception:  # those that cannot be resolved say nothing
         return
-    for name in node:
-        value, hint = node[name], hints.get(str(name), Any)
-        if not str(name).startswith("_") and not fits(value, hint):
-            raise ConfigError(f"{node._get_full_key(name)}={value}: use {wanted(hint)}")
+    for name, value in node.items():
+        argument = str(name)
+        if not argument.startswith("_"):
+            hints.check(f"{inside}{argument}", value, annotations.get(argument, Any))
 
 
-def _hints(target: Any) -> dict[str, Any]:
-    """Type hints by argument; those that a constructor passes on to its base class are found there."""
+def annotations_of(target: Any) -> dict[str, Any]:
+    """Annotations by argument; those that a constructor passes on to its base class are found there."""
     if not inspect.isclass(target):
-        return typing.get_type_hints(target)
+        return typing.get_type_hints(target, include_extras=True)
     found: dict[str, Any] = {}
     for base in reversed(target.__mro__):
         if "__init__" in vars(base) and base is not object:
-            found |= typing.get_type_hints(vars(base)["__init__"])
+            found |= typing.get_type_hints(vars(base)["__init__"], include_extras=True)
     return found
 
 
-def fits(value: Any, hint: Any) -> bool:
-    """Whether a value of a configuration is of a type; types that no YAML can hold fit everything."""
-    origin = typing.get_origin(hint)
-    if origin in (typing.Union, types.UnionType):
-        return any(fits(value, part) for part in typing.get_args(hint))
-    if hint in (bool, str, type(None)):
-        return isinstance(value, hint)
-    if hint in (int, float):
-        number = isinstance(value, (int, hint)) and not isinstance(value, bool)
-        return number and (abs(value) < LARGEST if isinstance(value, int) else not math.isnan(value))
-    if origin in (list, tuple, collections.abc.Sequence, collections.abc.Iterable):
-        part = (*typing.get_args(hint), Any)[0]
-        return isinstance(value, ListConfig) and all(fits(entry, part) for entry in value)
-    return True
-
-
-def wanted(hint: Any) -> str:
-    """A type in the words of a message."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return " or ".join(wanted(part) for part in typing.get_args(hint))
-    if hint in WORDS:
-        return WORDS[hint]
-    parts = typing.get_args(hint)
-    return f"a list of {wanted(parts[0])} each" if parts else "a list"
+def _key(node: Mapping[str, Any] | DictConfig) -> str:
+    return str(node._get_full_key(None)) if isinstance(node, DictConfig) else ""

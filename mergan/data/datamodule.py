@@ -17,7 +17,7 @@ from mergan.data.pixels import normalise
 from mergan.data.source import SPLITS, Source, Split, digest_of
 from mergan.data.splits import at_most, hold_out
 from mergan.scenarios.base import Scenario, Task
-from mergan.system.errors import ConfigError, DataError
+from mergan.system.errors import DataError
 from mergan.system.text import shown
 
 
@@ -44,9 +44,6 @@ class ClassIncrementalDataModule(LightningDataModule):
         max_per_class: train on at most this many images of each class, always the same ones.
         classes: keep only these classes of the source, by name and labelled in this order, e.g. those
             that a checkpoint knows; None for all in the order of the source.
-
-    Raises:
-        ConfigError: `split`, `val_fraction` or `max_per_class` out of range.
     """
 
     def __init__(
@@ -66,7 +63,6 @@ class ClassIncrementalDataModule(LightningDataModule):
         classes: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
-        _check(split, val_fraction, max_per_class)
         self.source = source
         self.image_size = image_size
         self._cache_dir = cache_dir
@@ -250,12 +246,3 @@ class ClassIncrementalDataModule(LightningDataModule):
         if len(set(self._classes)) < len(self._classes):
             raise DataError(f"{self.source.name}: a class is asked for twice")
         return [labels[name] for name in self._classes]
-
-
-def _check(split: str, val_fraction: float, max_per_class: int | None) -> None:
-    if split not in ("val", "test"):
-        raise ConfigError(f"evaluation.split={split}: use val or test")
-    if not 0 < val_fraction < 1:
-        raise ConfigError(f"data.val_fraction={val_fraction}: use a share between 0 and 1, e.g. 0.1")
-    if max_per_class is not None and max_per_class < 1:
-        raise ConfigError(f"max_per_class={max_per_class}: use null or at least 1")
