@@ -26,8 +26,8 @@ class BareLoop:
     """
 
     def __init__(self, fit: Fit) -> None:
-        self.fit, self.module = fit, fit.module
-        self.optimizer_g, self.optimizer_d = self.module.configure_optimizers()
+        self.fit, self.learner = fit, fit.learner
+        self.optimizer_g, self.optimizer_d = self.learner.configure_optimizers()
         self.task = fit.scenario.tasks[0]
         self.steps_per_epoch = fit.data.steps_per_epoch_of(self.task)
         self.done = 0
@@ -35,7 +35,7 @@ class BareLoop:
     def run(self, steps: int, skip: int = 5) -> float:
         """Train for `steps` steps; returns seconds per step after the first `skip`."""
         batches = self.batches()
-        self.module.train()
+        self.learner.train()
         for _ in range(skip):
             self.step(*next(batches))
         begun = time.perf_counter()
@@ -48,9 +48,9 @@ class BareLoop:
         while True:
             self._begin_epoch(epoch)
             loader = TaskLoader(
-                fit.data.real_set,
+                fit.pool.real_set,
                 self.task.classes,
-                real_per_step=fit.cfg.batch_size * fit.module.objective.critic_steps,
+                real_per_step=fit.cfg.batch_size * fit.learner.objective.critic_steps,
                 num_steps=self.steps_per_epoch,
                 seed=fit.cfg.seed,
                 epoch=epoch,
@@ -60,57 +60,57 @@ class BareLoop:
             epoch += 1
 
     def _begin_epoch(self, epoch: int) -> None:
-        module = self.module
-        seed = (module.seed * 1_000_003 + epoch) * 1_009
+        learner = self.learner
+        seed = (learner.seed * 1_000_003 + epoch) * 1_009
         torch.manual_seed(seed)
         self.context = Context(
             task=self.task,
-            generator=module.generator,
-            snapshot=module.snapshot,
-            batch_size=module.batch_size,
-            latent_dim=module.latent_dim,
-            real=self.fit.data.real_of(self.task.classes),
-            counts=self.fit.data.counts(self.task.classes),
-            discriminator_steps=self.task.epochs * self.steps_per_epoch * module.objective.critic_steps,
+            generator=learner.generator,
+            snapshot=learner.snapshot,
+            batch_size=learner.batch_size,
+            latent_dim=learner.latent_dim,
+            real=self.fit.pool.real_of(self.task.classes),
+            counts=self.fit.pool.counts(self.task.classes),
+            num_batches=self.task.epochs * self.steps_per_epoch * learner.objective.critic_steps,
             rng=torch.Generator().manual_seed(seed),
             device=torch.device("cpu"),
-            seed=module.seed,
+            seed=learner.seed,
         )
-        module.strategy.begin_task(self.context)
+        learner.strategy.begin_task(self.context)
 
     def step(self, images: Tensor, labels: Tensor) -> None:
         """One step of the generator and one of the discriminator."""
-        module, context = self.module, self.context
-        objective, strategy = module.objective, module.strategy
-        factor = module.lr_schedule(self.done / (self.task.epochs * self.steps_per_epoch))
-        for optimizer, lr in ((self.optimizer_g, module.lr), (self.optimizer_d, module.lr_d)):
+        learner, context = self.learner, self.context
+        objective, strategy = learner.objective, learner.strategy
+        factor = learner.lr_schedule(self.done / (self.task.epochs * self.steps_per_epoch))
+        for optimizer, lr in ((self.optimizer_g, learner.lr), (self.optimizer_d, learner.lr_d)):
             optimizer.param_groups[0]["lr"] = lr * factor
-        real = strategy.real_batch(images, labels, context)
+        real = strategy.training_batch(images, labels, context)
 
-        module.discriminator.requires_grad_(False)
-        pairs = module.batch_size // 2 if objective.mode_seeking > 0 else 0
-        asked = context.labels(strategy.fake_classes(self.task), module.batch_size - pairs)
+        learner.discriminator.requires_grad_(False)
+        pairs = learner.batch_size // 2 if objective.mode_seeking > 0 else 0
+        asked = context.labels(strategy.asked_classes(self.task), learner.batch_size - pairs)
         asked = torch.cat([asked, asked[:pairs]])
-        z = context.latent(module.batch_size)
-        fakes = module.generator(z, asked)
-        context.drawn = Drawn(z, asked, fakes)
-        adversarial, classes = module.discriminator(fakes, asked)
+        z = context.latent(learner.batch_size)
+        fakes = learner.generator(z, asked)
+        drawn = Drawn(z, asked, fakes)
+        adversarial, classes = learner.discriminator(fakes, asked)
         loss = objective.generator_loss(adversarial, classes, asked, strategy.uses_classifier)[0]
         loss = real.weights.sum() * loss + objective.diversity_loss(fakes, z, pairs)[0]
-        loss = loss + sum(strategy.generator_terms(context).values())
+        loss = loss + sum(strategy.generator_terms(context, drawn).values())
         self.optimizer_g.zero_grad()
         loss.backward()
         self.optimizer_g.step()
-        module.discriminator.requires_grad_(True)
-        if module.ema is not None:
-            module.ema.update_parameters(module.generator)
+        learner.discriminator.requires_grad_(True)
+        if learner.ema is not None:
+            learner.ema.update_parameters(learner.generator)
 
         fakes = fakes.detach()
-        judged = module._judge(real, fakes, asked)
+        judged = learner._judge(real, drawn._replace(images=fakes))
         loss = objective.discriminator_loss(*judged, real.weights, strategy.uses_classifier)[0]
         if self.done % objective.penalty_every == 0:
             penalty, _ = objective.penalties(
-                lambda points: module.discriminator(points, real.labels)[0], real.images, fakes, context.rng
+                lambda points: learner.discriminator(points, real.labels)[0], real.images, fakes, context.rng
             )
             loss = loss + penalty
         self.optimizer_d.zero_grad()

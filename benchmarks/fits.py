@@ -12,8 +12,8 @@ import lightning.pytorch as pl
 from omegaconf import DictConfig
 
 from mergan import config
-from mergan.callbacks.evaluation import ContinualEvaluation
-from mergan.run import build
+from mergan.learners.acgan import ACGAN
+from mergan.run.experiment import Experiment
 from mergan.system import cpu
 
 ONE_TASK = "scenario.tasks=[[0,1,2,3,4,5,6,7,8,9]]"
@@ -50,23 +50,24 @@ class Fit:
     ) -> None:
         cpu.tune()
         self.cfg = compose(*SHORT_EVALUATION, *overrides, f"cache_dir={cache_dir}")
-        self.module, self.data = build.build_parts(self.cfg)
-        self.scenario = config.scenario(self.cfg, self.data.num_classes)
-        self.module.scenario = self.scenario
-        self.data.attach(self.scenario)
-        self.evaluation = ContinualEvaluation(build.build_evaluator(self.cfg, self.data))
+        self._folder = tempfile.TemporaryDirectory()
+        self.experiment = Experiment(self.cfg, Path(self._folder.name))
+        learner = self.experiment.learner
+        if not isinstance(learner, ACGAN):
+            raise TypeError("the benchmarks know the steps of learner=acgan only")
+        self.learner, self.scenario = learner, self.experiment.scenario
+        self.data, self.pool = self.experiment.data, self.experiment.pool
         self._callbacks = callbacks
 
     def run(self, skip: int = 5) -> float:
         """Train; returns seconds per step from the end of step `skip` to the end of the training, epoch
         ends, logs, checkpoints and snapshots included, evaluation excluded.
         """
-        clock = Clock()
-        with tempfile.TemporaryDirectory() as folder:
-            trainer = build.build_trainer(self.cfg, Path(folder), self.scenario, self.evaluation, -1)
+        clock, trainer = Clock(), self.experiment.trainer
+        with self._folder:
             trainer.callbacks[:0] = [clock, *self._callbacks]  # type: ignore[attr-defined]
-            trainer.fit(self.module, datamodule=self.data)
-        spent = clock.end - clock.step_ends[skip - 1] - self.evaluation.evaluation_seconds
+            trainer.fit(self.learner, datamodule=self.data)
+        spent = clock.end - clock.step_ends[skip - 1] - self.experiment.evaluation.evaluation_seconds
         return spent / (len(clock.step_ends) - skip)
 
 

@@ -46,7 +46,7 @@ class BareSteps(pl.Callback):
         self.seconds: list[float] = []
 
     def on_train_start(self, *unused: Any) -> None:
-        self.loop.module.train()
+        self.loop.learner.train()
 
     def on_train_batch_end(self, *unused: Any) -> None:
         begun = time.perf_counter()
@@ -77,9 +77,9 @@ def run(cache_dir: Path, steps: int = 500, rounds: int = 5) -> list[Figure]:
 
     def minimal() -> float:
         fit = tiny()
-        real = fit.data.real_set
+        real = fit.pool.real_set
         images, labels = torch.tensor(real.images), torch.tensor(real.labels)
-        module = minimal_lightning.MinimalGAN(fit.module.generator, fit.module.discriminator, 8, 10)
+        module = minimal_lightning.MinimalGAN(fit.learner.generator, fit.learner.discriminator, 8, 10)
         return minimal_lightning.run(module, normalise(images), labels, 8, steps)
 
     measured = [step_by_step(stream, cache_dir, skip) for _ in range(rounds)]

@@ -39,8 +39,9 @@ class Digits(VisionDataset):
 
 def run(cache_dir: Path, rounds: int = 5, passes: int = 5) -> list[Figure]:
     """Whole passes over the training images of mnist_5k, as float tensors in [-1, 1]."""
-    data = Fit(("data=mnist_5k",), cache_dir).data
-    images, labels = data.real_set.images, data.real_set.labels
+    fit = Fit(("data=mnist_5k",), cache_dir)
+    data, pool = fit.data, fit.pool
+    images, labels = pool.real_set.images, pool.real_set.labels
     small = np.ascontiguousarray(images[:, 0, 2:-2, 2:-2])  # 28x28, to be resized as MNIST is
     plain: DataLoader[Any] = DataLoader(Digits(small, labels), batch_size=BATCH, shuffle=True)
 
@@ -52,7 +53,7 @@ def run(cache_dir: Path, rounds: int = 5, passes: int = 5) -> list[Figure]:
         return seen / (time.perf_counter() - begun)
 
     ours = TaskLoader(
-        data.real_set, range(data.num_classes), real_per_step=BATCH, num_steps=None, seed=0, epoch=0
+        pool.real_set, range(pool.num_classes), real_per_step=BATCH, num_steps=None, seed=0, epoch=0
     )
     pairs = alternate(lambda: rate(ours, passes), lambda: rate(plain, 1), rounds)
     return [pairs.ratio("loader over torchvision DataLoader with transforms", ">= 50", unit="images/s")]

@@ -46,6 +46,6 @@ class Discriminator(dcgan.Discriminator):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if type(self.convs[0]) is not ThinInputConv2d:
+        if type(self.trunk[0]) is not ThinInputConv2d:
             raise ValueError("only spectral=false has a plain form here")
-        self.convs[0].__class__ = nn.Conv2d  # type: ignore[assignment]
+        self.trunk[0].__class__ = nn.Conv2d  # type: ignore[assignment]

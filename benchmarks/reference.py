@@ -32,7 +32,7 @@ def run(cache_dir: Path, steps: int = 400, rounds: int = 3, width: int = 64) -> 
     figures = []
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder) / "images.npz"
-        real = Fit((*STREAM, *size), cache_dir).data.real_set
+        real = Fit((*STREAM, *size), cache_dir).pool.real_set
         np.savez(images, images=real.images, labels=real.labels)
         for name, precision, target in (("fp32", "32-true", ">= 2.5"), ("bf16", "bf16-mixed", ">= 5")):
             overrides = (*STREAM, *size, f"trainer.precision={precision}")

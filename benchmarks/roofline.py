@@ -48,7 +48,7 @@ def run(cache_dir: Path, steps: int = 104, rounds: int = 5) -> list[Figure]:
     stream = (ONE_TASK, "epochs=1", f"steps_per_epoch={steps}")
     for dtype, target in ((torch.float32, ">= 60"), (torch.bfloat16, "")):
         cast = torch.autocast("cpu", torch.bfloat16, enabled=dtype is torch.bfloat16)
-        period = Fit(stream, cache_dir).module.objective.penalty_every
+        period = Fit(stream, cache_dir).learner.objective.penalty_every
         with Operations() as counter, cast:
             BareLoop(Fit(stream, cache_dir)).run(period, skip=0)
         operations = counter.total / period

@@ -55,9 +55,9 @@ def run(cfg: DictConfig) -> None:
         if cfg.root is None and "download" in node:
             node.download = False  # into a folder that only the checkpoint names
     run_cfg = config.apply_caps(run_cfg)  # a debug=smoke run is measured in seconds too
-    data = build.build_data(run_cfg, classes=generator.class_names)
-    start.check_data(generator.content, data.description(), f"checkpoint {path}", cfg.allow_changes)
-    evaluator = build.build_evaluator(run_cfg, data)
+    pool = build.build_pool(run_cfg, classes=generator.class_names)
+    start.check_data(generator.content, pool.description(), f"checkpoint {path}", cfg.allow_changes)
+    evaluator = build.build_evaluator(run_cfg, pool)
 
     classes = sorted(generator.seen)
     measured = evaluator.measure(generator, classes)

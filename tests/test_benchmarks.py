@@ -37,9 +37,9 @@ def test_the_bare_loop_ends_with_the_weights_of_the_fit(cache_dir: Path) -> None
     fitted.run(skip=1)
     BareLoop(bare).run(8, skip=1)
     for part in ("generator", "discriminator", "ema"):
-        assert tiny.equal(tiny.state(getattr(fitted.module, part)), tiny.state(getattr(bare.module, part))), (
-            part
-        )
+        assert tiny.equal(
+            tiny.state(getattr(fitted.learner, part)), tiny.state(getattr(bare.learner, part))
+        ), part
 
 
 PLAIN_DCGAN = [
@@ -49,7 +49,7 @@ PLAIN_DCGAN = [
 
 
 def test_the_plain_dcgan_is_the_same_function(cache_dir: Path) -> None:
-    fast, plain = (Fit((*tiny.SETTINGS, *more), cache_dir).module.double() for more in ([], PLAIN_DCGAN))
+    fast, plain = (Fit((*tiny.SETTINGS, *more), cache_dir).learner.double() for more in ([], PLAIN_DCGAN))
     assert tiny.equal(tiny.state(fast), tiny.state(plain))
     assert type(fast.generator.convs[-1]) is not type(plain.generator.convs[-1])
     z, labels = torch.randn(5, fast.latent_dim, dtype=torch.float64), torch.tensor([0, 1, 2, 1, 0])
@@ -67,11 +67,11 @@ def test_the_plain_loop_has_the_networks_of_upsample(cache_dir: Path) -> None:
         torch.zeros(64, 1, 32, 32, dtype=torch.uint8), torch.zeros(64, dtype=torch.int64), width=4
     )
     for ours, theirs in (
-        (fit.module.generator, plain.generator),
-        (fit.module.discriminator, plain.discriminator),
+        (fit.learner.generator, plain.generator),
+        (fit.learner.discriminator, plain.discriminator),
     ):
         assert [p.shape for p in ours.parameters()] == [p.shape for p in theirs.parameters()]
-    theirs, ours = plain.generator.eval(), fit.module.generator.eval()
+    theirs, ours = plain.generator.eval(), fit.learner.generator.eval()
     ours.load_state_dict(dict(zip(ours.state_dict(), theirs.state_dict().values(), strict=True)))
     z, labels = torch.randn(5, 100), torch.arange(5)
     torch.testing.assert_close(ours(z, labels), theirs(z, labels), rtol=1e-4, atol=1e-5)

@@ -219,8 +219,8 @@ class Louder(Strategy):
         super().__init__()
         self.factor = factor
 
-    def real_batch(self, images, labels, context):
-        batch = super().real_batch(images, labels, context)
+    def training_batch(self, images, labels, context):
+        batch = super().training_batch(images, labels, context)
         batch.weights = batch.weights * self.factor
         return batch
 '''

@@ -7,20 +7,27 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from mergan.data.datamodule import ClassIncrementalDataModule
+from mergan.data.pool import ImagePool
 from mergan.data.synthetic import Synthetic
 from mergan.scenarios.base import Scenario
-from mergan.system.errors import DataError
+from mergan.system.errors import ConfigError, DataError
 
 
-def module(cache_dir: Path, **changes: Any) -> ClassIncrementalDataModule:
-    arguments: dict[str, Any] = {"image_size": 8, "batch_size": 4, "steps_per_epoch": None, "seed": 0}
+def pool(cache_dir: Path, **changes: Any) -> ImagePool:
     source = Synthetic(num_classes=4, channels=1, train_per_class=20, test_per_class=5)
-    return ClassIncrementalDataModule(source, cache_dir=cache_dir, **arguments | changes)
+    settings = {"split": "test", "val_fraction": 0.1}
+    return ImagePool(source, image_size=8, cache_dir=cache_dir, **settings | changes)
+
+
+def module(images: ImagePool, scenario: Scenario, **changes: Any) -> ClassIncrementalDataModule:
+    arguments: dict[str, Any] = {"batch_size": 4, "steps_per_epoch": None, "seed": 0}
+    return ClassIncrementalDataModule(images, scenario, **arguments | changes)
 
 
 class Recorder(LightningModule):
@@ -39,8 +46,7 @@ class Recorder(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def fit(data: ClassIncrementalDataModule, scenario: Scenario) -> Recorder:
-    data.attach(scenario)
+def fit(images: ImagePool, scenario: Scenario, **changes: Any) -> Recorder:
     recorder = Recorder()
     Trainer(
         max_epochs=scenario.total_epochs,
@@ -50,13 +56,13 @@ def fit(data: ClassIncrementalDataModule, scenario: Scenario) -> Recorder:
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-    ).fit(recorder, datamodule=data)
+    ).fit(recorder, datamodule=module(images, scenario, **changes))
     return recorder
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_each_epoch_brings_the_classes_of_its_task(tmp_path: Path) -> None:
-    seen = fit(module(tmp_path), Scenario.from_classes([[0, 3], [1]], epochs=2)).seen
+    seen = fit(pool(tmp_path), Scenario.from_classes([[0, 3], [1]], epochs=2)).seen
     assert [epoch for epoch, _, _ in seen] == [0] * 10 + [1] * 10 + [2] * 5 + [3] * 5
     for epoch, images, labels in seen:
         assert set(labels) <= ({0, 3} if epoch < 2 else {1})
@@ -68,34 +74,30 @@ def test_each_epoch_brings_the_classes_of_its_task(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_fixed_steps_follow_the_span_of_the_task(tmp_path: Path) -> None:
-    data = module(tmp_path, steps_per_epoch=3, batches_per_step=5)
-    seen = fit(data, Scenario.from_classes([[0], [1], [2]], epochs=1, joined=True)).seen
+    joined = Scenario.from_classes([[0], [1], [2]], epochs=1, joined=True)
+    seen = fit(pool(tmp_path), joined, steps_per_epoch=3, batches_per_step=5).seen
     assert len(seen) == 9
     assert {len(labels) for _, _, labels in seen} == {20}
     assert {label for _, _, labels in seen for label in labels} == {0, 1, 2}
 
 
 def test_steps_follow_the_share_of_real_images(tmp_path: Path) -> None:
-    data = module(tmp_path, real_per_step=lambda task: 4 / (1 + len(task.past)))
-    tasks = Scenario.from_classes([[0], [1]], epochs=1).tasks
-    assert [data.steps_per_epoch_of(task) for task in tasks] == [5, 10]
+    scenario = Scenario.from_classes([[0], [1]], epochs=1)
+    data = module(pool(tmp_path), scenario, real_per_step=lambda task: 4 / (1 + len(task.past)))
+    assert [data.steps_per_epoch_of(task) for task in scenario.tasks] == [5, 10]
 
 
 def test_evaluates_on_the_test_images_by_default(tmp_path: Path) -> None:
-    data = module(tmp_path)
-    data.prepare_data()
-    data.setup("fit")
-    train = data.train_set
-    data.setup("fit")
-    assert data.train_set is train
-    assert (len(train), len(data.evaluation_set)) == (80, 20)
-    assert (data.num_classes, data.channels, data.class_names) == (4, 1, ["0", "1", "2", "3"])
+    data = pool(tmp_path)
+    assert data.real_set is data.train_set
+    assert (len(data.train_set), len(data.evaluation_set)) == (80, 20)
+    assert data.class_names == ["0", "1", "2", "3"]
+    assert data.shape == {"num_classes": 4, "channels": 1, "image_size": 8}
     assert data.counts([2, 0]) == {2: 20, 0: 20}
 
 
 def test_validation_images_are_fixed_and_kept_from_training(tmp_path: Path) -> None:
-    first = module(tmp_path, split="val", seed=1, val_fraction=0.25)
-    other = module(tmp_path, split="val", seed=2, val_fraction=0.25)
+    first, other = (pool(tmp_path, split="val", val_fraction=0.25) for _ in range(2))
     assert np.bincount(first.evaluation_set.labels).tolist() == [5] * 4
     assert first.counts(range(4)) == dict.fromkeys(range(4), 15)
     assert np.array_equal(first.evaluation_set.images, other.evaluation_set.images)
@@ -103,8 +105,8 @@ def test_validation_images_are_fixed_and_kept_from_training(tmp_path: Path) -> N
     assert not held_out & {image.tobytes() for image in first.train_set.images}
 
 
-def test_cap_keeps_the_same_images_for_every_seed(tmp_path: Path) -> None:
-    first, other = (module(tmp_path, max_per_class=7, seed=seed) for seed in (1, 2))
+def test_cap_keeps_the_same_images_always(tmp_path: Path) -> None:
+    first, other = (pool(tmp_path, max_per_class=7) for _ in range(2))
     assert first.counts(range(4)) == dict.fromkeys(range(4), 7)
     assert np.array_equal(first.real_set.images, other.real_set.images)
     assert (len(first.train_set), len(first.evaluation_set)) == (80, 20)
@@ -112,23 +114,26 @@ def test_cap_keeps_the_same_images_for_every_seed(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_loaders_stay_within_the_cap(tmp_path: Path) -> None:
-    data = module(tmp_path, max_per_class=3, steps_per_epoch=20)
-    seen = fit(data, Scenario.from_classes([[2]], epochs=2)).seen
+    images = pool(tmp_path, max_per_class=3)
+    seen = fit(images, Scenario.from_classes([[2]], epochs=2), steps_per_epoch=20).seen
     assert len({image.numpy().tobytes() for _, images, _ in seen for image in images}) == 3
 
 
 def test_classes_too_small_for_validation_are_refused(tmp_path: Path) -> None:
     source = Synthetic(num_classes=2, channels=1, train_per_class=1, test_per_class=1)
-    data = ClassIncrementalDataModule(
-        source, image_size=8, batch_size=4, cache_dir=tmp_path, steps_per_epoch=None, seed=0, split="val"
-    )
     with pytest.raises(DataError, match=r"evaluation\.split=test"):
-        data.setup()
+        ImagePool(source, image_size=8, cache_dir=tmp_path, split="val", val_fraction=0.1)
+
+
+@pytest.mark.parametrize("key", ["data.val_fraction=1.0", "data.val_fraction=0.0"])
+def test_a_share_out_of_range_is_refused(key: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=key):
+        tiny.compose(tmp_path, key)
 
 
 @pytest.mark.parametrize("split", ["test", "val"])
 def test_some_classes_in_an_order_of_their_own(split: str, tmp_path: Path) -> None:
-    whole, kept = module(tmp_path), module(tmp_path, classes=["3", "1"], split=split)
+    whole, kept = pool(tmp_path), pool(tmp_path, classes=["3", "1"], split=split)
     assert (kept.class_names, kept.num_classes) == (["3", "1"], 2)
     shown = kept.train_set if split == "test" else kept.evaluation_set
     for label, of_whole in ((0, 3), (1, 1)):
@@ -141,7 +146,7 @@ def test_some_classes_in_an_order_of_their_own(split: str, tmp_path: Path) -> No
 
 
 def test_all_classes_in_order_are_the_whole(tmp_path: Path) -> None:
-    whole, same = module(tmp_path), module(tmp_path, classes=["0", "1", "2", "3"])
+    whole, same = pool(tmp_path), pool(tmp_path, classes=["0", "1", "2", "3"])
     assert np.array_equal(whole.train_set.labels, same.train_set.labels)
     assert whole.fingerprint() == same.fingerprint()
 
@@ -149,12 +154,12 @@ def test_all_classes_in_order_are_the_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("classes", "told"), [(["0", "cat\x1b"], r"cat\\x1b"), (["1", "1"], "twice")])
 def test_classes_that_the_data_lacks_are_named(classes: list[str], told: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=told):
-        module(tmp_path, classes=classes).setup()
+        pool(tmp_path, classes=classes)
 
 
 def test_the_description_counts_the_whole_data_set(tmp_path: Path) -> None:
-    described = module(tmp_path, split="val", max_per_class=3).description()
+    described = pool(tmp_path, split="val", max_per_class=3).description()
     assert list(described) == ["0", "1", "2", "3"]
     assert {(each["train"], each["test"]) for each in described.values()} == {(20, 5)}
     assert len({each["identity"] for each in described.values()}) == 4
-    assert described == module(tmp_path).description()
+    assert described == pool(tmp_path).description()

@@ -408,7 +408,7 @@ def test_validation_images_judge_in_place_of_the_test_images(
 ) -> None:
     run = tiny.build(compose("evaluation.split=val", "data.val_fraction=0.2"), tmp_path)
     assert len(run.evaluation.evaluator.test) == 4 * 6
-    assert len(run.data.train_set) == 4 * 24
+    assert len(run.data.pool.train_set) == 4 * 24
 
 
 def test_everything_but_the_accuracy_can_be_left_out(

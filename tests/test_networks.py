@@ -154,7 +154,7 @@ def test_spectral_norm_bounds_the_largest_singular_value(spectral: bool) -> None
             parameter.mul_(30)
         for _ in range(50):
             discriminator(torch.zeros(1, 1, 16, 16), torch.tensor([0]))
-    conv = discriminator.eval().convs[1]
+    conv = discriminator.eval().trunk[2]
     assert isinstance(conv, nn.Conv2d)
     norm = torch.linalg.matrix_norm(conv.weight.flatten(1), ord=2).item()
     assert (abs(norm - 1) < 0.02) == spectral

@@ -40,6 +40,7 @@ from mergan.system.errors import ConfigError
         ("hydra.run.dir=", ["name a folder"]),
         ("hydra.sweep.dir=''", ["name a folder"]),
         ("strategy=null", ["strategy=null", "ewc"]),
+        ("learner=null", ["learner=null", "acgan"]),
         ("logger=null", ["logger=null", "default"]),
         ("network=3", ["network=3", "dcgan"]),
         ("strategy=[ewc,mas]", ["choose one of"]),
@@ -58,7 +59,7 @@ def test_words_that_hydra_cannot_read(word: str, parts: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "ready"),
+    ("typed", "ready"),
     [
         (["lr=1,2", "-m"], ["-m", "lr=1,2"]),
         (["lr=1,2", "-m", "epochs=3", "-cd", "x"], ["-m", "-cd", "x", "lr=1,2", "epochs=3"]),
@@ -68,8 +69,8 @@ def test_words_that_hydra_cannot_read(word: str, parts: list[str]) -> None:
         (["hydra.mode=MULTIRUN", "lr=1,2"],) * 2,
     ],
 )
-def test_flags_may_stand_anywhere(words: list[str], ready: list[str]) -> None:
-    assert words.prepare(words) == ready
+def test_flags_may_stand_anywhere(typed: list[str], ready: list[str]) -> None:
+    assert words.prepare(typed) == ready
 
 
 @pytest.mark.parametrize("value", ["~/a b", "it's", 'a"b', "$HOME", "a\\b", "{x}", "[1", "ä!"])
@@ -82,7 +83,6 @@ def test_the_word_that_a_message_proposes_sets_the_value(value: str) -> None:
 @pytest.mark.parametrize(
     ("override", "parts"),
     [
-        ("learner=null", ["learner=null", "ACGAN"]),
         ("+callbacks.x=5", ["callbacks.x=5", "Callback"]),
         ("callbacks.samples=5", ["callbacks.samples=5", "Callback"]),
         ("+logger.x=abc", ["logger.x=abc", "Logger"]),

@@ -56,13 +56,13 @@ def test_optimizers_do_not_look_for_a_gpu_in_every_step() -> None:
 import sys
 import lightning.pytorch
 import torch
-from mergan import process
+from mergan.system import cpu
 
 parameter = torch.nn.Parameter(torch.zeros(1))
 parameter.grad = torch.ones(1)
 optimizer = torch.optim.Adam([parameter], fused=True)
 optimizer.step()
-process.tune()
+cpu.tune()
 opened = []
 sys.addaudithook(lambda event, arguments: opened.append(arguments) if event == "ctypes.dlopen" else None)
 optimizer.step()

@@ -16,7 +16,7 @@ from mergan import config
 from mergan.checkpoints import file as checkpoint
 from mergan.checkpoints import trust
 from mergan.run import experiment, resume
-from mergan.run.transfer import transfer
+from mergan.run.transfer import labels_here, transfer
 from mergan.system.errors import CheckpointError, ConfigError
 from torture.compare import differences
 
@@ -219,8 +219,9 @@ def test_rows_of_classes_follow_their_names(compose: Compose, tmp_path: Path) ->
     run = tiny.build(compose("data.num_classes=6"), tmp_path / "new")
     names = ["x", "3", "2", "1", "0", "y"]
     network = checkpoint.read(path)["mergan"]["config"]["network"]
-    known = transfer(run.module, checkpoint.read(path), path, network, names)
-    assert known == (4, 3, 2)
+    rows = labels_here(checkpoint.read(path), path, network, names)
+    assert rows.tolist() == [4, 3, 2, 1]
+    transfer(run.module, checkpoint.read(path), path, rows)
     new = run.module.state_dict()
     for key in (
         "generator.norms.0.scale.weight",

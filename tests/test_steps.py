@@ -20,8 +20,7 @@ from mergan.checkpoints import file as checkpoint
 from mergan.learners.acgan import ACGAN
 from mergan.learners.backward import takes_part_in_backward
 from mergan.run import experiment
-from mergan.strategies import Context, Strategy
-from mergan.strategies.finetune import Finetune
+from mergan.strategies import Context, Drawn, Strategy
 from mergan.system.errors import ConfigError, TrainingError
 
 Build = Callable[..., tiny.Run]
@@ -108,13 +107,13 @@ def test_gradients_of_one_player_do_not_leak_into_the_other(build: Build) -> Non
 def test_discriminator_steps_get_a_batch_each(build: Build) -> None:
     run = build("strategy=finetune", "epochs=1", "objective.critic_steps=3")
     sizes: list[int] = []
-    original = run.module.strategy.real_batch
+    original = run.module.strategy.training_batch
 
     def counting(images: Tensor, labels: Tensor, context: Any) -> Any:
         sizes.append(len(images))
         return original(images, labels, context)
 
-    run.module.strategy.real_batch = counting  # type: ignore[method-assign]
+    run.module.strategy.training_batch = counting  # type: ignore[method-assign]
     run.fit()
     assert sizes == [8] * 12  # 2 tasks of 2 steps, 3 batches each
 
@@ -265,10 +264,9 @@ def test_discriminator_learns_at_the_rate_of_the_generator_by_default(build: Bui
     assert (module.lr, module.lr_d) == (0.003, 0.003)
 
 
-def test_unknown_schedule_is_refused() -> None:
-    layer = torch.nn.Linear(1, 1)
-    with pytest.raises(ConfigError, match=r"lr_schedule=step: use one of constant, linear, cosine, cooldown"):
-        ACGAN(layer, layer, tiny.objective_of("non_saturating"), Finetune(), 1, 1, 0.1, lr_schedule="step")
+def test_unknown_schedule_is_refused(build: Build) -> None:
+    with pytest.raises(ConfigError, match=r"lr_schedule=step: use constant, linear, cosine or cooldown"):
+        build("learner.lr_schedule=step")
 
 
 @pytest.mark.parametrize("reset", [True, False])
@@ -325,7 +323,7 @@ def test_nan_is_noticed_before_a_checkpoint_keeps_it(compose: Compose, tmp_path:
 class SteepFinetune(Strategy):
     """Fine-tuning with a term that is always zero, and whose slope is no number in task 1."""
 
-    def generator_terms(self, context: Context) -> dict[str, Tensor]:
+    def generator_terms(self, context: Context, drawn: Drawn) -> dict[str, Tensor]:
         first = next(iter(context.generator.parameters())).flatten()[0]
         zero = (first - first.detach()).sqrt() if context.task.index == 1 else 0 * first
         return {"steep": zero}
@@ -344,7 +342,7 @@ def test_a_gradient_that_is_no_number_is_named_while_the_losses_are_still_fine(
 class TooFast(Strategy):
     """Fine-tuning that fails in task 1 unless the learning rate is low."""
 
-    def generator_terms(self, context: Context) -> dict[str, Tensor]:
+    def generator_terms(self, context: Context, drawn: Drawn) -> dict[str, Tensor]:
         rate = FITTED[-1].trainer.optimizers[0].param_groups[0]["lr"]
         failing = context.task.index == 1 and rate > 3e-4
         return {"speed": torch.tensor(float("inf") if failing else 0.0)}

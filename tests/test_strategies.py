@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from mergan.learners.acgan import ACGAN
 from mergan.scenarios.base import Task
-from mergan.strategies import Context, RealBatch
+from mergan.strategies import Context, TrainingBatch
 from mergan.strategies.finetune import Finetune
 from mergan.strategies.joint import Joint
 from mergan.system.errors import ConfigError
@@ -32,12 +32,12 @@ CONTINUAL = [LIVE, *([f"strategy={name}"] for name in tiny.STRATEGIES if name !=
 
 @dataclass
 class Draw:
-    """One call of a strategy's real_batch."""
+    """One call of a strategy's training_batch."""
 
     task: int
     images: Tensor
     labels: Tensor
-    result: RealBatch
+    result: TrainingBatch
 
     @property
     def replays(self) -> tuple[Tensor, Tensor]:
@@ -59,16 +59,16 @@ class LoaderWatcher(pl.Callback):
 
 
 def watch(run: tiny.Run) -> list[Draw]:
-    """Record what goes into and comes out of the strategy's real_batch."""
+    """Record what goes into and comes out of the strategy's training_batch."""
     draws: list[Draw] = []
-    original = run.module.strategy.real_batch
+    original = run.module.strategy.training_batch
 
-    def recording(images: Tensor, labels: Tensor, context: Context) -> RealBatch:
+    def recording(images: Tensor, labels: Tensor, context: Context) -> TrainingBatch:
         result = original(images, labels, context)
         draws.append(Draw(context.task.index, images, labels, result))
         return result
 
-    run.module.strategy.real_batch = recording  # type: ignore[method-assign]
+    run.module.strategy.training_batch = recording  # type: ignore[method-assign]
     return draws
 
 
@@ -90,7 +90,8 @@ def test_real_images_of_past_classes_never_come_back(build: Build, overrides: li
     for task, classes in stream.items():
         given = {label for draw in draws if draw.task == task for label in draw.labels.tolist()}
         assert given == classes
-    stored = {label: run.data.train_set.subset(run.data.train_set.indices_of([label])) for label in range(4)}
+    train = run.data.pool.train_set
+    stored = {label: train.subset(train.indices_of([label])) for label in range(4)}
     known = {
         label: {image.tobytes() for image in images.images} for label, images in stored.items()
     }  # the pixels are real ones of that class, too
@@ -115,20 +116,20 @@ def test_joint_training_sees_all_classes_in_one_task(build: Build) -> None:
 @pytest.mark.parametrize("strategy", [Finetune(), Joint(), strategy_of("replay_alignment")])
 def test_strategies_without_replay_take_the_real_images_as_they_are(strategy: Finetune) -> None:
     images, labels = real(8, 1)
-    batch = strategy.real_batch(images, labels, context(tasks([0], [1])[1]))
+    batch = strategy.training_batch(images, labels, context(tasks([0], [1])[1]))
     assert batch.images is images and batch.labels is labels
     assert batch.weights.tolist() == [1 / 8] * 8
-    assert batch.penalised == 8
+    assert batch.regularised == 8
 
 
 def test_generator_is_asked_for_what_the_discriminator_sees() -> None:
     task = tasks([3], [1, 0])[1]
     assert (
-        strategy_of("joint_retrain").fake_classes(task)
-        == strategy_of("joint_retrain", mode="live").fake_classes(task)
+        strategy_of("joint_retrain").asked_classes(task)
+        == strategy_of("joint_retrain", mode="live").asked_classes(task)
         == (3, 1, 0)
     )
-    assert Finetune().fake_classes(task) == strategy_of("replay_alignment").fake_classes(task) == (1, 0)
+    assert Finetune().asked_classes(task) == strategy_of("replay_alignment").asked_classes(task) == (1, 0)
 
 
 # ---------------------------------------------------------------- replay
@@ -192,7 +193,7 @@ def test_replays_of_the_past_classes_are_balanced() -> None:
         setting = context(task, batch_size=6000)
         strategy.begin_task(setting)
         _, labels = real(0, 1) if strategy.mode == "buffer" else real(1, 1)
-        batch = strategy.real_batch(torch.zeros(len(labels), 1, 16, 16), labels, setting)
+        batch = strategy.training_batch(torch.zeros(len(labels), 1, 16, 16), labels, setting)
         counts = batch.labels[len(labels) :].bincount(minlength=4).tolist()
         assert counts[1] == 0
         assert all(abs(counts[label] - 2000) < 150 for label in (0, 2, 3))
@@ -221,7 +222,7 @@ def test_buffer_is_the_same_whenever_it_is_made_again() -> None:
         for _ in range(times):
             strategy.begin_task(setting)
         setting.rng.manual_seed(7)
-        return strategy.real_batch(*real(1, 2), setting).images[1:]
+        return strategy.training_batch(*real(1, 2), setting).images[1:]
 
     first = drawn(context(task))
     assert torch.equal(first, drawn(context(task, rng=torch.Generator().manual_seed(99))))
@@ -236,10 +237,10 @@ def test_buffer_of_its_own_size_is_no_larger_than_the_task_can_use(
     steps: int, per_class: int | None, size: int
 ) -> None:
     # half of 8 images are replays: three steps draw 12 of them
-    setting = context(tasks([0], [1])[1], discriminator_steps=steps)
+    setting = context(tasks([0], [1])[1], num_batches=steps)
     strategy = strategy_of("joint_retrain", buffer_per_class=per_class)
     strategy.begin_task(setting)
-    batches = [strategy.real_batch(*real(4, 1), setting) for _ in range(200)]
+    batches = [strategy.training_batch(*real(4, 1), setting) for _ in range(200)]
     replays = {image.numpy().tobytes() for batch in batches for image in batch.images[4:]}
     assert len(replays) == size
 
@@ -251,7 +252,7 @@ def test_buffer_is_kept_through_a_task_and_renewed_for_the_next() -> None:
     def shades(task: Task, value: float) -> Tensor:
         setting = context(task, snapshot=Constant(value))
         strategy.begin_task(setting)
-        return strategy.real_batch(*real(1, task.classes[0]), setting).images[1:].unique()
+        return strategy.training_batch(*real(1, task.classes[0]), setting).images[1:].unique()
 
     assert shades(second, 0.2).tolist() == pytest.approx([0.2], abs=1 / 255)
     assert shades(second, 0.6).tolist() == pytest.approx([0.2], abs=1 / 255)
@@ -273,9 +274,9 @@ def test_buffer_mode_weighs_replays_against_real_images() -> None:
     setting = context(tasks([0], [1])[1])
     strategy = strategy_of("joint_retrain", replay_weight=0.5)
     strategy.begin_task(setting)
-    batch = strategy.real_batch(*real(3, 1), setting)
+    batch = strategy.training_batch(*real(3, 1), setting)
     assert batch.weights.tolist() == pytest.approx([1 / 8] * 3 + [0.5 / 8] * 5)
-    assert batch.penalised == 8
+    assert batch.regularised == 8
 
 
 def test_real_images_keep_their_least_share_of_a_batch() -> None:
@@ -285,7 +286,7 @@ def test_real_images_keep_their_least_share_of_a_batch() -> None:
     assert shares == [4, 3]  # a half and three eighths; balanced classes would leave the last a quarter
     setting = context(fourth)
     strategy.begin_task(setting)
-    batch = strategy.real_batch(*real(3, 3), setting)
+    batch = strategy.training_batch(*real(3, 3), setting)
     assert len(batch.images) == 8 and (batch.labels[3:] < 3).all()
 
 
@@ -302,20 +303,20 @@ def test_live_mode_adds_replays_to_every_batch(per_step: int | None, weight: flo
     strategy = strategy_of("joint_retrain", mode="live", replay_per_step=per_step, replay_weight=weight)
     strategy.begin_task(setting)
     assert strategy.real_per_step(setting.task, 8, setting.counts) == 8
-    batch = strategy.real_batch(*real(8, 3), setting)
+    batch = strategy.training_batch(*real(8, 3), setting)
     count = per_step or 8
     assert len(batch.images) == len(batch.labels) == len(batch.weights) == 8 + count
     assert batch.weights[:8].tolist() == pytest.approx([1 / 8] * 8)
     # three past classes against one new one, each as heavy as that one, times the weight
     assert batch.weights[8:].tolist() == pytest.approx([3 * weight / count] * count)
-    assert batch.penalised == 8  # no gradient penalty on replays
-    again = strategy.real_batch(*real(8, 3), setting)
+    assert batch.regularised == 8  # no gradient penalty on replays
+    again = strategy.training_batch(*real(8, 3), setting)
     assert not torch.equal(batch.images[8:], again.images[8:])
 
 
 def test_live_replays_come_from_the_snapshot_for_their_own_z() -> None:
     setting = context(tasks([0, 1], [2])[1])
-    batch = strategy_of("joint_retrain", mode="live").real_batch(*real(8, 2), setting)
+    batch = strategy_of("joint_retrain", mode="live").training_batch(*real(8, 2), setting)
     setting.rng.manual_seed(5)
     labels = setting.labels((0, 1), 8)
     images = setting.snapshot(setting.latent(8), labels)
@@ -328,7 +329,7 @@ def test_first_task_has_nothing_to_replay(mode: str) -> None:
     strategy = strategy_of("joint_retrain", mode=mode)
     strategy.begin_task(setting)
     assert strategy.real_per_step(setting.task, 8, setting.counts) == 8
-    batch = strategy.real_batch(*real(8, 0), setting)
+    batch = strategy.training_batch(*real(8, 0), setting)
     assert len(batch.images) == 8 and batch.weights.tolist() == [1 / 8] * 8
 
 
@@ -340,7 +341,7 @@ def test_first_task_has_nothing_to_replay(mode: str) -> None:
 def test_alignment_is_the_weighed_squared_error_to_the_snapshot(divide: bool, batch_size: int | None) -> None:
     setting = context(tasks([0, 1, 3], [2])[1])
     strategy = strategy_of("replay_alignment", weight=12.0, divide_by_classes=divide, batch_size=batch_size)
-    (value,) = strategy.generator_terms(setting).values()
+    (value,) = strategy.generator_terms(setting, tiny.NOTHING).values()
     setting.rng.manual_seed(5)
     count = batch_size or 8
     labels, z = setting.labels((0, 1, 3), count), setting.latent(count)
@@ -352,7 +353,7 @@ def test_alignment_is_the_weighed_squared_error_to_the_snapshot(divide: bool, ba
 
 def test_alignment_trains_the_generator_and_not_the_snapshot() -> None:
     setting = context(tasks([0, 1], [2])[1])
-    (value,) = strategy_of("replay_alignment").generator_terms(setting).values()
+    (value,) = strategy_of("replay_alignment").generator_terms(setting, tiny.NOTHING).values()
     value.backward()
     assert all(parameter.grad is not None for parameter in setting.generator.parameters())
     assert all(parameter.grad is None for parameter in setting.snapshot.parameters())
@@ -365,7 +366,7 @@ def test_alignment_trains_the_generator_and_not_the_snapshot() -> None:
 def test_alignment_of_an_unchanged_generator_is_zero() -> None:
     setting = context(tasks([0, 1], [2])[1])
     setting.snapshot = copy.deepcopy(setting.generator).eval()
-    assert strategy_of("replay_alignment").generator_terms(setting)["alignment"].item() == 0
+    assert strategy_of("replay_alignment").generator_terms(setting, tiny.NOTHING)["alignment"].item() == 0
 
 
 def test_alignment_starts_at_zero_with_the_second_task(build: Build) -> None:

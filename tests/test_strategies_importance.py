@@ -114,18 +114,18 @@ def test_penalty_is_the_weighed_square_of_the_distance_to_the_snapshot(kind: str
     setting = linear_context(1)
     strategy = strategy_of(kind, weight=6.0, samples=16)
     measured(strategy, linear_context(0))
-    assert strategy.generator_terms(setting)["importance"].item() == 0
+    assert strategy.generator_terms(setting, tiny.NOTHING)["importance"].item() == 0
     moves = torch.randn(PIXELS * 3 + 4 * PIXELS, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         setting.generator.matrix.add_(moves[:12].view(4, 3))  # type: ignore[union-attr,operator]
         setting.generator.table.weight.add_(moves[12:].view(4, 4))  # type: ignore[union-attr,operator]
-    (value,) = strategy.generator_terms(setting).values()
+    (value,) = strategy.generator_terms(setting, tiny.NOTHING).values()
     assert value.item() == pytest.approx((3.0 * (strategy.importance * moves**2).sum()).item(), rel=1e-4)
     value.backward()
     gradient = torch.cat([p.grad.flatten() for p in setting.generator.parameters()])  # type: ignore[union-attr]
     assert torch.allclose(gradient, 6.0 * strategy.importance * moves, rtol=1e-3, atol=1e-6)
     assert gradient[-PIXELS:].abs().max() == 0  # the row of a class to come is free
-    assert strategy.generator_terms(linear_context(0)) == {}
+    assert strategy.generator_terms(linear_context(0), tiny.NOTHING) == {}
 
 
 @BOTH
@@ -136,7 +136,7 @@ def test_divided_weight_falls_with_the_number_of_past_classes(kind: str) -> None
         measured(strategy, linear_context(0))
         with torch.no_grad():
             setting.generator.matrix.add_(1.0)  # type: ignore[union-attr,operator]
-        return strategy.generator_terms(setting)["importance"].item()
+        return strategy.generator_terms(setting, tiny.NOTHING)["importance"].item()
 
     assert penalty(1, True) == penalty(1, False) > 0
     assert penalty(3, True) == pytest.approx(penalty(3, False) / 3)

@@ -21,9 +21,9 @@ from mergan.data.image_set import ImageSet
 from mergan.learners.acgan import ACGAN
 from mergan.networks.solver import Solver
 from mergan.run import experiment, trained
-from mergan.run.transfer import transfer
+from mergan.run.transfer import labels_here, transfer
 from mergan.scenarios.base import Task
-from mergan.strategies import Context, Drawn, RealBatch
+from mergan.strategies import Context, Drawn, TrainingBatch
 from mergan.strategies.deep_generative_replay import DeepGenerativeReplay
 from mergan.strategies.experience_replay import ExperienceReplay
 from mergan.strategies.joint_retrain import JointRetrain
@@ -50,26 +50,26 @@ def pixels_of(images: Tensor) -> set[bytes]:
 def test_retrain_and_align_shows_what_joint_retraining_shows(mode: str) -> None:
     task = tasks([0, 1], [2])[1]
 
-    def shown(strategy: JointRetrain) -> RealBatch:
+    def shown(strategy: JointRetrain) -> TrainingBatch:
         setting = context(task)
         strategy.begin_task(setting)
-        return strategy.real_batch(*real(4, 2), setting)
+        return strategy.training_batch(*real(4, 2), setting)
 
     both = strategy_of("retrain_and_align", weight=3.0, mode=mode, replay_weight=0.5)
     retrained = strategy_of("joint_retrain", mode=mode, replay_weight=0.5)
     for mine, theirs in zip(vars(shown(both)).values(), vars(shown(retrained)).values(), strict=True):
         assert tiny.equal(mine, theirs)
-    assert both.fake_classes(task) == (0, 1, 2)
-    assert both.generator_terms(context(tasks([0])[0])) == {}
+    assert both.asked_classes(task) == (0, 1, 2)
+    assert both.generator_terms(context(tasks([0])[0]), tiny.NOTHING) == {}
 
 
 @pytest.mark.parametrize("divide", [True, False])
 def test_retrain_and_align_holds_the_past_pictures_of_the_batch(divide: bool) -> None:
     setting = context(tasks([0, 1], [2])[1])
     z, labels = setting.latent(5), torch.tensor([2, 0, 1, 2, 0])
-    setting.drawn = Drawn(z, labels, setting.generator(z, labels))
+    drawn = Drawn(z, labels, setting.generator(z, labels))
     strategy = strategy_of("retrain_and_align", weight=3.0, divide_by_classes=divide)
-    value = strategy.generator_terms(setting)["alignment"]
+    value = strategy.generator_terms(setting, drawn)["alignment"]
     past = [1, 2, 4]
     difference = setting.generator(z[past], labels[past]) - setting.snapshot(z[past], labels[past])
     expected = (3.0 / 2 if divide else 3.0) * difference.square().mean()
@@ -80,8 +80,8 @@ def test_retrain_and_align_holds_the_past_pictures_of_the_batch(divide: bool) ->
 def test_retrain_and_align_pays_nothing_for_a_batch_of_new_classes() -> None:
     setting = context(tasks([0, 1], [2])[1])
     z, labels = setting.latent(4), torch.full((4,), 2)
-    setting.drawn = Drawn(z, labels, setting.generator(z, labels))
-    assert strategy_of("retrain_and_align", weight=3.0).generator_terms(setting)["alignment"] == 0
+    drawn = Drawn(z, labels, setting.generator(z, labels))
+    assert strategy_of("retrain_and_align", weight=3.0).generator_terms(setting, drawn)["alignment"] == 0
 
 
 def test_alignment_term_of_a_retrained_generator_is_logged(build: Build) -> None:
@@ -152,9 +152,9 @@ def test_replays_come_from_the_memory_and_every_class_is_shown_as_often(build: B
     shown: dict[int, list[Tensor]] = {}
     strategy = run.module.strategy
     assert isinstance(strategy, ExperienceReplay)
-    original = strategy.real_batch
+    original = strategy.training_batch
 
-    def watching(images: Tensor, labels: Tensor, context: Context) -> RealBatch:
+    def watching(images: Tensor, labels: Tensor, context: Context) -> TrainingBatch:
         task = context.task
         if task.index not in memory:
             held = strategy.labels >= 0
@@ -167,7 +167,7 @@ def test_replays_come_from_the_memory_and_every_class_is_shown_as_often(build: B
         shown.setdefault(task.index, []).append(batch.labels)
         return batch
 
-    strategy.real_batch = watching  # type: ignore[method-assign]
+    strategy.training_batch = watching  # type: ignore[method-assign]
     run.fit()
     assert [held.tolist() for _, held in memory.values()] == [[], [2], [0, 2, 3]]
     for index, classes in enumerate(([2], [0, 2, 3], [0, 1, 2, 3])):
@@ -183,7 +183,7 @@ def test_memory_goes_along_with_init_from(compose: Compose, tmp_path: Path) -> N
     old = checkpoint.read(path)
     run = tiny.build(compose(*settings, "data.num_classes=5", "strategy.capacity=5"), tmp_path / "new")
     network = old["mergan"]["config"]["network"]
-    transfer(run.module, old, path, network, ["x", "3", "2", "1", "0"])
+    transfer(run.module, old, path, labels_here(old, path, network, ["x", "3", "2", "1", "0"]))
     strategy = run.module.strategy
     assert isinstance(strategy, ExperienceReplay)
     assert strategy.labels.tolist() == [1, 1, 4, 4, -1]  # the names of 3 and 0 in the new data set
@@ -236,15 +236,15 @@ def test_generator_and_discriminator_never_learn_the_classes(build: Build, other
 def test_replays_fill_up_the_batches_in_the_share_of_the_past(build: Build) -> None:
     run = build(*GENERATIVE, "scenario.tasks=[[0],[1],[2]]", "epochs=1", "steps_per_epoch=21")
     counts: dict[int, list[int]] = {}
-    original = run.module.strategy.real_batch
+    original = run.module.strategy.training_batch
 
-    def watching(images: Tensor, labels: Tensor, context: Context) -> RealBatch:
+    def watching(images: Tensor, labels: Tensor, context: Context) -> TrainingBatch:
         batch = original(images, labels, context)
         assert len(batch.images) == 8 and torch.equal(batch.images[: len(images)], images)
         counts.setdefault(context.task.index, []).append(len(images))
         return batch
 
-    run.module.strategy.real_batch = watching  # type: ignore[method-assign]
+    run.module.strategy.training_batch = watching  # type: ignore[method-assign]
     run.fit()
     assert [sum(real) / 21 for real in counts.values()] == pytest.approx([8, 4, 8 / 3], abs=0.05)
 
@@ -279,7 +279,7 @@ def taught(*classes: list[int], snapshot: nn.Module | None = None) -> DeepGenera
             task,
             real=shades(task, task.index),
             snapshot=Memories() if snapshot is None else snapshot,
-            discriminator_steps=200,
+            num_batches=200,
         )
         strategy.begin_task(setting)
         strategy.end_task(setting)
@@ -435,13 +435,13 @@ def test_solver_goes_along_with_init_from(compose: Compose, tmp_path: Path) -> N
     run = tiny.build(compose(*GENERATIVE, "data.num_classes=5"), tmp_path / "new")
     strategy = run.module.strategy
     assert isinstance(strategy, DeepGenerativeReplay)
-    transfer(run.module, old, path, network, ["x", "3", "2", "1", "0"])
+    transfer(run.module, old, path, labels_here(old, path, network, ["x", "3", "2", "1", "0"]))
     assert torch.equal(strategy.solver.head.weight[[4, 3, 2, 1]], state["strategy.solver.head.weight"])
     assert torch.equal(strategy.solver.trunk[0].weight, state["strategy.solver.trunk.0.weight"])  # type: ignore[arg-type]
     assert strategy.constant == 2  # class 2 of the old run, by its name
     other = tiny.build(compose(*GENERATIVE, "strategy.solver_width=3"), tmp_path / "other")
     with pytest.raises(CheckpointError, match=r"solver_width=3"):
-        transfer(other.module, old, path, network, ["0", "1", "2", "3"])
+        transfer(other.module, old, path, labels_here(old, path, network, ["0", "1", "2", "3"]))
 
 
 @pytest.mark.parametrize(("channels", "size"), [(1, 16), (3, 32), (1, 64)])

@@ -15,7 +15,7 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(tiny.ROOT
 
 WORK = """
 import logging, os, sys
-from mergan import streams
+from mergan.system import standard_streams
 standard_streams.secure()
 first = sys.stdout
 standard_streams.secure()

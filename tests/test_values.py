@@ -65,13 +65,7 @@ OWN = own_parts()
 # ---------------------------------------------------------------- one source
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(strict=True)) if name.startswith("learner") else name
-        for name in OWN
-    ],
-)
+@pytest.mark.parametrize("name", OWN)
 def test_no_constructor_has_a_value_of_its_own(name: str) -> None:
     """One that differs from conf/ would hold wherever a key is left out."""
     node = OWN[name]

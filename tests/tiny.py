@@ -18,11 +18,10 @@ from mergan.callbacks.evaluation import ContinualEvaluation
 from mergan.config.instantiate import part
 from mergan.data.datamodule import ClassIncrementalDataModule
 from mergan.data.image_set import ImageSet
-from mergan.learners.acgan import ACGAN
 from mergan.networks import dcgan
-from mergan.run.build import build_evaluator, build_parts, build_trainer
+from mergan.run.experiment import Experiment
 from mergan.scenarios.base import Scenario, Task
-from mergan.strategies import Context, Strategy
+from mergan.strategies import Context, Drawn, Strategy
 from torture.compare import equal, event_steps, untimed
 
 __all__ = ["equal", "event_steps", "untimed"]  # of the torture, for the tests
@@ -76,9 +75,9 @@ def compose(cache_dir: Path, *overrides: str) -> DictConfig:
 
 @dataclass
 class Run:
-    """The parts of a run, put together as experiment.run does it, ready to be watched and fitted."""
+    """The parts of a run, ready to be watched and fitted; `module` is the learner."""
 
-    module: ACGAN
+    module: Any
     data: ClassIncrementalDataModule
     scenario: Scenario
     evaluation: ContinualEvaluation
@@ -94,12 +93,8 @@ class Run:
 
 def build(cfg: DictConfig, folder: Path) -> Run:
     """Build a run, without fitting it."""
-    module, data = build_parts(cfg)
-    module.scenario = config.scenario(cfg, data.num_classes)
-    data.attach(module.scenario)
-    evaluation = ContinualEvaluation(build_evaluator(cfg, data))
-    trainer = build_trainer(cfg, folder, module.scenario, evaluation, resume_step=-1)
-    return Run(module, data, module.scenario, evaluation, trainer, folder)
+    run = Experiment(cfg, folder)
+    return Run(run.learner, run.data, run.scenario, run.evaluation, run.trainer, folder)
 
 
 def tasks(*classes: list[int]) -> tuple[Task, ...]:
@@ -139,12 +134,15 @@ def context(task: Task, **changes: Any) -> Context:
         "latent_dim": 8,
         "real": real_images(task),
         "counts": dict.fromkeys(task.classes, 30),
-        "discriminator_steps": 100,
+        "num_batches": 100,
         "rng": torch.Generator().manual_seed(5),
         "device": torch.device("cpu"),
         "seed": 0,
     }
     return Context(task, **settings | changes)
+
+
+NOTHING = Drawn(torch.empty(0), torch.empty(0), torch.empty(0))  # for terms that do not look at the batch
 
 
 def real_images(task: Task) -> ImageSet:
@@ -196,7 +194,7 @@ PAINTER = ["network.generator._target_=tiny.Painter", "~network.generator.width"
 class PoisonedFinetune(Strategy):
     """Fine-tuning whose generator loss becomes NaN in the second task."""
 
-    def generator_terms(self, context: Context) -> dict[str, Tensor]:
+    def generator_terms(self, context: Context, drawn: Drawn) -> dict[str, Tensor]:
         value = float("nan") if context.task.index == 1 else 0.0
         return {"poison": torch.tensor(value, device=context.device)}
 

@@ -7,7 +7,7 @@ from typing import Literal
 import lightning.pytorch as pl
 import torch
 
-from mergan.learners.acgan import ACGAN
+from mergan.learners import ContinualLearner
 
 
 class Acceleration(pl.Callback):
@@ -15,9 +15,8 @@ class Acceleration(pl.Callback):
 
     Args:
         channels_last: keep feature maps in the order N, H, W, C, which tensor cores want.
-        compile_networks: compile generator and snapshot with torch.compile, in place, and the
-            discriminator where no penalty takes gradients of it: compiled code cannot be differentiated
-            twice.
+        compile_networks: compile with torch.compile, in place, generator, snapshot and the other networks
+            that are differentiated once only: compiled code cannot be differentiated twice.
         mode: of torch.compile; "reduce-overhead" records CUDA graphs.
         matmul_precision: of products in float32: "highest" is float32 itself, "high" allows TF32.
     """
@@ -36,13 +35,11 @@ class Acceleration(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Lightning has moved the module to its device and has loaded no checkpoint yet."""
-        assert isinstance(pl_module, ACGAN)
+        assert isinstance(pl_module, ContinualLearner)
         torch.set_float32_matmul_precision(self.matmul_precision)
-        generators, discriminator = (pl_module.generator, pl_module.snapshot), pl_module.discriminator
         if self.channels_last:
-            for network in (*generators, discriminator):
+            for network in (pl_module.snapshot, *pl_module.networks):
                 network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.compile_networks:
-            compiled = generators if pl_module.objective.penalises_gradients else (*generators, discriminator)
-            for network in compiled:
+            for network in pl_module.compilable:
                 network.compile(mode=self.mode)

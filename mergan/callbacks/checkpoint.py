@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from lightning.pytorch.callbacks import Checkpoint
 from mergan import __version__
 from mergan.checkpoints.contents import FORMAT, KEY
 from mergan.config.ranges import Count
-from mergan.learners.acgan import ACGAN
+from mergan.data.pool import ImagePool
+from mergan.learners import ContinualLearner
 from mergan.output.folder import RunFolder
 
 
@@ -23,16 +25,17 @@ class StreamCheckpoint(Checkpoint):
 
     Args:
         every_n_epochs: epochs between two `last.ckpt`; the last epoch of a task always writes one.
+        config: the resolved configuration.
+        links: how it was composed, see mergan.config.links.
     """
 
-    def __init__(self, every_n_epochs: Count) -> None:
+    def __init__(self, every_n_epochs: Count, config: Mapping[str, Any], links: Mapping[str, str]) -> None:
         self.every_n_epochs = every_n_epochs
-        self.config: dict[str, Any] = {}  # the resolved configuration, set by the experiment
-        self.links: dict[str, str] = {}  # how it was composed, see mergan.config.links; set by the experiment
+        self.config, self.links = dict(config), dict(links)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Lightning calls this after the other callbacks, whose state thus is complete."""
-        assert isinstance(pl_module, ACGAN)
+        assert isinstance(pl_module, ContinualLearner)
         task, epoch = pl_module.task, trainer.current_epoch
         folder = RunFolder(Path(trainer.default_root_dir))
         if epoch == task.last_epoch:
@@ -46,14 +49,15 @@ class StreamCheckpoint(Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add what is needed to rebuild the networks without the run folder."""
-        assert isinstance(pl_module, ACGAN) and pl_module.scenario is not None
+        assert isinstance(pl_module, ContinualLearner)
+        pool: ImagePool = trainer.datamodule.pool  # type: ignore[attr-defined]
         checkpoint[KEY] = {
             "format": FORMAT,
             "version": __version__,
             "config": self.config,
             "links": self.links,
-            "class_names": list(trainer.datamodule.class_names),  # type: ignore[attr-defined]
-            "data": trainer.datamodule.description(),  # type: ignore[attr-defined]
+            "class_names": list(pool.class_names),
+            "data": pool.description(),
             "seen": list(pl_module.task.seen),
             "known": list(pl_module.scenario.tasks[0].past),
             "threads": torch.get_num_threads(),

@@ -13,7 +13,7 @@ import lightning.pytorch as pl
 
 from mergan.evaluation import continual
 from mergan.evaluation.evaluator import Evaluator
-from mergan.learners.acgan import ACGAN
+from mergan.learners import ContinualLearner, TaskCallback
 from mergan.output import plots
 from mergan.output.folder import RunFolder
 from mergan.system.files import replacing
@@ -26,7 +26,7 @@ COLLAPSED = 0.05  # diversity below which a class counts as one picture
 DRAWN = ("accuracy", "coverage")  # after a task; all matrices are drawn once, at the end
 
 
-class ContinualEvaluation(pl.Callback):
+class ContinualEvaluation(TaskCallback):
     """Adds a row to every matrix (task x class) when a task's last epoch is over, logs and reports it.
 
     Args:
@@ -61,34 +61,38 @@ class ContinualEvaluation(pl.Callback):
         self._started = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop the clock; after the last epoch of a task measure the generator."""
-        assert isinstance(pl_module, ACGAN)
+        """Stop the clock, unless the task ends: what the strategy does then is training too."""
+        assert isinstance(pl_module, ContinualLearner)
+        if trainer.current_epoch != pl_module.task.last_epoch:
+            self.train_seconds += time.perf_counter() - self._started
+
+    def on_task_end(self, trainer: pl.Trainer, learner: ContinualLearner) -> None:
+        """Stop the clock, and measure the generator."""
         ended = time.perf_counter()
         self.train_seconds += ended - self._started
-        task = pl_module.task
-        if trainer.current_epoch != task.last_epoch or not trainer.is_global_zero:
+        if not trainer.is_global_zero:
             return
-        measured = self.evaluator.measure(pl_module.generate, task.seen)
+        measured = self.evaluator.measure(learner.generate, learner.task.seen)
         for name, row in measured.per_class.items():
             self.matrices[name].append(row)
         self.pooled.append(measured.pooled)
-        names: list[str] = trainer.datamodule.class_names  # type: ignore[attr-defined]
-        self._log(trainer, pl_module, names)
+        names: list[str] = trainer.datamodule.pool.class_names  # type: ignore[attr-defined]
+        self._log(trainer, learner, names)
         write_matrices(RunFolder(Path(trainer.default_root_dir)), self.matrices, names)
-        self._report(pl_module, names)
+        self._report(learner, names)
         self._warn_of_collapse(names)
         self.evaluation_seconds += time.perf_counter() - ended
 
-    def _report(self, module: ACGAN, names: Sequence[str]) -> None:
+    def _report(self, learner: ContinualLearner, names: Sequence[str]) -> None:
         """One line on the screen."""
         last = {name: rows[-1] for name, rows in self.matrices.items() if rows[-1]}
         averages = [f"{name} {continual.average(last[name]):.3f}" for name in SHOWN if name in last]
         forgotten = continual.forgetting(self.rows)
         log.info(
             "task %d/%d  classes %s  %s%s  %.0f s",
-            module.task.index + 1,
-            len(module.scenario.tasks) if module.scenario else 0,
-            ",".join(shortened(shown(names[label])) for label in module.task.classes),
+            learner.task.index + 1,
+            len(learner.scenario.tasks),
+            ",".join(shortened(shown(names[label])) for label in learner.task.classes),
             "  ".join(averages),
             "" if forgotten is None else f"  forgetting {forgotten:.3f}",
             self.train_seconds,
@@ -106,11 +110,11 @@ class ContinualEvaluation(pl.Callback):
                 COLLAPSED,
             )
 
-    def _log(self, trainer: pl.Trainer, module: ACGAN, names: Sequence[str]) -> None:
+    def _log(self, trainer: pl.Trainer, learner: ContinualLearner, names: Sequence[str]) -> None:
         row = self.rows[-1]
         values = {
             f"accuracy/task_{task.index:02d}": sum(row[label] for label in task.classes) / len(task.classes)
-            for task in (module.scenario.tasks if module.scenario else ())
+            for task in learner.scenario.tasks
             if all(label in row for label in task.classes)
         }
         for name, rows in self.matrices.items():

@@ -9,7 +9,7 @@ import lightning.pytorch as pl
 from tqdm import tqdm
 
 from mergan.config.ranges import NonNegative
-from mergan.learners.acgan import ACGAN
+from mergan.learners import ContinualLearner
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed} < {remaining}]{postfix}"
 SHOWN = ("g/loss", "d/loss")
@@ -33,7 +33,7 @@ class StreamProgress(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the bar at the step where training begins or goes on."""
-        assert isinstance(pl_module, ACGAN) and pl_module.scenario is not None
+        assert isinstance(pl_module, ContinualLearner)
         steps = trainer.datamodule.steps_per_epoch_of  # type: ignore[attr-defined]
         self._tqdm = tqdm(
             total=sum(task.epochs * steps(task) for task in pl_module.scenario.tasks),
@@ -49,7 +49,7 @@ class StreamProgress(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Name task and epoch."""
-        assert isinstance(pl_module, ACGAN) and pl_module.scenario is not None
+        assert isinstance(pl_module, ContinualLearner)
         assert self._tqdm is not None
         task = pl_module.task
         self._tqdm.set_description_str(
@@ -62,7 +62,7 @@ class StreamProgress(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count one step."""
-        assert isinstance(pl_module, ACGAN) and self._tqdm is not None
+        assert isinstance(pl_module, ContinualLearner) and self._tqdm is not None
         losses = pl_module.last_losses
         self._tqdm.postfix = " ".join(f"{name} {losses[name]:.2f}" for name in SHOWN if name in losses)
         self._tqdm.update()

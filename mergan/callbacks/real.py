@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from mergan.config.ranges import Count
-from mergan.data.datamodule import ClassIncrementalDataModule
 from mergan.data.image_set import ImageSet
+from mergan.data.pool import ImagePool
 from mergan.output import lettering, plots
 from mergan.output.folder import RunFolder
 
@@ -37,9 +37,9 @@ class RealGrid(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw the grid."""
         path = RunFolder(Path(trainer.default_root_dir)).real_grid
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        if trainer.is_global_zero and isinstance(data, ClassIncrementalDataModule) and not path.is_file():
-            plots.save_png(real_grid(data.train_set, data.class_names, self.columns), path)
+        if trainer.is_global_zero and not path.is_file():
+            pool: ImagePool = trainer.datamodule.pool  # type: ignore[attr-defined]
+            plots.save_png(real_grid(pool.train_set, pool.class_names, self.columns), path)
 
 
 def real_grid(images: ImageSet, names: Sequence[str], columns: int) -> np.ndarray:

@@ -7,12 +7,12 @@ from pathlib import Path
 import lightning.pytorch as pl
 
 from mergan.config.ranges import Count, Whole
-from mergan.learners.acgan import ACGAN
+from mergan.learners import ContinualLearner, TaskCallback
 from mergan.output import plots
 from mergan.output.folder import RunFolder
 
 
-class SampleGrid(pl.Callback):
+class SampleGrid(TaskCallback):
     """Saves `samples/task_NN.png` after each task: one row per class seen, the same z in each row and
     in every picture of the run, and hands it to TensorBoard.
 
@@ -25,14 +25,13 @@ class SampleGrid(pl.Callback):
         self.columns = columns
         self.seed = seed
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Draw the grid, in the last epoch of a task."""
-        assert isinstance(pl_module, ACGAN)
-        task = pl_module.task
-        if trainer.current_epoch != task.last_epoch or not trainer.is_global_zero:
+    def on_task_end(self, trainer: pl.Trainer, learner: ContinualLearner) -> None:
+        """Draw the grid."""
+        if not trainer.is_global_zero:
             return
+        task = learner.task
         grid = plots.sample_grid(
-            pl_module.generate, sorted(task.seen), self.columns, pl_module.latent_dim, self.seed
+            learner.generate, sorted(task.seen), self.columns, learner.latent_dim, self.seed
         )
         plots.save_png(grid, RunFolder(Path(trainer.default_root_dir)).grid(task.index))
         plots.to_tensorboard(trainer.loggers, "samples", lambda: grid, trainer.global_step)

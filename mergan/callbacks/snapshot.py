@@ -2,11 +2,11 @@
 
 import lightning.pytorch as pl
 
-from mergan.learners.acgan import ACGAN
+from mergan.learners import ContinualLearner, TaskCallback
 
 
-class GeneratorSnapshot(pl.Callback):
-    """Concludes a task when its last epoch is over: the generator is copied into the module's frozen
+class GeneratorSnapshot(TaskCallback):
+    """Concludes a task when its last epoch is over: the generator is copied into the learner's frozen
     snapshot (with weight averaging: the averaged generator), and the strategy takes its leave.
 
     It is the first callback of a run: the evaluation's clock still runs, what the strategy then
@@ -14,8 +14,6 @@ class GeneratorSnapshot(pl.Callback):
     run finds what the uninterrupted one had.
     """
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Conclude the task, in its last epoch."""
-        assert isinstance(pl_module, ACGAN)
-        if trainer.current_epoch == pl_module.task.last_epoch:
-            pl_module.end_task()
+    def on_task_end(self, trainer: pl.Trainer, learner: ContinualLearner) -> None:
+        """Conclude the task."""
+        learner.end_task()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +24,27 @@ class AtomicCheckpointIO(CheckpointIO):
 
     Lightning's own goes through the temporary folder and a move, which may cross file systems, and
     does not sync. It also reads the file by itself.
-
-    Args:
-        restored: gives what the trainer restores; see mergan.checkpoints.fitting.for_lightning.
     """
 
-    def __init__(self, restored: Callable[[], dict[str, Any]] | None = None) -> None:
-        self._restored = restored
+    def __init__(self) -> None:
+        self._checked: dict[str, dict[str, Any]] = {}
+
+    def hand_over(self, path: Path, content: dict[str, Any]) -> None:
+        """Keep what has been read of a checkpoint and checked, until the trainer asks for it.
+
+        Args:
+            path: of the checkpoint.
+            content: see mergan.checkpoints.fitting.for_lightning.
+        """
+        self._checked[str(path)] = content
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Save in one piece: a crash leaves the file that was there before."""
         save_atomically(checkpoint, Path(path))
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> Any:
-        """What has been checked; the file is not read again."""
-        assert self._restored is not None, "a run that goes on says what its trainer restores"
-        return self._restored()
+        """What has been handed over; the file is not read again."""
+        return self._checked[str(path)]
 
     def remove_checkpoint(self, path: Any) -> None:
         """Delete the file if it is there."""

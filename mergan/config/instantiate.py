@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import typing
 from collections.abc import Mapping
 from typing import Any
 
 import hydra
-from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 
 from mergan.config import hints, slots
@@ -16,6 +16,7 @@ from mergan.config.composition import node_of
 from mergan.system.errors import ConfigError, MerganError
 
 VALUES = (bool, int, float, str, list, tuple, dict, type(None))  # what YAML can hold
+VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def part(key: str, *words: str, **arguments: Any) -> Any:
@@ -55,17 +56,50 @@ def instantiate(node: Mapping[str, Any] | DictConfig, key: str | None = None, /,
     """
     key = _key(node) if key is None else key
     check_types(node, key)
+    # Hydra reads the node alone: it would turn what is handed over here into nodes of its own
+    partial = hydra.utils.instantiate(node, _partial_=True)
+    if node.get("_partial_"):
+        return functools.partial(partial, **arguments)
     try:
-        made = hydra.utils.instantiate(node, **arguments)
-    except InstantiationException as error:
-        if isinstance(error.__cause__, MerganError):
-            raise error.__cause__ from None
-        if error.__cause__ is not None:  # what a library's constructor has to say
-            raise ConfigError(f"{key}: {error.__cause__}") from error
+        made = partial(**arguments)
+    except MerganError:
         raise
-    if not node.get("_partial_"):
-        slots.check_made(key, made)
+    except Exception as error:  # what a library's constructor has to say
+        raise ConfigError(f"{key}: {error}") from error
+    slots.check_made(key, made)
     return made
+
+
+def arguments_of(node: Mapping[str, Any] | DictConfig, key: str | None = None) -> set[str]:
+    """The names of arguments that what a node names takes and the node does not give.
+
+    Those that a constructor passes on to its base class by `**name` are among them.
+
+    Args:
+        node, key: as of `instantiate`.
+
+    Raises:
+        ConfigError: the target is none.
+    """
+    key = _key(node) if key is None else key
+    check_types(node, key)
+    return _parameters(slots.locate(_inside(key, "_target_"), node["_target_"])) - set(map(str, node))
+
+
+def _parameters(target: Any) -> set[str]:
+    constructors = [target]
+    if inspect.isclass(target):
+        constructors = [vars(base)["__init__"] for base in target.__mro__ if "__init__" in vars(base)]
+    names: set[str] = set()
+    for constructor in constructors:
+        try:
+            parameters = inspect.signature(constructor).parameters
+        except (TypeError, ValueError):  # one written in C tells nothing
+            break
+        names |= {name for name, parameter in parameters.items() if parameter.kind not in VARIABLE}
+        if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
+            break
+    return names - {"self"}
 
 
 def check_types(node: Mapping[str, Any] | DictConfig, key: str | None = None) -> None:
@@ -79,10 +113,10 @@ def check_types(node: Mapping[str, Any] | DictConfig, key: str | None = None) ->
         ConfigError: naming the key, its value and what is expected.
     """
     key = _key(node) if key is None else key
-    target, inside = node.get("_target_"), f"{key}." if key else ""
+    target, its_key = node.get("_target_"), _inside(key, "_target_")
     if not isinstance(target, str):
-        raise ConfigError(f"{inside}_target_={hints.shown(target)}: use the dotted name of a class")
-    located = slots.locate(f"{inside}_target_", target)
+        raise ConfigError(f"{its_key}={hints.shown(target)}: use the dotted name of a class")
+    located = slots.locate(its_key, target)
     slots.check_kind(key, located, target)
     try:
         annotations = annotations_of(located)
@@ -91,7 +125,7 @@ def check_types(node: Mapping[str, Any] | DictConfig, key: str | None = None) ->
     for name, value in node.items():
         argument = str(name)
         if not argument.startswith("_"):
-            hints.check(f"{inside}{argument}", value, annotations.get(argument, Any))
+            hints.check(_inside(key, argument), value, annotations.get(argument, Any))
 
 
 def annotations_of(target: Any) -> dict[str, Any]:
@@ -107,3 +141,7 @@ def annotations_of(target: Any) -> dict[str, Any]:
 
 def _key(node: Mapping[str, Any] | DictConfig) -> str:
     return str(node._get_full_key(None)) if isinstance(node, DictConfig) else ""
+
+
+def _inside(key: str, name: str) -> str:
+    return f"{key}.{name}" if key else name

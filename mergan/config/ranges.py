@@ -9,8 +9,6 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Interval
 
-from mergan.system.errors import ConfigError
-
 Count = Annotated[int, Ge(1)]
 Whole = Annotated[int, Ge(0)]  # also the seed of a generator
 Positive = Annotated[float, Gt(0)]
@@ -24,14 +22,3 @@ Whole32 = Annotated[int, Interval(ge=0, lt=2**31)]
 
 ImageSize = Literal[16, 32, 64]
 Channels = Literal[1, 3]  # grey, colour
-
-
-def check_counts(group: str, **counts: int) -> None:
-    """Refuse what is not a whole number of 1 or more; of the learner, until its constructor has annotations.
-
-    Raises:
-        ConfigError: naming the first that is refused.
-    """
-    for name, count in counts.items():
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise ConfigError(f"{group}.{name}={count}: use a whole number of 1 or more")

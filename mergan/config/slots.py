@@ -16,7 +16,7 @@ from mergan.system.errors import ConfigError, reason
 
 # by key, of one part and of each part of a collection: the base class, and an example for the message
 PARTS = {
-    "learner": ("mergan.learners.acgan.ACGAN", "mergan.learners.acgan.ACGAN"),
+    "learner": ("mergan.learners.ContinualLearner", "mergan.learners.acgan.ACGAN"),
     "strategy": ("mergan.strategies.Strategy", "mergan.strategies.joint_retrain.JointRetrain"),
     "objective": ("mergan.learners.objectives.Objective", "mergan.learners.objectives.NonSaturating"),
     "network.generator": ("torch.nn.Module", "mergan.networks.dcgan.Generator"),

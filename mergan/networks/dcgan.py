@@ -11,7 +11,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from mergan.config.ranges import Count, ImageSize
 from mergan.networks.fast.thin import ThinConvTranspose2d, ThinInputConv2d
-from mergan.networks.layers import ClassTable, ConditionalNorm, num_doublings
+from mergan.networks.layers import ClassLinear, ClassTable, ConditionalNorm, num_doublings
 
 BASE = 4  # resolution of the generator's first and the discriminator's last feature map
 
@@ -86,27 +86,25 @@ class Discriminator(nn.Module):
         widths = [channels, *(width * 2**i for i in range(doublings))]
         normalise = spectral_norm if spectral else _identity
         kinds = [ThinInputConv2d, *[nn.Conv2d] * (doublings - 1)]
-        self.convs = nn.ModuleList(
-            normalise(kind(before, after, kernel_size=4, stride=2, padding=1))
-            for kind, (before, after) in zip(kinds, itertools.pairwise(widths), strict=True)
-        )
+        layers: list[nn.Module] = []
+        for kind, (before, after) in zip(kinds, itertools.pairwise(widths), strict=True):
+            conv = kind(before, after, kernel_size=4, stride=2, padding=1)
+            layers += [normalise(conv), nn.LeakyReLU(0.2, inplace=True)]
+        self.trunk = nn.Sequential(*layers, nn.Flatten())
         # with one thread 1 % of a step, with two 5 %: oneDNN hands gradients over in this order anyway
-        self.convs.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        features = widths[-1] * BASE * BASE
-        self.adversarial = normalise(nn.Linear(features, 1))
-        self.classify = nn.Linear(features, num_classes)
+        self.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.num_features = widths[-1] * BASE * BASE
+        self.adversarial = normalise(nn.Linear(self.num_features, 1))
+        self.classify = ClassLinear(self.num_features, num_classes)
         self.embedding: nn.Module | None = None
         if projection:
-            table = ClassTable(num_classes, features)
+            table = ClassTable(num_classes, self.num_features)
             nn.init.normal_(table.weight, std=0.01)  # begins without an opinion on classes not yet seen
             self.embedding = normalise(table)
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """images (B, channels, S, S), labels (B,) -> adversarial (B,) and class logits (B, num_classes)."""
-        x = images
-        for conv in self.convs:
-            x = nn.functional.leaky_relu(conv(x), 0.2, inplace=True)
-        features = x.flatten(1)
+        features = self.trunk(images)
         adversarial = self.adversarial(features).squeeze(1)
         if self.embedding is not None:
             adversarial = adversarial + (features * self.embedding(labels)).sum(dim=1)

@@ -30,6 +30,10 @@ class ClassTable(nn.Embedding):
     """
 
 
+class ClassLinear(nn.Linear):
+    """A linear layer with one output per class: as ClassTable, its rows belong to single classes."""
+
+
 def inherit_classes(module: nn.Module, new: Sequence[int], past: Sequence[int]) -> None:
     """Start the rows of the `new` classes from the mean of the `past` ones, in every ClassTable."""
     if not past:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mergan.config.ranges import Count, ImageSize, Share
 from mergan.networks.fast.thin import ThinInputConv2d, ThinOutputConv2d
 from mergan.networks.fast.upsample_conv import UpsampleConv2d
-from mergan.networks.layers import ClassTable, num_doublings
+from mergan.networks.layers import ClassLinear, ClassTable, num_doublings
 
 BN_EPS = 0.8  # V2's setting; it damps the normalisation of small activations
 
@@ -97,9 +97,9 @@ class Discriminator(nn.Module):
                 layers.append(nn.BatchNorm2d(after, eps=BN_EPS))
         self.trunk = nn.Sequential(*layers, nn.Flatten())
         self.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a tenth faster on a CPU
-        features = widths[-1] * (image_size // 16) ** 2
-        self.adversarial = nn.Linear(features, 1)
-        self.classify = nn.Linear(features, num_classes)
+        self.num_features = widths[-1] * (image_size // 16) ** 2
+        self.adversarial = nn.Linear(self.num_features, 1)
+        self.classify = ClassLinear(self.num_features, num_classes)
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """images (B, channels, S, S), labels unused -> adversarial (B,) and class logits (B, num_classes)."""

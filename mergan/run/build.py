@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,97 +12,99 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment
 from omegaconf import DictConfig, OmegaConf
 
 from mergan import config
-from mergan.callbacks.checkpoint import StreamCheckpoint
 from mergan.callbacks.evaluation import ContinualEvaluation
 from mergan.callbacks.interruption import StopBetweenSteps
 from mergan.callbacks.snapshot import GeneratorSnapshot
-from mergan.checkpoints import file as checkpoint
-from mergan.config import slots
+from mergan.checkpoints.file import AtomicCheckpointIO
 from mergan.config.inception_weights import find_weights
-from mergan.config.instantiate import check_types, instantiate
+from mergan.config.instantiate import arguments_of, instantiate
 from mergan.data.datamodule import ClassIncrementalDataModule
+from mergan.data.pool import ImagePool
 from mergan.evaluation import inception
 from mergan.evaluation.classifier import load_or_train
 from mergan.evaluation.evaluator import Evaluator
 from mergan.evaluation.metrics import Metric
-from mergan.learners.acgan import ACGAN
-from mergan.learners.objectives import Objective
+from mergan.learners import ContinualLearner
+from mergan.output.folder import RunFolder
 from mergan.scenarios.base import Scenario, Task
 from mergan.strategies import Strategy
 from mergan.system.errors import ConfigError
 
 
-def build_parts(cfg: DictConfig) -> tuple[ACGAN, ClassIncrementalDataModule]:
-    """The module with fresh weights, from the configuration's seed, and its data."""
-    pl.seed_everything(cfg.seed, verbose=False)
-    objective: Objective = instantiate(cfg.objective)
-    strategy: Strategy = instantiate(cfg.strategy)
-    data = build_data(cfg, strategy, objective.critic_steps)
-    return build_module(cfg, data, objective, strategy), data
-
-
-def build_data(
-    cfg: DictConfig,
-    strategy: Strategy | None = None,
-    critic_steps: int = 1,
-    classes: Sequence[str] | None = None,
-) -> ClassIncrementalDataModule:
-    """The data module, with its images loaded; a strategy decides how many real images a batch holds.
+def build_pool(
+    cfg: DictConfig, max_per_class: int | None = None, classes: Sequence[str] | None = None
+) -> ImagePool:
+    """The real images of a run.
 
     Args:
         cfg: the configuration.
-        strategy: the strategy of the run, None where nothing is trained.
-        critic_steps: discriminator steps per generator step.
+        max_per_class: cap on the images of each class that are trained on, None for all.
         classes: the names of the classes to keep, in their order; None for all.
     """
-    if strategy is None:
-        strategy = Strategy()
-
-    def real_per_step(task: Task) -> float:
-        return strategy.real_per_step(task, cfg.batch_size, data.counts(task.classes))
-
-    data = ClassIncrementalDataModule(
+    pool = ImagePool(
         instantiate(cfg.data.source),
         image_size=cfg.data.image_size,
-        batch_size=cfg.batch_size,
         cache_dir=cfg.cache_dir,
-        steps_per_epoch=cfg.steps_per_epoch,
-        seed=cfg.seed,
         split=cfg.evaluation.split.name,
         val_fraction=cfg.data.val_fraction,
-        batches_per_step=critic_steps,
-        real_per_step=real_per_step,
-        max_per_class=strategy.max_per_class,
+        max_per_class=max_per_class,
         classes=classes,
     )
-    data.prepare_data()
-    data.setup("fit")
-    if cfg.data.num_classes not in (None, data.num_classes):
+    if cfg.data.num_classes not in (None, pool.num_classes):
         raise ConfigError(
-            f"data.num_classes={cfg.data.num_classes}: {data.source.name} has {data.num_classes} classes"
+            f"data.num_classes={cfg.data.num_classes}: {pool.source.name} has {pool.num_classes} classes"
         )
-    return data
+    return pool
 
 
-def build_module(
-    cfg: DictConfig, data: ClassIncrementalDataModule, objective: Objective, strategy: Strategy
-) -> ACGAN:
-    """The conditional GAN for the images of `data`."""
-    shape = {"num_classes": data.num_classes, "channels": data.channels, "image_size": data.image_size}
-    generator = instantiate(cfg.network.generator, **shape)
-    discriminator = instantiate(cfg.network.discriminator, **shape)
-    strategy.build(generator, **shape)
+def build_learner(
+    cfg: DictConfig, pool: ImagePool, strategy: Strategy, scenario: Scenario
+) -> ContinualLearner:
+    """The learner with fresh weights, for the images of a pool.
+
+    It gets the networks and the objective that its constructor has arguments for, by their names.
+
+    Raises:
+        ConfigError: it asks for an objective, and there is none.
+    """
+    asked = arguments_of(cfg.learner)
+    parts: dict[str, Any] = {
+        name: instantiate(node, **pool.shape)
+        for name, node in cfg.network.items()
+        if name in asked and isinstance(node, DictConfig)
+    }
+    strategy.build(parts["generator"], **pool.shape)
+    if "objective" in asked:
+        if cfg.objective is None:
+            raise ConfigError(f"objective=null: learner {cfg.learner._target_} needs one")
+        parts["objective"] = instantiate(cfg.objective)
     return instantiate(
         cfg.learner,
-        lr_scale=cfg.recovery.lr_factor**cfg.recovery.used,
-        generator=generator,
-        discriminator=discriminator,
-        objective=objective,
+        **parts,
         strategy=strategy,
+        scenario=scenario,
+        lr_scale=cfg.recovery.lr_factor**cfg.recovery.used,
     )
 
 
-def build_evaluator(cfg: DictConfig, data: ClassIncrementalDataModule) -> Evaluator:
+def build_data(cfg: DictConfig, pool: ImagePool, learner: ContinualLearner) -> ClassIncrementalDataModule:
+    """The data module; the strategy decides how many real images a batch holds."""
+
+    def real_per_step(task: Task) -> float:
+        return learner.strategy.real_per_step(task, cfg.batch_size, pool.counts(task.classes))
+
+    return ClassIncrementalDataModule(
+        pool,
+        learner.scenario,
+        batch_size=cfg.batch_size,
+        steps_per_epoch=cfg.steps_per_epoch,
+        seed=cfg.seed,
+        batches_per_step=learner.batches_per_step,
+        real_per_step=real_per_step,
+    )
+
+
+def build_evaluator(cfg: DictConfig, pool: ImagePool) -> Evaluator:
     """The evaluator, with its judge trained or read from the cache.
 
     Raises:
@@ -119,19 +119,19 @@ def build_evaluator(cfg: DictConfig, data: ClassIncrementalDataModule) -> Evalua
     extract = None
     if settings.features is config.Features.inception:
         extract = inception.load(find_weights(settings.inception_weights, cfg.cache_dir))
-    source = data.source
-    shape = f"{data.image_size}|{source.channels}"
+    source = pool.source
+    shape = f"{pool.image_size}|{source.channels}"
     part = settings.split.name if settings.split.name == "test" else f"val {cfg.data.val_fraction}"
     judge = load_or_train(
-        data.train_set,
-        data.num_classes,
-        key=f"{source.name}|{data.fingerprint()}|{shape}|{part}",
+        pool.train_set,
+        pool.num_classes,
+        key=f"{source.name}|{pool.fingerprint()}|{shape}|{part}",
         cache_dir=Path(cfg.cache_dir),
         max_steps=settings.classifier_steps,
     )
     return Evaluator(
         judge,
-        data.evaluation_set,
+        pool.evaluation_set,
         latent_dim=cfg.embedding_dim,
         metrics=metrics,
         samples_per_class=settings.samples_per_class,
@@ -146,37 +146,46 @@ def build_evaluator(cfg: DictConfig, data: ClassIncrementalDataModule) -> Evalua
 
 def build_trainer(
     cfg: DictConfig,
-    folder: Path,
+    folder: RunFolder,
     scenario: Scenario,
     evaluation: ContinualEvaluation,
-    resume_step: int = -1,
-    links: dict[str, str] | None = None,
-    restored: Callable[[], dict[str, Any]] | None = None,
+    checkpoints: AtomicCheckpointIO,
+    links: dict[str, str],
+    resume_step: int,
 ) -> pl.Trainer:
     """Lightning's trainer with the callbacks and loggers of the configuration.
+
+    A callback or a logger whose constructor asks for one of these by name gets it: `folder`, the path of the
+    run folder; `resume_step`, the step that a run goes on from, -1 for a new one; `config`, the resolved
+    configuration as plain values; `links`, how it was composed (mergan.config.links).
 
     Args:
         cfg: the configuration.
         folder: the run folder.
         scenario: the stream.
         evaluation: the callback that measures.
-        resume_step: the step that a resumed run is at, -1 for a new one.
-        links: how the configuration was composed, where it does not say that itself any more.
-        restored: gives what a run that goes on restores, see mergan.checkpoints.file.AtomicCheckpointIO.
+        checkpoints: how checkpoints are written and read.
+        links: how the configuration was composed.
+        resume_step: see above.
     """
-    callbacks = [instantiate(node) for node in cfg.callbacks.values() if node is not None]
-    for callback in callbacks:
-        if isinstance(callback, StreamCheckpoint):
-            callback.links = config.links(cfg) if links is None else links
-            callback.config = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)  # type: ignore[assignment]
-    loggers = [_logger(node, folder, resume_step) for node in cfg.logger.values() if node is not None]
+    offered = {
+        "folder": folder.path,
+        "resume_step": resume_step,
+        "config": OmegaConf.to_container(cfg, resolve=True, enum_to_str=True),
+        "links": links,
+    }
+    callbacks = [_offer(node, offered) for node in cfg.callbacks.values() if node is not None]
+    loggers = [_offer(node, offered) for node in cfg.logger.values() if node is not None]
+    # Under Slurm no requeueing by Lightning, whose checkpoint in the middle of an epoch would not go on to
+    # the bit; that of Slurm or submitit does, with resume=auto.
+    slurm = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
     return instantiate(
         cfg.trainer,
-        default_root_dir=str(folder),
+        default_root_dir=str(folder.path),
         max_epochs=scenario.total_epochs,
         callbacks=[StopBetweenSteps(), GeneratorSnapshot(), evaluation, *callbacks],
         logger=loggers,
-        plugins=_plugins(restored),
+        plugins=[checkpoints, *slurm],
         reload_dataloaders_every_n_epochs=1,
         enable_checkpointing=True,
         enable_progress_bar=False,  # the bar of the whole stream is a callback
@@ -185,25 +194,11 @@ def build_trainer(
     )
 
 
-def _logger(node: DictConfig, folder: Path, resume_step: int) -> Logger:
-    """A logger; told the run folder and the step it goes on from, where its constructor asks for them."""
-    own = {"folder": folder, "resume_step": resume_step}
+def _offer(node: DictConfig, offered: dict[str, Any]) -> Any:
+    """A part, given what its constructor asks for and the configuration does not say."""
     if node.get("_partial_"):
         part = instantiate(node)
+        own = {key: offered[key] for key in ("folder", "resume_step")}
         return part if isinstance(part, Logger) else part(**own)
-    check_types(node)  # which refuses a target that is no word
-    asked: set[Any] = set()
-    with suppress(TypeError, ValueError):  # a constructor that tells nothing
-        constructor = slots.locate(node._get_full_key("_target_"), node._target_)
-        asked = set(inspect.signature(constructor).parameters) - set(node)
-    return instantiate(node, **{key: value for key, value in own.items() if key in asked})
-
-
-def _plugins(restored: Callable[[], dict[str, Any]] | None) -> list[Any]:
-    """How checkpoints are written. Under Slurm also: no requeueing by Lightning, whose checkpoint in the
-    middle of an epoch would not go on to the bit; that of Slurm or submitit does, with resume=auto.
-    """
-    plugins: list[Any] = [checkpoint.AtomicCheckpointIO(restored)]
-    if SLURMEnvironment.detect():
-        plugins.append(SLURMEnvironment(auto_requeue=False))
-    return plugins
+    asked = arguments_of(node)
+    return instantiate(node, **{key: value for key, value in offered.items() if key in asked})

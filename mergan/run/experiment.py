@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 from omegaconf import DictConfig, OmegaConf
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -16,12 +17,14 @@ from mergan import __version__, config
 from mergan.callbacks.evaluation import ContinualEvaluation
 from mergan.checkpoints import file as checkpoint
 from mergan.checkpoints.fitting import for_lightning
+from mergan.config.instantiate import instantiate
 from mergan.evaluation.evaluator import Evaluator
 from mergan.output import places, plots
 from mergan.output.folder import RunFolder
-from mergan.run.build import build_evaluator, build_parts, build_trainer
+from mergan.run import build
 from mergan.run.resume import Continuation
-from mergan.run.start import check_progress, load_start
+from mergan.run.start import find_start
+from mergan.strategies import Strategy
 from mergan.system import cpu, files, interrupts
 from mergan.system.errors import StorageError, TrainingError
 from mergan.system.files import write_text
@@ -54,63 +57,58 @@ def train(cfg: DictConfig, folder: Path, going_on: Continuation | None = None) -
         MerganError: something the user can mend.
     """
     cpu.tune()
-    stream = Stream(cfg, folder, going_on)
+    run = Experiment(cfg, folder, going_on)
     with _how_to_go_on(folder):
         while True:
             try:
-                return stream.train()
+                return run.train()
             except TrainingError as error:
-                stream = Stream(*_slower(stream, error))
+                run = Experiment(*_slower(run, error))
 
 
-class Stream:
-    """All parts of a run, and how they work together. What the user can mend is refused while it is built.
+class Experiment:
+    """A run, complete when it is built. What the user can mend is refused while it is built.
 
     Args:
         cfg, folder, going_on: see `train`.
     """
 
     def __init__(self, cfg: DictConfig, folder: Path, going_on: Continuation | None = None) -> None:
-        if going_on is None:
-            content = None if cfg.ckpt_path is None else checkpoint.read(Path(cfg.ckpt_path))
-            going_on = None if content is None else Continuation(cfg, config.links(cfg), content)
+        if going_on is None and cfg.ckpt_path is not None:
+            going_on = Continuation(cfg, config.links(cfg), checkpoint.read(Path(cfg.ckpt_path)))
         self.cfg, self.folder = cfg, RunFolder(folder)
         self.links = config.links(cfg) if going_on is None else going_on.links
-        self.module, self.data = build_parts(cfg)
-        start = load_start(cfg, self.module, self.data, going_on)
-        self.scenario = config.scenario(cfg, self.data.num_classes, start.known)
-        self.module.scenario = self.scenario
-        self.data.attach(self.scenario)
-        self.epochs_done = start.epochs
-        if going_on is not None:
-            check_progress(going_on.content, self.scenario, Path(cfg.ckpt_path))
-        self.evaluator = build_evaluator(cfg, self.data)
+        pl.seed_everything(cfg.seed, verbose=False)
+        strategy: Strategy = instantiate(cfg.strategy)
+        self.pool = build.build_pool(cfg, strategy.max_per_class)
+        self.start = find_start(cfg, self.pool, going_on)
+        self.scenario = config.scenario(cfg, self.pool.num_classes, self.start.known)
+        self.learner = build.build_learner(cfg, self.pool, strategy, self.scenario)
+        self.start.load(self.learner)
+        self.start.check(self.scenario)
+        self.data = build.build_data(cfg, self.pool, self.learner)
+        self.evaluator = build.build_evaluator(cfg, self.pool)
         self.evaluation = ContinualEvaluation(self.evaluator)
-        self.trainer = build_trainer(
-            cfg,
-            folder,
-            self.scenario,
-            self.evaluation,
-            resume_step=start.step,
-            links=self.links,
-            restored=lambda: self.restored,
+        checkpoints = checkpoint.AtomicCheckpointIO()
+        self.trainer = build.build_trainer(
+            cfg, self.folder, self.scenario, self.evaluation, checkpoints, self.links, self.start.step
         )
-        self.restored: dict[str, Any] = {}
         if going_on is not None:
-            content = going_on.content
+            content, path = going_on.content, Path(cfg.ckpt_path)
             batches = self.data.steps_per_epoch_of(self.scenario.task_at(content["epoch"]))
-            self.restored = for_lightning(content, self.module, self.trainer, batches, Path(cfg.ckpt_path))
+            restored = for_lightning(content, self.learner, self.trainer, batches, path)
+            checkpoints.hand_over(path, restored)
 
     def train(self) -> dict[str, float | str]:
         """Fit, evaluate, write the results; metrics.json comes last and says that the run is finished."""
-        if self.epochs_done < self.scenario.total_epochs:
+        if self.start.epochs < self.scenario.total_epochs:
             self.folder.figures.unlink(missing_ok=True)  # of a finished run that is made longer
         settings = OmegaConf.to_yaml(self.cfg, resolve=True)
         write_text(self.folder.config, f"# mergan {__version__}\n{settings}")
         self._fit()
         metrics = self._final_metrics()
         maps = plots.heat_maps(
-            self.evaluation.matrices, self.data.class_names, self.evaluator.higher_is_better
+            self.evaluation.matrices, self.pool.class_names, self.evaluator.higher_is_better
         )
         plots.save_png(maps, self.folder.heat_maps)
         self._log_final(metrics)
@@ -121,7 +119,7 @@ class Stream:
         try:
             with logging_redirect_tqdm(), interrupts.deferred():
                 self.trainer.fit(
-                    self.module, datamodule=self.data, ckpt_path=self.cfg.ckpt_path, weights_only=True
+                    self.learner, datamodule=self.data, ckpt_path=self.cfg.ckpt_path, weights_only=True
                 )
         except SystemExit:
             # this is how Lightning ends after SIGTERM and after Ctrl-C
@@ -129,12 +127,12 @@ class Stream:
             raise KeyboardInterrupt from None
 
     def _final_metrics(self) -> dict[str, float | str]:
-        module, evaluator, clocks = self.module, self.evaluator, self.evaluation
+        learner, evaluator, clocks = self.learner, self.evaluator, self.evaluation
         steps = self.trainer.global_step
         metrics: dict[str, float | str] = {**clocks.figures(self.scenario.tasks[0].classes)}
         if evaluator.reverse_per_class > 0:
-            metrics["reverse_accuracy"] = evaluator.reverse_accuracy(module.generate, self.scenario.classes)
-        images = steps * module.objective.critic_steps * module.batch_size
+            metrics["reverse_accuracy"] = evaluator.reverse_accuracy(learner.generate, self.scenario.classes)
+        images = steps * learner.batches_per_step * learner.batch_size
         return metrics | {
             "judge_accuracy": evaluator.judge_accuracy(self.scenario.classes),
             "train_seconds": round(clocks.train_seconds, 2),
@@ -158,20 +156,20 @@ class Stream:
             logger.finalize("success")
 
 
-def _slower(stream: Stream, error: TrainingError) -> tuple[DictConfig, Path, Continuation | None]:
-    """How to go back to the last checkpoint with lower learning rates: the arguments of a new stream.
+def _slower(run: Experiment, error: TrainingError) -> tuple[DictConfig, Path, Continuation | None]:
+    """How to go back to the last checkpoint with lower learning rates: the arguments of a new experiment.
 
     Raises:
         TrainingError: `error`, if no attempt is left.
     """
-    cfg, last = stream.cfg.copy(), stream.folder.last
+    cfg, last = run.cfg.copy(), run.folder.last
     if cfg.recovery.used >= cfg.recovery.attempts:
         raise error
     cfg.recovery.used += 1
     going_on = None
     if last.is_file():
         cfg.ckpt_path = str(last)
-        going_on = Continuation(cfg, stream.links, checkpoint.read(last))
+        going_on = Continuation(cfg, run.links, checkpoint.read(last))
     log.warning(
         "%s; going back to %s with learning rates times %g (attempt %d of %d)",
         error,
@@ -180,7 +178,7 @@ def _slower(stream: Stream, error: TrainingError) -> tuple[DictConfig, Path, Con
         cfg.recovery.used,
         cfg.recovery.attempts,
     )
-    return cfg, stream.folder.path, going_on
+    return cfg, run.folder.path, going_on
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
@@ -126,8 +125,7 @@ def _by_library(error: ConfigError) -> bool:
     """Whether a constructor of another package has failed, and not by its arguments: it may well work with
     values in place of shapes.
     """
-    hydras = error.__cause__
-    return isinstance(hydras, InstantiationException) and not isinstance(hydras.__cause__, TypeError)
+    return error.__cause__ is not None and not isinstance(error.__cause__, TypeError)
 
 
 def _bytes(module: nn.Module) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -14,10 +14,10 @@ from mergan.checkpoints import file as checkpoint
 from mergan.checkpoints.contents import EVALUATION, KEY
 from mergan.checkpoints.fitting import restore
 from mergan.checkpoints.trust import of_this_command
-from mergan.data.datamodule import ClassIncrementalDataModule
-from mergan.learners.acgan import ACGAN
+from mergan.data.pool import ImagePool
+from mergan.learners import ContinualLearner
 from mergan.run.resume import Continuation
-from mergan.run.transfer import transfer
+from mergan.run.transfer import labels_here, transfer
 from mergan.scenarios.base import Scenario
 from mergan.system.errors import CheckpointError
 from mergan.system.text import shown
@@ -25,11 +25,11 @@ from mergan.system.text import shown
 log = logging.getLogger(__name__)
 
 
-class Start(NamedTuple):
-    """Where a stream begins.
+class Start:
+    """Fresh weights.
 
     Attributes:
-        known: the classes that the networks know before its first task.
+        known: the classes that the networks know before the first task.
         step: the step that a resumed run is at, -1 for a new one.
         epochs: how many epochs a resumed run has behind it.
     """
@@ -38,49 +38,106 @@ class Start(NamedTuple):
     step: int = -1
     epochs: int = 0
 
+    def load(self, learner: ContinualLearner) -> None:
+        """Give a freshly built learner the weights that the run begins with.
 
-def load_start(
-    cfg: DictConfig, module: ACGAN, data: ClassIncrementalDataModule, going_on: Continuation | None
-) -> Start:
-    """Load what the run goes on with or starts from.
+        Raises:
+            CheckpointError: they are not of its networks.
+        """
 
-    Weights are loaded here as well as by the trainer, so that a checkpoint that does not fit is
-    refused before anything is written.
+    def check(self, scenario: Scenario) -> None:
+        """Refuse a stream that this is no beginning of.
+
+        Raises:
+            CheckpointError: saying why.
+        """
+
+
+class Transferred(Start):
+    """The trained networks of a checkpoint (`init_from`).
+
+    Args:
+        cfg: the configuration.
+        pool: the data.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read, is of another network or of classes that are not here,
+            or names what the command does not trust.
     """
-    if going_on is not None:
-        path, content = Path(cfg.ckpt_path), going_on.content
-        _check_same_data(content, data, path, cfg.allow_changes)
+
+    def __init__(self, cfg: DictConfig, pool: ImagePool) -> None:
+        self.path = Path(cfg.init_from)
+        self.content = checkpoint.read(self.path)
+        of_this_command(cfg).check(self.content[KEY]["config"], f"checkpoint {self.path}")
+        network: Any = OmegaConf.to_container(cfg.network, resolve=True)
+        self.labels = labels_here(self.content, self.path, network, pool.class_names)
+        self.known = tuple(int(self.labels[label]) for label in self.content[KEY]["seen"])
+
+    def load(self, learner: ContinualLearner) -> None:
+        """Take over the networks, and what the strategy can use."""
+        transfer(learner, self.content, self.path, self.labels)
+
+
+class Continued(Start):
+    """The checkpoint of a run that goes on (`ckpt_path`).
+
+    Weights are loaded here as well as by the trainer, so that a checkpoint that does not fit is refused
+    before anything is written.
+
+    Args:
+        cfg: the configuration.
+        pool: the data.
+        going_on: what was found out of the checkpoint.
+
+    Raises:
+        CheckpointError: the data is not the run's.
+    """
+
+    def __init__(self, cfg: DictConfig, pool: ImagePool, going_on: Continuation) -> None:
+        self.path, self.content, self.changed = Path(cfg.ckpt_path), going_on.content, going_on.changed
+        _check_same_data(self.content, pool, self.path, cfg.allow_changes)
+        self.known = tuple(self.content[KEY]["known"])
+        self.step, self.epochs = self.content["global_step"], self.content["epoch"] + 1
+
+    def load(self, learner: ContinualLearner) -> None:
+        """Load the state of the learner."""
         try:
-            restore(module, content["state_dict"], path)
+            restore(learner, self.content["state_dict"], self.path)
         except CheckpointError as error:
-            if not going_on.changed:
+            if not self.changed:
                 raise
             raise CheckpointError(
-                f"{error}; its networks were built with another {' or '.join(going_on.changed)}, "
-                f"which cannot change within a run: leave it out, or start a new run with init_from={path}"
+                f"{error}; its networks were built with another {' or '.join(self.changed)}, "
+                f"which cannot change within a run: leave it out, or start a new run with "
+                f"init_from={self.path}"
             ) from error
-        return Start(tuple(content[KEY]["known"]), content["global_step"], content["epoch"] + 1)
-    if cfg.init_from is not None:
-        path = Path(cfg.init_from)
-        content = checkpoint.read(path)
-        of_this_command(cfg).check(content[KEY]["config"], f"checkpoint {path}")
-        network: Any = OmegaConf.to_container(cfg.network, resolve=True)
-        return Start(transfer(module, content, path, network, data.class_names))
-    return Start()
+
+    def check(self, scenario: Scenario) -> None:
+        """Refuse a checkpoint that this stream cannot have left, and say where it goes on."""
+        check_progress(self.content, scenario, self.path)
 
 
-def _check_same_data(
-    content: Mapping[str, Any], data: ClassIncrementalDataModule, path: Path, allowed: bool
-) -> None:
+def find_start(cfg: DictConfig, pool: ImagePool, going_on: Continuation | None) -> Start:
+    """What a run begins with.
+
+    Raises:
+        CheckpointError: see Transferred and Continued.
+    """
+    if going_on is not None:
+        return Continued(cfg, pool, going_on)
+    return Start() if cfg.init_from is None else Transferred(cfg, pool)
+
+
+def _check_same_data(content: Mapping[str, Any], pool: ImagePool, path: Path, allowed: bool) -> None:
     source = f"ckpt_path={path}"
-    before, now = content[KEY]["class_names"], data.class_names
+    before, now = content[KEY]["class_names"], pool.class_names
     if before != now and all(name in now for name in before):
         added = [shown(name) for name in now if name not in before]
         raise CheckpointError(
             f"{source}: the data set has other classes than the run had: new is "
             f"{added[0] if added else 'their order'}"
         )
-    check_data(content, data.description(), source, allowed)
+    check_data(content, pool.description(), source, allowed)
 
 
 def check_data(
@@ -90,7 +147,7 @@ def check_data(
 
     Args:
         content: the checkpoint.
-        found: what the data is now, by name of the class, as the data module's `description` says it;
+        found: what the data is now, by name of the class, as `ImagePool.description` says it;
             further classes do not matter.
         source: of the checkpoint, for messages, e.g. "ckpt_path=last.ckpt".
         allowed: whether numbers and files may differ (`allow_changes`); classes may not be missing.

@@ -12,37 +12,28 @@ from torch import Tensor, nn
 from mergan.checkpoints.contents import AVERAGED, KEY, STRATEGY, TRAINED, below
 from mergan.checkpoints.fitting import misfit, restore
 from mergan.config import differences
-from mergan.networks.layers import ClassTable
+from mergan.learners import ContinualLearner
+from mergan.networks.layers import ClassLinear, ClassTable
 from mergan.system.errors import CheckpointError, ConfigError, reason
 from mergan.system.text import shown
 
 
-def transfer(
-    module: nn.Module,
-    content: Mapping[str, Any],
-    path: Path,
-    network: Mapping[str, Any],
-    class_names: Sequence[str],
-) -> tuple[int, ...]:
-    """Start `module` (an ACGAN) from the trained networks of a checkpoint (`init_from`).
-
-    Rows that belong to single classes are carried over by the name of the class, so that the number
-    of classes may grow. The snapshot becomes the trained generator. The strategy, which may be another
-    one than that of the checkpoint, takes over what it can use.
+def labels_here(
+    content: Mapping[str, Any], path: Path, network: Mapping[str, Any], class_names: Sequence[str]
+) -> Tensor:
+    """Make sure that the networks of a checkpoint can be taken over.
 
     Args:
-        module: the freshly built module.
         content: what `read` gave.
         path: of the checkpoint, for messages.
-        network: the configuration of the networks.
+        network: the configuration of the networks here.
         class_names: names of the data set's classes.
 
     Returns:
-        The classes the networks know, as labels of the present data set.
+        (n,), the label that each of its n classes has in the present data set.
 
     Raises:
-        CheckpointError: another network, a class that the data set lacks, or a run that the strategy
-            cannot go on from.
+        CheckpointError: another network, or a class that the data set lacks.
     """
     own = content[KEY]
     old_network = own["config"].get("network")
@@ -59,20 +50,36 @@ def transfer(
         raise CheckpointError(
             f"init_from={path}: the data set has no class {shown(missing[0])!r}, which it was trained on"
         )
-    rows = torch.tensor([list(class_names).index(name) for name in own["class_names"]])
-    state = _merged(module, content["state_dict"], rows, path)
-    restore(module, state, path)
-    module.snapshot.load_state_dict(module.sampler.state_dict())  # type: ignore[union-attr,operator]
+    return torch.tensor([list(class_names).index(name) for name in own["class_names"]])
+
+
+def transfer(learner: ContinualLearner, content: Mapping[str, Any], path: Path, rows: Tensor) -> None:
+    """Start a learner from the trained networks of a checkpoint (`init_from`).
+
+    Rows that belong to single classes are carried over by the name of the class, so that the number
+    of classes may grow. The snapshot becomes the trained generator. The strategy, which may be another
+    one than that of the checkpoint, takes over what it can use.
+
+    Args:
+        learner: freshly built.
+        content: what `read` gave.
+        path: of the checkpoint, for messages.
+        rows: see `labels_here`.
+
+    Raises:
+        CheckpointError: another network, or a run that the strategy cannot go on from.
+    """
+    restore(learner, _merged(learner, content["state_dict"], rows, path), path)
+    learner.take_snapshot()
     try:
-        module.strategy.inherit(below(content["state_dict"], STRATEGY), rows)  # type: ignore[union-attr,operator]
-        module.strategy.check_state()  # type: ignore[union-attr,operator]
+        learner.strategy.inherit(below(content["state_dict"], STRATEGY), rows)
+        learner.strategy.check_state()
     except ConfigError as error:
         raise CheckpointError(f"init_from={path}: {error}") from error
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:  # tensors of unexpected form
         raise CheckpointError(
             f"init_from={path}: the state of its strategy is not one that a run leaves ({reason(error)})"
         ) from error
-    return tuple(int(rows[label]) for label in own["seen"])
 
 
 def _merged(module: nn.Module, old: Mapping[str, Tensor], rows: Tensor, path: Path) -> dict[str, Tensor]:
@@ -109,7 +116,7 @@ def _class_keys(module: nn.Module) -> set[str]:
     """State-dict keys whose first dimension counts classes."""
     keys: set[str] = set()
     for name, part in module.named_modules():
-        if isinstance(part, ClassTable) or name.endswith("discriminator.classify"):
+        if isinstance(part, (ClassTable, ClassLinear)):
             # with spectral norm the weight goes by its second name, beside a vector with one entry per row
             names = ("weight", "bias", "parametrizations.weight.original", "parametrizations.weight.0._u")
             keys |= {f"{name}.{key}" for key in names}

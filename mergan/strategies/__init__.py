@@ -1,5 +1,5 @@
 """Continual strategies, one file each; conf/strategy/ names them. See base.py for what one can decide."""
 
-from mergan.strategies.base import Context, Drawn, RealBatch, Strategy
+from mergan.strategies.base import Context, Drawn, Strategy, TrainingBatch
 
-__all__ = ["Context", "Drawn", "RealBatch", "Strategy"]
+__all__ = ["Context", "Drawn", "Strategy", "TrainingBatch"]

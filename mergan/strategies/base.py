@@ -14,12 +14,12 @@ from mergan.scenarios.base import Task
 
 
 class Drawn(NamedTuple):
-    """What the generator draws in a step of its own.
+    """What the generator draws in a step of the training.
 
     Attributes:
         z: (B, latent_dim).
         labels: (B,), the classes it is asked for.
-        images: (B, C, S, S) in [-1, 1], with their graph.
+        images: G(z, c), (B, C, S, S) in [-1, 1], with their graph.
     """
 
     z: Tensor
@@ -38,14 +38,13 @@ class Context:
             Meaningful only if `task.past` is not empty. In `end_task` it is the generator that the
             task has just trained.
         real: the real training images of the task's classes.
-        batch_size: images per discriminator step.
+        batch_size: images in a batch of data.
         latent_dim: size of z.
         counts: real training images of each class of the task.
-        discriminator_steps: how many of them the whole task takes.
+        num_batches: how many batches of data the whole task takes.
         rng: the random numbers of this epoch, on `device`; every draw comes from here.
         device: where images and labels live.
         seed: the seed of the run.
-        drawn: the batch of the generator's step, where there is one: in `generator_terms`.
     """
 
     task: Task
@@ -55,11 +54,10 @@ class Context:
     latent_dim: int
     real: ImageSet
     counts: Mapping[int, int]
-    discriminator_steps: int
+    num_batches: int
     rng: torch.Generator
     device: torch.device
     seed: int
-    drawn: Drawn | None = None
 
     def task_rng(self) -> torch.Generator:
         """Fresh random numbers on `device` that depend on (seed, task) alone: what is made from them
@@ -84,24 +82,23 @@ class Context:
 
 
 @dataclass
-class RealBatch:
-    """What the discriminator takes as real in one of its steps.
+class TrainingBatch:
+    """The data that a learner takes for real in one of its steps: real images, and what stands for the past.
 
     Attributes:
         images: (B, C, S, S) in [-1, 1].
         labels: (B,).
-        weights: (B,), the weight of each sample in the loss. Averages weigh 1/B each. The generated
-            images of the step weigh as much in sum as these.
-        penalised: gradient penalties are taken at the first `penalised` images.
+        weights: (B,), the weight of each sample in the loss. Averages weigh 1/B each.
+        regularised: penalties that a learner takes at data are taken at the first so many images.
     """
 
     images: Tensor
     labels: Tensor
     weights: Tensor
-    penalised: int
+    regularised: int
 
     @classmethod
-    def uniform(cls, images: Tensor, labels: Tensor) -> RealBatch:
+    def uniform(cls, images: Tensor, labels: Tensor) -> TrainingBatch:
         """A batch in which every sample weighs the same."""
         weights = torch.full((len(images),), 1 / len(images), device=images.device)
         return cls(images, labels, weights, len(images))
@@ -116,7 +113,7 @@ class Strategy(nn.Module):
     parameters.
 
     Attributes:
-        uses_classifier: False takes the classifier terms out of both losses.
+        uses_classifier: False takes the terms of the auxiliary classifier out of a learner that has one.
         max_per_class: cap on the real training images of each class, None for all.
     """
 
@@ -162,7 +159,7 @@ class Strategy(nn.Module):
 
         Args:
             task: the task.
-            batch_size: images per discriminator step.
+            batch_size: images in a batch of data.
             counts: real training images of each class of the task.
         """
         return batch_size
@@ -178,16 +175,21 @@ class Strategy(nn.Module):
         generator is judged and the checkpoint is written. Its time counts as training.
         """
 
-    def real_batch(self, images: Tensor, labels: Tensor, context: Context) -> RealBatch:
-        """What the discriminator takes as real, given real images of the task's classes."""
-        return RealBatch.uniform(images, labels)
+    def training_batch(self, images: Tensor, labels: Tensor, context: Context) -> TrainingBatch:
+        """The data of a step, given real images (n, C, S, S) and labels (n,) of the task's classes."""
+        return TrainingBatch.uniform(images, labels)
 
-    def fake_classes(self, task: Task) -> tuple[int, ...]:
-        """The classes the generator is asked for in the adversarial steps, each as often."""
+    def asked_classes(self, task: Task) -> tuple[int, ...]:
+        """The classes that a learner asks its generator for while it trains, each as often."""
         return task.classes
 
-    def generator_terms(self, context: Context) -> dict[str, Tensor]:
-        """Further terms of the generator's loss, by the name they are logged under."""
+    def generator_terms(self, context: Context, drawn: Drawn) -> dict[str, Tensor]:
+        """Further terms of the generator's loss, by the name they are logged under.
+
+        Args:
+            context: of the training.
+            drawn: what the generator has drawn in this step.
+        """
         return {}
 
     def generate(self, generator: nn.Module, z: Tensor, labels: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mergan.data import denormalise, normalise
 from mergan.scenarios.base import Task
-from mergan.strategies.base import Context, RealBatch
+from mergan.strategies.base import Context, TrainingBatch
 
 GENERATION_BATCH = 256  # images the snapshot makes at a time
 
@@ -56,7 +56,7 @@ class ReplayBuffer:
         """Replays per past class to provide: those asked for, or as many as the task can draw."""
         wanted = self._per_class(context.counts)
         replays = context.batch_size - self.real_per_step(context.task, context.batch_size, context.counts)
-        drawn = context.discriminator_steps * replays / len(context.task.past)
+        drawn = context.num_batches * replays / len(context.task.past)
         return max(1, math.ceil(wanted if self.per_class else min(wanted, drawn)))
 
     def refill(self, context: Context, replays: Callable[[], tuple[Tensor, Tensor]]) -> None:
@@ -71,15 +71,15 @@ class ReplayBuffer:
             self._task = context.task.index
             self.images, self.labels = replays() if context.task.past else (torch.empty(0), torch.empty(0))
 
-    def fill_up(self, images: Tensor, labels: Tensor, context: Context) -> RealBatch:
+    def fill_up(self, images: Tensor, labels: Tensor, context: Context) -> TrainingBatch:
         """Real images (n, C, S, S) and labels (n,) first, then replays up to the batch size."""
         if not context.task.past:
-            return RealBatch.uniform(images, labels)
+            return TrainingBatch.uniform(images, labels)
         count = context.batch_size - len(images)
         picks = torch.randint(len(self.images), (count,), generator=context.rng, device=context.device)
         weights = torch.ones(context.batch_size, device=context.device)
         weights[len(images) :] = self.weight
-        return RealBatch(
+        return TrainingBatch(
             torch.cat([images, normalise(self.images[picks])]),
             torch.cat([labels, self.labels[picks]]),
             weights / context.batch_size,

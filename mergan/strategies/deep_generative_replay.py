@@ -11,7 +11,7 @@ from mergan.config.ranges import Count, NonNegative, Share
 from mergan.data import normalise
 from mergan.networks.solver import Solver
 from mergan.scenarios.base import Task
-from mergan.strategies.base import Context, RealBatch, Strategy
+from mergan.strategies.base import Context, Strategy, TrainingBatch
 from mergan.strategies.buffer import ReplayBuffer, snapshot_images
 from mergan.system.errors import ConfigError
 
@@ -128,11 +128,11 @@ class DeepGenerativeReplay(Strategy):
             images = images[sure] if sure.any() else images  # never nothing
         return images, labels[: len(images)]
 
-    def real_batch(self, images: Tensor, labels: Tensor, context: Context) -> RealBatch:
+    def training_batch(self, images: Tensor, labels: Tensor, context: Context) -> TrainingBatch:
         """Real images and replays, all of them under the constant class."""
         return self.buffer.fill_up(images, self.constant.expand(len(labels)), context)
 
-    def fake_classes(self, task: Task) -> tuple[int, ...]:
+    def asked_classes(self, task: Task) -> tuple[int, ...]:
         """The constant class."""
         return (task.seen[0],)
 
@@ -140,7 +140,7 @@ class DeepGenerativeReplay(Strategy):
 
     def end_task(self, context: Context) -> None:
         """Train the solver; deterministic given (its weights, the data, seed, task)."""
-        steps = min(self.solver_steps, context.discriminator_steps)
+        steps = min(self.solver_steps, context.num_batches)
         real_share = self.buffer.real_per_step(context.task, 1, context.counts)
         replay_labels = self._judged(self.buffer.images).argmax(dim=1) if context.task.past else None
         rng, shape = context.task_rng(), (steps, self.solver_batch)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mergan.config.ranges import Count, NonNegative
 from mergan.scenarios.base import Task
-from mergan.strategies.base import Context, RealBatch, Strategy
+from mergan.strategies.base import Context, Strategy, TrainingBatch
 from mergan.strategies.buffer import ReplayBuffer
 from mergan.system.errors import ConfigError
 
@@ -107,10 +107,10 @@ class ExperienceReplay(Strategy):
         self.images[: len(rows)] = images[rows]
         self.labels[: len(rows)] = labels[rows]
 
-    def real_batch(self, images: Tensor, labels: Tensor, context: Context) -> RealBatch:
+    def training_batch(self, images: Tensor, labels: Tensor, context: Context) -> TrainingBatch:
         """Real images of the task first, then those from the memory."""
         return self.buffer.fill_up(images, labels, context)
 
-    def fake_classes(self, task: Task) -> tuple[int, ...]:
+    def asked_classes(self, task: Task) -> tuple[int, ...]:
         """All classes seen."""
         return task.seen

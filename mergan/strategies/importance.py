@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from mergan.config.ranges import Count, NonNegative
-from mergan.strategies.base import Context, Strategy
+from mergan.strategies.base import Context, Drawn, Strategy
 
 GROUP = 8  # images of one class that are made together; gradients are taken of each by itself
 
@@ -87,7 +87,7 @@ class ImportancePenalty(Strategy):
         """Measure the classes of the task, in the generator that has just learned them."""
         self._add(context.task.classes, context)
 
-    def generator_terms(self, context: Context) -> dict[str, Tensor]:
+    def generator_terms(self, context: Context, drawn: Drawn) -> dict[str, Tensor]:
         """The penalty, from the second task on."""
         if not context.task.past:
             return {}

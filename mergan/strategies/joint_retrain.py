@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mergan.config.ranges import Count, NonNegative, Share
 from mergan.scenarios.base import Task
-from mergan.strategies.base import Context, RealBatch, Strategy
+from mergan.strategies.base import Context, Strategy, TrainingBatch
 from mergan.strategies.buffer import ReplayBuffer, snapshot_images
 
 
@@ -66,18 +66,18 @@ class JointRetrain(Strategy):
         labels = past.repeat_interleave(self.buffer.size(context))
         return snapshot_images(context, labels), labels
 
-    def real_batch(self, images: Tensor, labels: Tensor, context: Context) -> RealBatch:
+    def training_batch(self, images: Tensor, labels: Tensor, context: Context) -> TrainingBatch:
         """Real images first, then replays."""
         if self.mode == "live" and context.task.past:
             return self._live_batch(images, labels, context)
         return self.buffer.fill_up(images, labels, context)
 
-    def _live_batch(self, images: Tensor, labels: Tensor, context: Context) -> RealBatch:
+    def _live_batch(self, images: Tensor, labels: Tensor, context: Context) -> TrainingBatch:
         task = context.task
         count = self.replay_per_step or context.batch_size
         replay_labels = context.labels(task.past, count)
         replay_weight = self.replay_weight * len(task.past) / len(task.classes)
-        return RealBatch(
+        return TrainingBatch(
             torch.cat([images, context.replay(replay_labels).to(images.dtype)]),
             torch.cat([labels, replay_labels]),
             torch.cat([torch.full_like(labels, 1, dtype=images.dtype) / len(images),
@@ -85,6 +85,6 @@ class JointRetrain(Strategy):
             len(images),
         )  # fmt: skip
 
-    def fake_classes(self, task: Task) -> tuple[int, ...]:
+    def asked_classes(self, task: Task) -> tuple[int, ...]:
         """All classes seen: the generator is trained on the mixture that the discriminator sees."""
         return task.seen

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mergan.config.ranges import Count, NonNegative
-from mergan.strategies.base import Context, Strategy
+from mergan.strategies.base import Context, Drawn, Strategy
 
 
 class ReplayAlignment(Strategy):
@@ -46,7 +46,7 @@ class ReplayAlignment(Strategy):
         self.batch_size = batch_size
         self.uses_classifier = classifier
 
-    def generator_terms(self, context: Context) -> dict[str, Tensor]:
+    def generator_terms(self, context: Context, drawn: Drawn) -> dict[str, Tensor]:
         """The alignment loss, from the second task on."""
         past = context.task.past
         if not past:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mergan.config.ranges import NonNegative
-from mergan.strategies.base import Context
+from mergan.strategies.base import Context, Drawn
 from mergan.strategies.joint_retrain import JointRetrain
 from mergan.strategies.replay_alignment import ReplayAlignment
 
@@ -39,13 +39,12 @@ class RetrainAndAlign(JointRetrain):
         super().__init__(**retraining)
         self.alignment = ReplayAlignment(weight, divide_by_classes, batch_size=None, classifier=False)
 
-    def generator_terms(self, context: Context) -> dict[str, Tensor]:
+    def generator_terms(self, context: Context, drawn: Drawn) -> dict[str, Tensor]:
         """The alignment loss, from the second task on."""
         past = context.task.past
         if not past:
             return {}
-        assert context.drawn is not None
-        z, labels, images = context.drawn
+        z, labels, images = drawn
         with torch.no_grad():
             target = context.snapshot(z, labels)
         # masked, not picked out: how many there are would have to be read back from the device

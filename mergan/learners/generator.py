@@ -1,0 +1,74 @@
+"""The generator of a learner and its two copies: the frozen snapshot and the average over the steps."""
+
+from __future__ import annotations
+
+import copy
+from typing import Self
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from mergan.config.ranges import Fraction
+from mergan.strategies import Strategy
+
+
+class SampledGenerator(pl.LightningModule):
+    """A generator in training, what is kept of it, and the pictures it makes.
+
+    The copies are submodules from the start, so that they are moved, saved and loaded with the rest.
+
+    Args:
+        generator: see mergan.networks.
+        strategy: has a say in the sampling.
+        ema: decay of an exponential moving average of the weights, or null. With it the averaged generator is
+            what the snapshot, the evaluation and the sampling use; the strategies' losses act on the
+            generator in training.
+
+    Attributes:
+        snapshot: the generator as it was at the end of the last task, frozen, in eval mode.
+        ema: the average, or None.
+    """
+
+    def __init__(self, generator: nn.Module, strategy: Strategy, ema: Fraction | None) -> None:
+        super().__init__()
+        self.generator = generator
+        self.strategy = strategy
+        self.snapshot = copy.deepcopy(generator).eval().requires_grad_(False)
+        self.ema: AveragedModel | None = None
+        if ema is not None:
+            self.ema = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=True)
+            self.ema.requires_grad_(False)
+
+    @property
+    def sampler(self) -> nn.Module:
+        """The generator that snapshot, evaluation and sampling use: the averaged one if there is one."""
+        return self.generator if self.ema is None else self.ema.module
+
+    @torch.no_grad()
+    def generate(self, z: Tensor, labels: Tensor) -> Tensor:
+        """z (B, latent_dim), labels (B,) -> images (B, C, S, S) in [-1, 1], made in eval mode."""
+        sampler = self.sampler
+        training = sampler.training
+        sampler.eval()
+        images = self.strategy.generate(sampler, z.to(self.device), labels.to(self.device)).float()
+        sampler.train(training)
+        return images
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of the networks; the snapshot and the average stay in eval mode."""
+        super().train(mode)
+        self.snapshot.eval()
+        if self.ema is not None:
+            self.ema.eval()
+        return self
+
+    def average(self) -> None:
+        """Take the generator as it is into the average, if there is one."""
+        if self.ema is not None:
+            self.ema.update_parameters(self.generator)
+
+    def take_snapshot(self) -> None:
+        """Make the trained generator the snapshot."""
+        self.snapshot.load_state_dict(self.sampler.state_dict())
