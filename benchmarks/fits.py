@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import hydra
 import lightning.pytorch as pl
 from omegaconf import DictConfig
 
@@ -74,8 +73,6 @@ class Fit:
 
 def compose(*overrides: str) -> DictConfig:
     """The checked configuration of `python train.py OVERRIDES`."""
-    config.register()
-    with hydra.initialize_config_dir(config_dir=str(config.CONF), version_base="1.3"):
-        cfg = hydra.compose("train", list(overrides))
+    cfg = config.compose(*overrides)
     config.check(cfg)
     return config.apply_caps(cfg)

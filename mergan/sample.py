@@ -25,10 +25,7 @@ def run(cfg: DictConfig) -> None:
         CheckpointError: the checkpoint cannot be read.
     """
     cfg = config.absolute_paths(cfg)
-    if not 1 <= cfg.per_class <= config.MOST:
-        raise ConfigError(f"per_class={cfg.per_class}: use {config.COUNT}")
-    if not 0 <= cfg.seed < 2**31:
-        raise ConfigError(f"seed={cfg.seed}: use {config.SEED_RANGE}")
+    config.check_fields(cfg, config.SampleConfig)
     out = check_output(Path(cfg.out), cfg.overwrite)
     import numpy as np
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-import hydra
 import tiny
 from omegaconf import DictConfig, ListConfig
 
@@ -46,21 +45,18 @@ class Bad:
 @cache
 def leaves() -> dict[str, tuple[str, object]]:
     """Every key of the configuration: the choice of group that has it, and its value there."""
-    config.register()
     found: dict[str, tuple[str, object]] = {}
     choices = {
         group: sorted(path.stem for path in (tiny.ROOT / "conf" / group).glob("*.yaml")) for group in GROUPS
     } | {"data": ["synthetic"]}
-    with hydra.initialize_config_dir(config_dir=str(tiny.ROOT / "conf"), version_base="1.3"):
-        for group, names in choices.items():
-            for name in names:
-                cfg = hydra.compose("train", [f"{group}={name}"])
-                for key, value in _leaves(cfg):
-                    if key.startswith(f"{group}."):
-                        found.setdefault(key, (f"{group}={name}", value))
-        for key, value in _leaves(hydra.compose("train")):
-            if key.split(".")[0] not in GROUPS:
-                found[key] = ("strategy=finetune", value)
+    for group, names in choices.items():
+        for name in names:
+            for key, value in _leaves(config.compose(f"{group}={name}")):
+                if key.startswith(f"{group}."):
+                    found.setdefault(key, (f"{group}={name}", value))
+    for key, value in _leaves(config.compose()):
+        if key.split(".")[0] not in GROUPS:
+            found[key] = ("strategy=finetune", value)
     return {key: value for key, value in found.items() if key not in FREE}
 
 

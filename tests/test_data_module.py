@@ -21,7 +21,8 @@ from mergan.system.errors import ConfigError, DataError
 
 def pool(cache_dir: Path, **changes: Any) -> ImagePool:
     source = Synthetic(num_classes=4, channels=1, train_per_class=20, test_per_class=5)
-    return ImagePool(source, image_size=8, cache_dir=cache_dir, **changes)
+    settings = {"split": "test", "val_fraction": 0.1}
+    return ImagePool(source, image_size=8, cache_dir=cache_dir, **settings | changes)
 
 
 def module(images: ImagePool, scenario: Scenario, **changes: Any) -> ClassIncrementalDataModule:
@@ -121,7 +122,7 @@ def test_loaders_stay_within_the_cap(tmp_path: Path) -> None:
 def test_classes_too_small_for_validation_are_refused(tmp_path: Path) -> None:
     source = Synthetic(num_classes=2, channels=1, train_per_class=1, test_per_class=1)
     with pytest.raises(DataError, match=r"evaluation\.split=test"):
-        ImagePool(source, image_size=8, cache_dir=tmp_path, split="val")
+        ImagePool(source, image_size=8, cache_dir=tmp_path, split="val", val_fraction=0.1)
 
 
 @pytest.mark.parametrize("key", ["data.val_fraction=1.0", "data.val_fraction=0.0"])

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import hydra
 import numpy as np
 import pytest
 import tiny
@@ -64,12 +63,10 @@ PRESETS = [
 
 
 def test_no_preset_is_refused(tmp_path: Path) -> None:
-    config.register()
-    with hydra.initialize_config_dir(config_dir=str(tiny.ROOT / "conf"), version_base="1.3"):
-        for preset in PRESETS:
-            cfg = hydra.compose("train", [preset, f"cache_dir={tmp_path}"])
-            config.check(cfg)
-            estimated(cfg)
+    for preset in PRESETS:
+        cfg = config.compose(preset, f"cache_dir={tmp_path}")
+        config.check(cfg)
+        estimated(cfg)
 
 
 def test_smoke_is_estimated_within_its_limits(compose: Compose) -> None:

@@ -12,6 +12,7 @@ import pytest
 import tiny
 import torch
 from omegaconf import DictConfig, OmegaConf
+from tiny import metric_of
 from torch import Tensor
 
 from mergan import config, evaluate
@@ -24,11 +25,7 @@ from mergan.evaluation import continual
 from mergan.evaluation.classifier import Classifier, load_or_train, train_classifier
 from mergan.evaluation.evaluator import Evaluator, accuracy_on, sample
 from mergan.evaluation.metrics import Comparison, Metric
-from mergan.evaluation.metrics.density_coverage import Coverage
 from mergan.evaluation.metrics.diversity import Diversity
-from mergan.evaluation.metrics.fid import FID
-from mergan.evaluation.metrics.kid import KID
-from mergan.evaluation.metrics.precision_recall import Precision, Recall
 from mergan.run import experiment
 from mergan.system.errors import ConfigError
 
@@ -72,15 +69,16 @@ def noise(z: Tensor, labels: Tensor) -> Tensor:
 
 def evaluator(judge: Classifier, test: ImageSet, **settings: Any) -> Evaluator:
     metrics: dict[str, Metric] = {
-        "precision": Precision(k=3),
-        "recall": Recall(k=3),
-        "coverage": Coverage(k=3),
-        "fid": FID(min_references=100),
-        "kid": KID(),
+        "precision": metric_of("precision", k=3),
+        "recall": metric_of("recall", k=3),
+        "coverage": metric_of("coverage", k=3),
+        "fid": metric_of("fid", min_references=100),
+        "kid": metric_of("kid"),
         "diversity": Diversity(),
     }
-    counts = {"samples_per_class": 40, "reverse_per_class": 40, "reverse_steps": STEPS}
-    return Evaluator(judge, test, latent_dim=4, metrics=metrics, **{**counts, **settings})
+    own = {"samples_per_class": 40, "references_per_class": 900, "features": "judge", "extract": None}
+    reverse = {"reverse_per_class": 40, "reverse_steps": STEPS}
+    return Evaluator(judge, test, 4, **{"metrics": metrics, **own, **reverse, "seed": 0, **settings})
 
 
 def accuracy(measure: Evaluator, generate: Any, classes: Any) -> dict[int, float]:
@@ -212,7 +210,7 @@ def test_metric_cannot_take_the_name_of_another_figure(
     judge: Classifier, sets: tuple[ImageSet, ImageSet]
 ) -> None:
     with pytest.raises(ConfigError, match=r"evaluation\.metrics\.accuracy"):
-        Evaluator(judge, sets[1], latent_dim=4, metrics={"accuracy": Recall()})
+        evaluator(judge, sets[1], metrics={"accuracy": metric_of("recall")})
 
 
 def test_evaluation_leaves_the_global_random_state_alone(
@@ -434,7 +432,7 @@ def test_evaluate_measures_a_checkpoint_as_the_run_did(
     path, out = tmp_path / "run" / "checkpoints" / "last.ckpt", tmp_path / "figures.json"
     own = {"checkpoint": str(path), "out": str(out), "overwrite": True, "cache_dir": cfg.cache_dir}
     same = OmegaConf.create({**own, "evaluation": cfg.evaluation})
-    evaluate.run(OmegaConf.merge(OmegaConf.structured(config.EvaluateConfig), same))
+    evaluate.run(OmegaConf.merge(config.compose(name="evaluate"), same))
     again = json.loads(out.read_text())
     for key, value in final.items():
         if key not in ("train_seconds", "evaluation_seconds", "images_per_second", "steps", "judge_accuracy"):
@@ -443,7 +441,7 @@ def test_evaluate_measures_a_checkpoint_as_the_run_did(
     assert "recall_class_3" in again and "kid_forgetting_class_1" in again
 
     same.evaluation.k = 1  # earlier rows were measured otherwise: nothing to compare with
-    evaluate.run(OmegaConf.merge(OmegaConf.structured(config.EvaluateConfig), same))
+    evaluate.run(OmegaConf.merge(config.compose(name="evaluate"), same))
     other = json.loads(out.read_text())
     assert other["evaluation_k"] == 1 and "recall" in other
     assert "recall_forgetting" not in other and "forgetting" in other

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tiny import folder_of
 
 from mergan.data.folders import split_kind
 from mergan.data.image_folder import ImageFolder
@@ -36,21 +37,21 @@ def root(tmp_path: Path) -> Path:
 
 
 def sizes(root: Path) -> tuple[int, int]:
-    source = ImageFolder(str(root), channels=3)
+    source = folder_of(root)
     source.prepare()
     return source.size("train"), source.size("test")
 
 
 def refusal(root: Path, error: type[Exception] = DataError) -> str:
     with pytest.raises(error) as raised:
-        ImageFolder(str(root), channels=3).prepare()
+        folder_of(root).prepare()
     assert str(raised.value).isprintable()  # one line, and nothing for the terminal
     return str(raised.value)
 
 
 def said(root: Path, caplog: pytest.LogCaptureFixture) -> str:
     with caplog.at_level(logging.INFO, "mergan"):
-        source = ImageFolder(str(root), channels=3)
+        source = folder_of(root)
         source.prepare()
         source.prepare()
     assert len(set(caplog.messages)) == len(caplog.messages)  # said once
@@ -81,7 +82,7 @@ def test_folders_of_splits_are_known(
         (root.parent / "old" / name).rename(root / train / name)
         pictures(root / test / name, 2)
     assert sizes(root) == (12, 4)
-    assert ImageFolder(str(root), channels=3).class_names == ["cat", "dog"]
+    assert folder_of(root).class_names == ["cat", "dog"]
     assert ("is taken as the test split" in said(root, caplog)) == (split_kind(test) == "val")
 
 
@@ -131,7 +132,7 @@ def test_a_class_may_be_called_like_a_split_below_one(tmp_path: Path) -> None:
     for name in ("bus", "train"):
         pictures(tmp_path / "train" / name)
     assert sizes(tmp_path) == (10, 2)
-    assert ImageFolder(str(tmp_path), channels=3).class_names == ["bus", "train"]
+    assert folder_of(tmp_path).class_names == ["bus", "train"]
 
 
 # ---------------------------------------------------------------- links
@@ -169,17 +170,17 @@ LINKS = [to_itself, to_a_folder_twice, to_a_file, hard_to_a_file, in_a_circle]
 def test_each_file_counts_once_whatever_the_links(link: Callable[[Path], None], root: Path) -> None:
     link(root / "cat")
     assert sizes(root) == (10, 2)
-    found = files(ImageFolder(str(root), channels=3))
+    found = files(folder_of(root))
     inodes = [os.stat(path).st_ino for split in found.values() for of in split for path in of]
     assert len(set(inodes)) == len(inodes) == 12
 
 
 def test_links_to_other_places_are_followed_and_do_not_move_the_split(root: Path, tmp_path: Path) -> None:
-    before = files(ImageFolder(str(root), channels=3))
+    before = files(folder_of(root))
     (root / "dog").rename(tmp_path / "elsewhere")
     (root / "dog").symlink_to(tmp_path / "elsewhere")
     (root / "cat" / "again").symlink_to(".")
-    assert files(ImageFolder(str(root), channels=3)) == before
+    assert files(folder_of(root)) == before
 
 
 SHARED: dict[str, Callable[[Path], None]] = {
@@ -232,7 +233,7 @@ def test_pictures_of_all_suffixes_are_taken(suffix: str, root: Path) -> None:
     for shade, name in enumerate(("cat", "dog")):
         pictures(root / name, 4, suffix, 100 * shade)
     assert sizes(root) == (16, 4)
-    chunks = list(ImageFolder(str(root), channels=3).chunks("train", 8))
+    chunks = list(folder_of(root).chunks("train", 8))
     assert chunks[0][0].shape == (16, 3, 8, 8)
 
 
@@ -276,10 +277,10 @@ def test_files_may_be_called_anything(root: Path) -> None:
     for index, name in enumerate((b"\xff.png", b"a\nb.png", "日本.png".encode(), b"$x_$.png")):
         (root / "cat" / f"{index}.png").rename(Path(os.fsdecode(os.fsencode(root) + b"/cat/" + name)))
     assert sizes(root) == (10, 2)
-    source = ImageFolder(str(root), channels=3)
+    source = folder_of(root)
     assert len(source.fingerprint()) == 64 and len(set(source.identity())) == 2
     (root / "dog" / "bad\x1b[31m.png").write_text("no picture")
-    broken = ImageFolder(str(root), channels=3)
+    broken = folder_of(root)
     with pytest.raises(DataError) as error:
         [list(broken.chunks(split, 8)) for split in SPLITS]
     assert r"bad\x1b[31m.png" in str(error.value)
@@ -288,11 +289,11 @@ def test_files_may_be_called_anything(root: Path) -> None:
 def test_the_normal_form_of_a_name_does_not_matter(root: Path) -> None:
     composed, split = "\u00e9t\u00e9", "e\u0301te\u0301"
     (root / "dog").rename(root / split)
-    mac = ImageFolder(str(root), channels=3)
+    mac = folder_of(root)
     assert mac.class_names == ["cat", composed]
     identity, found = mac.identity(), files(mac)
     (root / split).rename(root / composed)
-    linux = ImageFolder(str(root), channels=3)
+    linux = folder_of(root)
     assert linux.class_names == mac.class_names and linux.identity() == identity
     composed_paths = {split: [[unicodedata.normalize("NFC", path) for path in of] for of in parts]
                       for split, parts in found.items()}  # fmt: skip
@@ -307,7 +308,7 @@ def test_two_normal_forms_of_one_name_are_refused(root: Path) -> None:
 
 def test_names_that_differ_in_case_are_two_classes(root: Path) -> None:
     pictures(root / "Cat")
-    assert ImageFolder(str(root), channels=3).class_names == ["Cat", "cat", "dog"]
+    assert folder_of(root).class_names == ["Cat", "cat", "dog"]
 
 
 def test_numbers_are_sorted_as_numbers_and_the_order_is_shown(
@@ -315,7 +316,7 @@ def test_numbers_are_sorted_as_numbers_and_the_order_is_shown(
 ) -> None:
     for number in range(1, 13):
         pictures(tmp_path / str(number), 2)
-    assert ImageFolder(str(tmp_path), channels=3).class_names == [str(number) for number in range(1, 13)]
+    assert folder_of(tmp_path).class_names == [str(number) for number in range(1, 13)]
     assert "12 + 12 images of 12 classes: 0 1, 1 2, 2 3" in said(tmp_path, caplog)
     for number in range(13, 60):
         pictures(tmp_path / str(number), 2)
@@ -327,58 +328,56 @@ def test_numbers_are_sorted_as_numbers_and_the_order_is_shown(
 
 
 def test_a_class_is_divided_whatever_the_others_are_and_wherever_it_lies(root: Path, tmp_path: Path) -> None:
-    before = files(ImageFolder(str(root), channels=3))
+    before = files(folder_of(root))
     pictures(root / "ant")
-    after = files(ImageFolder(str(root), channels=3))
+    after = files(folder_of(root))
     assert all(after[split][1:] == before[split] for split in before)
     shutil.rmtree(root / "ant")
     moved = tmp_path / "elsewhere"
     shutil.copytree(root, moved)
-    there = files(ImageFolder(str(moved), channels=3))
+    there = files(folder_of(moved))
     for split in SPLITS:
         assert [[path.replace(str(moved), str(root)) for path in of] for of in there[split]] == before[split]
 
 
 def test_one_picture_more_moves_one_other_at_most(tmp_path: Path) -> None:
     pictures(tmp_path / "cat", 40)
-    before = {path for (of,) in [files(ImageFolder(str(tmp_path), channels=3))["test"]] for path in of}
+    before = {path for (of,) in [files(folder_of(tmp_path))["test"]] for path in of}
     Image.new("RGB", (9, 9)).save(tmp_path / "cat" / "new.png")
-    after = {path for (of,) in [files(ImageFolder(str(tmp_path), channels=3))["test"]] for path in of}
+    after = {path for (of,) in [files(folder_of(tmp_path))["test"]] for path in of}
     assert len(before ^ after) <= 2
 
 
 def test_identity_follows_the_images_and_nothing_else(root: Path, tmp_path: Path) -> None:
-    identity = ImageFolder(str(root), channels=3).identity()
+    identity = folder_of(root).identity()
     shutil.copytree(root, tmp_path / "moved", copy_function=shutil.copyfile)  # with new times
-    elsewhere = ImageFolder(str(tmp_path / "moved"), channels=1, background="black", white=255)
+    elsewhere = folder_of(tmp_path / "moved", channels=1, background="black", white=255)
     assert elsewhere.identity() == identity and len(set(identity)) == 2
     Image.new("RGB", (50, 50)).save(root / "cat" / "0.png")
-    changed = ImageFolder(str(root), channels=3).identity()
+    changed = folder_of(root).identity()
     assert changed[0] != identity[0] and changed[1] == identity[1]
     (root / "dog" / "0.png").unlink()
-    assert ImageFolder(str(root), channels=3).identity()[1] != identity[1]
+    assert folder_of(root).identity()[1] != identity[1]
 
 
 def test_what_decides_on_the_pixels_is_in_the_fingerprint(root: Path) -> None:
     prints = {
-        ImageFolder(str(root), channels=3, **settings).fingerprint()  # type: ignore[arg-type]
+        folder_of(root, **settings).fingerprint()  # type: ignore[arg-type]
         for settings in ({}, {"background": "black"}, {"white": 255}, {"test_fraction": 0.5})
     }
     assert len(prints) == 4
-    assert (
-        ImageFolder(str(root), 3, background="#fff").fingerprint() == ImageFolder(str(root), 3).fingerprint()
-    )
+    assert folder_of(root, background="#fff").fingerprint() == folder_of(root).fingerprint()
 
 
 @pytest.mark.parametrize("white", [0, -1, float("inf"), float("nan"), "bright"])
 def test_a_white_that_is_none_is_refused(white: float, root: Path) -> None:
     with pytest.raises(ConfigError, match=r"data\.source\.white"):
-        ImageFolder(str(root), channels=3, white=white)
+        folder_of(root, white=white)
 
 
 def test_no_test_picture_is_trained_on(root: Path) -> None:
     (root / "cat" / "self").symlink_to(".")
-    source = ImageFolder(str(root), channels=3)
+    source = folder_of(root)
     train, test = (
         np.concatenate([images for images, _ in source.chunks(split, 8)]) for split in ("train", "test")
     )

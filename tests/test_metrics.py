@@ -5,20 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tiny import metric_of
 from torch import Tensor
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
 from mergan.evaluation.metrics import Comparison, FeatureSet, Metric
-from mergan.evaluation.metrics.density_coverage import Coverage, Density
 from mergan.evaluation.metrics.diversity import Diversity
-from mergan.evaluation.metrics.fid import FID
-from mergan.evaluation.metrics.kid import KID
-from mergan.evaluation.metrics.precision_recall import Precision, Recall
 from mergan.system.errors import ConfigError
 
-ALL: list[Metric] = [Precision(), Recall(), Density(), Coverage(), FID(), KID(), Diversity()]
+ALL: list[Metric] = [
+    metric_of(name) for name in ("precision", "recall", "density", "coverage", "fid", "kid", "diversity")
+]
 
 
 def compare(real: Tensor, generated: Tensor) -> Comparison:
@@ -51,10 +50,10 @@ def test_radii_reach_to_the_nearest_other_sample() -> None:
 @pytest.mark.parametrize(
     ("metric", "expected"),
     [
-        (Precision(k=1), 2 / 3),  # 0.5 and 4 lie in balls, 20 does not
-        (Recall(k=1), 1.0),
-        (Density(k=1), 4 / 3),  # 0.5 lies in two balls, 4 in two, 20 in none
-        (Coverage(k=1), 1.0),  # every ball holds 0.5 or 4
+        (metric_of("precision", k=1), 2 / 3),  # 0.5 and 4 lie in balls, 20 does not
+        (metric_of("recall", k=1), 1.0),
+        (metric_of("density", k=1), 4 / 3),  # 0.5 lies in two balls, 4 in two, 20 in none
+        (metric_of("coverage", k=1), 1.0),  # every ball holds 0.5 or 4
     ],
 )
 def test_nearest_neighbour_metrics_by_hand(metric: Metric, expected: float) -> None:
@@ -64,22 +63,22 @@ def test_nearest_neighbour_metrics_by_hand(metric: Metric, expected: float) -> N
 def test_what_is_far_away_is_neither_precise_nor_covered() -> None:
     far = compare(line(0, 1, 3, 7), line(-10, -11, 0.9))
     # generated radii: 1, 1, 10.9; balls [-11, -9] [-12, -10] [-10, 11.8] hold all real samples
-    assert Precision(k=1)(far) == pytest.approx(1 / 3)
-    assert Recall(k=1)(far) == 1
-    assert Density(k=1)(far) == pytest.approx(2 / 3)  # 0.9 lies in the balls of 0 and 1
-    assert Coverage(k=1)(far) == 0.5
+    assert metric_of("precision", k=1)(far) == pytest.approx(1 / 3)
+    assert metric_of("recall", k=1)(far) == 1
+    assert metric_of("density", k=1)(far) == pytest.approx(2 / 3)  # 0.9 lies in the balls of 0 and 1
+    assert metric_of("coverage", k=1)(far) == 0.5
 
 
 def test_fid_of_two_gaussians_of_one_dimension_by_hand() -> None:
     # means 0 and 3, unbiased variances 2 and 8: (0 - 3)^2 + 2 + 8 - 2 sqrt(16) = 11
-    assert FID(min_references=2)(compare(line(-1, 1), line(1, 5))) == pytest.approx(11)
+    assert metric_of("fid", min_references=2)(compare(line(-1, 1), line(1, 5))) == pytest.approx(11)
 
 
 def test_kid_by_hand() -> None:
     # (xy + 1)^3 of real 0, 1 and generated 2, 3: between real ones 1; between generated ones 343;
     # across 1, 1, 27, 64, mean 23.25
     pair = compare(line(0, 1), line(2, 3))
-    assert KID(subsets=3)(pair) == pytest.approx(1 + 343 - 2 * 23.25)
+    assert metric_of("kid", subsets=3)(pair) == pytest.approx(1 + 343 - 2 * 23.25)
 
 
 def test_diversity_by_hand() -> None:
@@ -100,13 +99,13 @@ def test_precision_and_recall_are_those_of_torch_fidelity(clouds: Comparison) ->
     theirs = prc_features_to_metric(
         clouds.generated.features, clouds.real.features, prc_neighborhood=3, verbose=False
     )
-    assert Precision(k=3)(clouds) == theirs["precision"]
-    assert Recall(k=3)(clouds) == theirs["recall"]
+    assert metric_of("precision", k=3)(clouds) == theirs["precision"]
+    assert metric_of("recall", k=3)(clouds) == theirs["recall"]
     assert 0.1 < theirs["recall"] < theirs["precision"] <= 1
 
 
 def test_fid_is_that_of_torch_fidelity(clouds: Comparison) -> None:
-    ours = FID(min_references=2)(clouds)
+    ours = metric_of("fid", min_references=2)(clouds)
     statistics = [fid_features_to_statistics(part.features) for part in (clouds.real, clouds.generated)]
     theirs = fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
     assert ours == pytest.approx(theirs, rel=1e-9)
@@ -118,8 +117,9 @@ def test_kid_is_that_of_torch_fidelity(clouds: Comparison) -> None:
     theirs = kid_features_to_metric(
         pair.real.features, pair.generated.features, kid_subsets=1, kid_subset_size=90, verbose=False
     )
-    assert KID(subsets=1, subset_size=90)(pair) == pytest.approx(theirs["kernel_inception_distance_mean"])
-    assert KID(subsets=2, subset_size=1000)(pair) == pytest.approx(theirs["kernel_inception_distance_mean"])
+    mean = pytest.approx(theirs["kernel_inception_distance_mean"])
+    assert metric_of("kid", subsets=1, subset_size=90)(pair) == mean
+    assert metric_of("kid", subsets=2, subset_size=1000)(pair) == mean
 
 
 @pytest.mark.parametrize("k", [1, 5])
@@ -134,10 +134,10 @@ def test_metrics_of_neighbours_agree_with_loops(clouds: Comparison, k: int) -> N
         return np.array([[np.linalg.norm(point - c) <= r for point in others] for c, r in balls])
 
     in_real, in_generated = holds(real, generated), holds(generated, real)
-    assert Precision(k)(clouds) == pytest.approx(in_real.any(axis=0).mean())
-    assert Recall(k)(clouds) == pytest.approx(in_generated.any(axis=0).mean())
-    assert Density(k)(clouds) == pytest.approx(in_real.sum() / (k * len(generated)))
-    assert Coverage(k)(clouds) == pytest.approx(in_real.any(axis=1).mean())
+    assert metric_of("precision", k=k)(clouds) == pytest.approx(in_real.any(axis=0).mean())
+    assert metric_of("recall", k=k)(clouds) == pytest.approx(in_generated.any(axis=0).mean())
+    assert metric_of("density", k=k)(clouds) == pytest.approx(in_real.sum() / (k * len(generated)))
+    assert metric_of("coverage", k=k)(clouds) == pytest.approx(in_real.any(axis=1).mean())
 
 
 # ---------------------------------------------------------------- ceilings and failures
@@ -183,10 +183,10 @@ def test_metrics_know_which_way_is_better() -> None:
 
 def test_coverage_looks_at_no_more_generated_than_real_samples() -> None:
     pair = compare(line(0, 1, 10, 11), line(0.5, 0.6, 0.7, 0.8, 10.5))
-    assert Coverage(k=1)(pair) == 0.5
-    assert Coverage(k=1, balanced=False)(pair) == 1
+    assert metric_of("coverage", k=1)(pair) == 0.5
+    assert metric_of("coverage", k=1, balanced=False)(pair) == 1
     few = compare(normal(100, 6), normal(500, 6, seed=1))
-    assert Coverage()(few) < Coverage(balanced=False)(few)
+    assert metric_of("coverage")(few) < metric_of("coverage", balanced=False)(few)
 
 
 # ---------------------------------------------------------------- where there are too few
@@ -195,13 +195,13 @@ def test_coverage_looks_at_no_more_generated_than_real_samples() -> None:
 @pytest.mark.parametrize(
     ("metric", "real", "generated"),
     [
-        (Precision(k=5), 6, 6),
-        (Recall(k=5), 6, 6),
-        (Density(k=5), 6, 1),
-        (Coverage(k=5), 6, 1),
-        (FID(), 500, 2),
-        (FID(min_references=20), 20, 2),
-        (KID(), 2, 2),
+        (metric_of("precision", k=5), 6, 6),
+        (metric_of("recall", k=5), 6, 6),
+        (metric_of("density", k=5), 6, 1),
+        (metric_of("coverage", k=5), 6, 1),
+        (metric_of("fid"), 500, 2),
+        (metric_of("fid", min_references=20), 20, 2),
+        (metric_of("kid"), 2, 2),
         (Diversity(), 2, 2),
     ],
 )
@@ -220,11 +220,11 @@ def test_diversity_needs_real_images_that_differ() -> None:
 @pytest.mark.parametrize(
     ("build", "culprit"),
     [
-        (lambda: Recall(k=0), "k=0"),
-        (lambda: Coverage(k=2.5), "k=2.5"),
-        (lambda: FID(min_references=1), "min_references=1"),
-        (lambda: KID(subsets=0), "subsets=0"),
-        (lambda: KID(subset_size=1), "subset_size=1"),
+        (lambda: metric_of("recall", k=0), "k=0"),
+        (lambda: metric_of("coverage", k=2.5), "k=2.5"),
+        (lambda: metric_of("fid", min_references=1), "min_references=1"),
+        (lambda: metric_of("kid", subsets=0), "subsets=0"),
+        (lambda: metric_of("kid", subset_size=1), "subset_size=1"),
     ],
 )
 def test_settings_out_of_range_are_refused(build, culprit: str) -> None:  # type: ignore[no-untyped-def]
@@ -236,8 +236,8 @@ def test_kid_draws_from_its_own_seed() -> None:
     pair = compare(normal(300), normal(300, seed=1))
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    first = KID(subsets=2, subset_size=20)(pair)
+    first = metric_of("kid", subsets=2, subset_size=20)(pair)
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(6)
-    assert KID(subsets=2, subset_size=20)(pair) == first
-    assert KID(subsets=2, subset_size=20, seed=1)(pair) != first
+    assert metric_of("kid", subsets=2, subset_size=20)(pair) == first
+    assert metric_of("kid", subsets=2, subset_size=20, seed=1)(pair) != first

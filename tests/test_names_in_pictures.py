@@ -13,7 +13,8 @@ from PIL import Image
 from test_folders import pictures
 
 from mergan.callbacks import real
-from mergan.callbacks.real import RealGrid, real_grid
+from mergan.callbacks.real import real_grid
+from mergan.config.instantiate import part
 from mergan.data.image_set import ImageSet
 from mergan.output import lettering, plots
 from mergan.system.errors import ConfigError
@@ -106,8 +107,8 @@ def test_the_grid_is_capped_and_odd_names_fit() -> None:
 
 
 def test_no_columns_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"callbacks\.real"):
-        RealGrid(columns=0)
+    with pytest.raises(ConfigError, match=r"callbacks\.real\.columns=0"):
+        part("callbacks.real", columns=0)
 
 
 def test_a_run_with_odd_names_says_and_draws_them_and_shows_its_data_first(tmp_path: Path) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from mergan.networks import dcgan, upsample
+from mergan.config.instantiate import part
 from mergan.networks.fast import pair_products, upsample_conv
 from mergan.networks.fast.thin import ThinConvTranspose2d, ThinInputConv2d, ThinOutputConv2d
 from mergan.networks.fast.upsample_conv import UpsampleConv2d
@@ -17,6 +17,19 @@ from mergan.networks.layers import ClassTable, ConditionalNorm, inherit_classes
 from mergan.system.errors import ConfigError
 
 LATENT, CLASSES = 6, 5
+PAIRS = pytest.mark.parametrize("pair", ["dcgan", "upsample"])
+
+
+def generator_of(pair: str, **arguments: Any) -> nn.Module:
+    """A generator of conf/network/ for grey images of 16 pixels, with some arguments of its own."""
+    shape = {"latent_dim": LATENT, "num_classes": CLASSES, "channels": 1, "image_size": 16}
+    return part("network.generator", f"network={pair}", **shape | arguments)
+
+
+def discriminator_of(pair: str, **arguments: Any) -> nn.Module:
+    """Its counterpart."""
+    shape = {"num_classes": CLASSES, "channels": 1, "image_size": 16}
+    return part("network.discriminator", f"network={pair}", **shape | arguments)
 
 
 def inputs(count: int = 10, latent_dim: int = LATENT) -> tuple[Tensor, Tensor]:
@@ -26,33 +39,33 @@ def inputs(count: int = 10, latent_dim: int = LATENT) -> tuple[Tensor, Tensor]:
     return torch.randn(count, latent_dim, generator=rng), labels
 
 
-@pytest.mark.parametrize("pair", [dcgan, upsample])
+@PAIRS
 @pytest.mark.parametrize("size", [16, 32, 64])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_pairs_follow_the_contract_of_shapes(pair: ModuleType, size: int, channels: int) -> None:
+def test_pairs_follow_the_contract_of_shapes(pair: str, size: int, channels: int) -> None:
     z, labels = inputs()
-    images = pair.Generator(LATENT, CLASSES, channels, size, width=2)(30 * z, labels)
+    images = generator_of(pair, channels=channels, image_size=size, width=2)(30 * z, labels)
     assert images.shape == (10, channels, size, size)
     assert images.dtype == torch.float32
     assert -1 <= images.min() < images.max() <= 1
-    adversarial, classes = pair.Discriminator(CLASSES, channels, size, width=2)(images, labels)
+    discriminator = discriminator_of(pair, channels=channels, image_size=size, width=2)
+    adversarial, classes = discriminator(images, labels)
     assert adversarial.shape == (10,)
     assert classes.shape == (10, CLASSES)
 
 
-@pytest.mark.parametrize("pair", [dcgan, upsample])
+@PAIRS
 @pytest.mark.parametrize("size", [0, 8, 28, 48, 128])
-def test_other_image_sizes_are_refused(pair: ModuleType, size: int) -> None:
-    with pytest.raises(ConfigError, match=rf"data\.image_size={size}"):
-        pair.Generator(LATENT, CLASSES, 1, size)
-    with pytest.raises(ConfigError, match=rf"data\.image_size={size}"):
-        pair.Discriminator(CLASSES, 1, size)
+def test_other_image_sizes_are_refused(pair: str, size: int) -> None:
+    for build in (generator_of, discriminator_of):
+        with pytest.raises(ConfigError, match=rf"image_size={size}: use 16, 32 or 64"):
+            build(pair, image_size=size)
 
 
-@pytest.mark.parametrize("pair", [dcgan, upsample])
-def test_generated_images_depend_on_z_and_on_the_label(pair: ModuleType) -> None:
+@PAIRS
+def test_generated_images_depend_on_z_and_on_the_label(pair: str) -> None:
     torch.manual_seed(0)
-    generator = pair.Generator(LATENT, CLASSES, 1, 16, width=4).eval()
+    generator = generator_of(pair, width=4).eval()
     for table in generator.modules():
         if isinstance(table, ClassTable):
             nn.init.normal_(table.weight, mean=1)  # rows that differ, as after training
@@ -63,12 +76,12 @@ def test_generated_images_depend_on_z_and_on_the_label(pair: ModuleType) -> None
     assert not torch.allclose(same, other_label, atol=1e-4)
 
 
-@pytest.mark.parametrize("pair", [dcgan, upsample])
+@PAIRS
 def test_only_discriminators_without_batch_statistics_call_their_samples_independent(
-    pair: ModuleType,
+    pair: str,
 ) -> None:
-    discriminator = pair.Discriminator(CLASSES, 1, 16, width=4)
-    for dropout in (part for part in discriminator.modules() if isinstance(part, nn.Dropout2d)):
+    discriminator = discriminator_of(pair, width=4)
+    for dropout in (layer for layer in discriminator.modules() if isinstance(layer, nn.Dropout2d)):
         dropout.p = 0.0
     _, labels = inputs()
     images = torch.rand(10, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -116,14 +129,14 @@ def test_group_norm_leaves_other_samples_out() -> None:
 
 
 def test_unknown_kind_of_norm_is_refused() -> None:
-    with pytest.raises(ConfigError, match="norm=layer: use group or batch"):
-        ConditionalNorm(8, CLASSES, "layer")
+    with pytest.raises(ConfigError, match=r"network\.generator\.norm=layer: use group or batch"):
+        generator_of("dcgan", norm="layer")
 
 
 @pytest.mark.parametrize("projection", [True, False])
 def test_projection_makes_the_adversarial_logit_depend_on_the_label(projection: bool) -> None:
     torch.manual_seed(0)
-    discriminator = dcgan.Discriminator(CLASSES, 1, 16, width=4, projection=projection).eval()
+    discriminator = discriminator_of("dcgan", width=4, spectral=True, projection=projection).eval()
     images = torch.rand(1, 1, 16, 16) * 2 - 1
     (first, first_classes), (second, second_classes) = (
         discriminator(images, torch.tensor([label])) for label in (0, 1)
@@ -135,7 +148,7 @@ def test_projection_makes_the_adversarial_logit_depend_on_the_label(projection: 
 @pytest.mark.parametrize("spectral", [True, False])
 def test_spectral_norm_bounds_the_largest_singular_value(spectral: bool) -> None:
     torch.manual_seed(0)
-    discriminator = dcgan.Discriminator(CLASSES, 1, 16, width=4, spectral=spectral)
+    discriminator = discriminator_of("dcgan", width=4, spectral=spectral, projection=False)
     with torch.no_grad():
         for parameter in discriminator.parameters():
             parameter.mul_(30)
@@ -148,7 +161,7 @@ def test_spectral_norm_bounds_the_largest_singular_value(spectral: bool) -> None
 
 
 def test_new_classes_start_from_the_mean_of_the_past_ones() -> None:
-    generator = dcgan.Generator(LATENT, CLASSES, 1, 16, width=4)
+    generator = generator_of("dcgan", width=4)
     tables = [table for table in generator.modules() if isinstance(table, ClassTable)]
     assert len(tables) == 4  # scale and shift of both norms
     for table in tables:
@@ -162,7 +175,7 @@ def test_new_classes_start_from_the_mean_of_the_past_ones() -> None:
 
 
 def test_first_classes_keep_their_initial_rows() -> None:
-    generator = upsample.Generator(LATENT, CLASSES, 1, 16, width=2)
+    generator = generator_of("upsample", width=2)
     before = generator.embedding.weight.detach().clone()
     inherit_classes(generator, new=(0, 1), before=())
     assert torch.equal(generator.embedding.weight, before)

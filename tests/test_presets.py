@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import hydra
 import pytest
 import tiny
 from omegaconf import DictConfig
@@ -37,9 +36,7 @@ EXPECTED = {
 
 
 def preset(name: str, *overrides: str) -> DictConfig:
-    config.register()
-    with hydra.initialize_config_dir(config_dir=str(tiny.ROOT / "conf"), version_base="1.3"):
-        cfg = hydra.compose("train", [f"experiment={name}", *overrides])
+    cfg = config.compose(f"experiment={name}", *overrides)
     config.check(cfg)
     return cfg
 

@@ -16,7 +16,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
-from tiny import context, tasks
+from tiny import context, strategy_of, stream_kind, tasks
 from torch import Tensor, nn
 
 from mergan import config, evaluate
@@ -25,16 +25,10 @@ from mergan.evaluation import continual
 from mergan.networks.solver import Solver
 from mergan.run import estimate, experiment
 from mergan.scenarios import Classes, Scenario
-from mergan.scenarios.repetition import Repetition
 from mergan.strategies import Context, TrainingBatch
 from mergan.strategies.deep_generative_replay import DeepGenerativeReplay
-from mergan.strategies.ewc import EWC
-from mergan.strategies.experience_replay import ExperienceReplay
 from mergan.strategies.finetune import Finetune
 from mergan.strategies.joint_retrain import JointRetrain
-from mergan.strategies.mas import MAS
-from mergan.strategies.replay_alignment import ReplayAlignment
-from mergan.strategies.retrain_and_align import RetrainAndAlign
 from mergan.system.errors import ConfigError
 
 Compose = Callable[..., DictConfig]
@@ -57,7 +51,7 @@ def test_past_new_and_seen_follow_from_what_was_seen_before() -> None:
 
 
 def test_known_classes_may_come_back() -> None:
-    stream = Repetition(tasks=[[1, 4], [0]]).scenario(Classes(6), 1, known=(4, 5)).tasks
+    stream = stream_kind("repetition", tasks=[[1, 4], [0]]).scenario(Classes(6), 1, known=(4, 5)).tasks
     assert [(task.new, task.returning, task.past) for task in stream] == [
         ((1,), (4,), (5,)),
         ((0,), (), (4, 5, 1)),
@@ -66,7 +60,7 @@ def test_known_classes_may_come_back() -> None:
 
 
 def test_joined_stream_has_every_class_once() -> None:
-    (task,) = Repetition(tasks=LISTS).scenario(Classes(4), epochs=3, joined=True).tasks
+    (task,) = stream_kind("repetition", tasks=LISTS).scenario(Classes(4), epochs=3, joined=True).tasks
     assert (task.classes, task.past, task.span, task.epochs) == ((2, 0, 3), (), 5, 3)
 
 
@@ -85,7 +79,14 @@ def test_drawn_streams_bring_every_class_at_its_turn(
     needed = math.ceil((num_classes - len(known)) / per_task)
     if needed + extra == 0:
         return
-    kind = Repetition(needed + extra, per_task, repetition, class_order="shuffled", order_seed=seed)
+    kind = stream_kind(
+        "repetition",
+        num_tasks=needed + extra,
+        classes_per_task=per_task,
+        repetition=repetition,
+        class_order="shuffled",
+        order_seed=seed,
+    )
     stream = kind.scenario(Classes(num_classes), 1, known)
     assert stream == kind.scenario(Classes(num_classes), 1, known)
     assert len(stream.tasks) == needed + extra
@@ -105,15 +106,17 @@ def test_drawn_streams_bring_every_class_at_its_turn(
 def test_classes_come_back_as_often_as_they_should() -> None:
     again = chances = 0
     for seed in range(200):
-        for task in Repetition(20, 2, 0.3, order_seed=seed).scenario(Classes(10), 1).tasks[1:]:
+        for task in (
+            stream_kind("repetition", num_tasks=20, order_seed=seed).scenario(Classes(10), 1).tasks[1:]
+        ):
             again, chances = again + len(task.returning), chances + len(task.before)
     assert again / chances == pytest.approx(0.3, abs=0.01)
 
 
 def test_the_seed_moves_repetitions_whatever_the_order() -> None:
-    fixed, other = (Repetition(order_seed=seed).tasks(Classes(10)) for seed in (0, 1))
+    fixed, other = (stream_kind("repetition", order_seed=seed).tasks(Classes(10)) for seed in (0, 1))
     assert fixed != other
-    shuffled = Repetition(class_order="shuffled").scenario(Classes(10), 1)
+    shuffled = stream_kind("repetition", class_order="shuffled").scenario(Classes(10), 1)
     order = shuffled.classes
     assert [[order[label] for label in labels] for labels in fixed] == [
         list(t.classes) for t in shuffled.tasks
@@ -134,11 +137,11 @@ def test_the_seed_moves_repetitions_whatever_the_order() -> None:
 )
 def test_streams_that_make_no_sense_are_refused(arguments: dict[str, Any], known: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        Repetition(**arguments).tasks(Classes(10), tuple(known))
+        stream_kind("repetition", **arguments).tasks(Classes(10), tuple(known))
 
 
 def test_no_length_is_as_long_as_it_takes() -> None:
-    assert len(Repetition(num_tasks=None, classes_per_task=3).tasks(Classes(10))) == 4
+    assert len(stream_kind("repetition", num_tasks=None, classes_per_task=3).tasks(Classes(10))) == 4
 
 
 # ---------------------------------------------------------------- what is measured
@@ -226,7 +229,7 @@ def test_a_checkpoint_in_the_middle_of_a_task_is_measured_as_a_row_of_its_own(
         experiment.run(cfg, tmp_path / "run")
     folder = tmp_path / "run" / "checkpoints"
     measures = OmegaConf.create({"cache_dir": cfg.cache_dir, "trust": ["tiny"], "evaluation": cfg.evaluation})
-    schema = OmegaConf.structured(config.EvaluateConfig)
+    schema = config.compose(name="evaluate")
     for name, rows in (("last.ckpt", 2), ("task_01.ckpt", 1)):
         content = checkpoint.read(folder / name)
         matrix = content["callbacks"]["ContinualEvaluation"]["matrices"]["accuracy"]
@@ -304,10 +307,10 @@ def built(strategy: Any) -> Any:
 @pytest.mark.parametrize(
     "strategy",
     [
-        lambda: JointRetrain(),
-        lambda: JointRetrain(mode="live"),
-        lambda: RetrainAndAlign(),
-        lambda: built(DeepGenerativeReplay(solver_width=4)),
+        lambda: strategy_of("joint_retrain"),
+        lambda: strategy_of("joint_retrain", mode="live"),
+        lambda: strategy_of("retrain_and_align"),
+        lambda: built(strategy_of("deep_generative_replay", solver_width=4)),
     ],
 )
 def test_only_past_classes_are_replayed(strategy: Callable[[], JointRetrain]) -> None:
@@ -338,10 +341,14 @@ class Alternating(Solver):
 def test_a_task_without_past_classes_is_trained_on_its_images_alone(divide: bool) -> None:
     setting = context(ALL_BACK)
     for made in (
-        JointRetrain(), JointRetrain(mode="live"), built(ExperienceReplay(capacity=8)),
-        built(DeepGenerativeReplay(solver_width=4)), Finetune(), ReplayAlignment(divide_by_classes=divide),
-        RetrainAndAlign(divide_by_classes=divide),
-    ):  # fmt: skip
+        strategy_of("joint_retrain"),
+        strategy_of("joint_retrain", mode="live"),
+        built(strategy_of("experience_replay", capacity=8)),
+        built(strategy_of("deep_generative_replay", solver_width=4)),
+        Finetune(),
+        strategy_of("replay_alignment", divide_by_classes=divide),
+        strategy_of("retrain_and_align", divide_by_classes=divide),
+    ):
         made.begin_task(setting)
         assert made.real_per_step(ALL_BACK, 8, setting.counts) == 8
         batch: TrainingBatch = made.training_batch(*real(8, 0), setting)
@@ -350,7 +357,7 @@ def test_a_task_without_past_classes_is_trained_on_its_images_alone(divide: bool
 
 
 def test_memory_rests_while_a_class_is_back_and_is_then_drawn_anew() -> None:
-    strategy = built(ExperienceReplay(capacity=12))
+    strategy = built(strategy_of("experience_replay", capacity=12))
     first, second = tasks([0, 1], [2, 0])
     before = context(first)
     strategy.begin_task(before)
@@ -389,7 +396,7 @@ def flat_context(index: int, *classes: list[int]) -> Context:
 @pytest.mark.parametrize("decay", [1.0, 0.5])
 def test_importance_counts_a_class_once_however_often_it_comes_back(decay: float) -> None:
     stream = ([0], [1], [0], [1, 0], [2, 1])
-    strategy = MAS(samples=4, decay=decay)
+    strategy = strategy_of("mas", samples=4, decay=decay)
     strategy.build(Flat(), 4, 1, 2)
     found = []
     for index in range(len(stream)):
@@ -409,7 +416,7 @@ def test_the_penalty_holds_for_the_past_classes_only(divide: bool) -> None:
         setting = flat_context(len(stream) - 1, *stream)
         with torch.no_grad():
             setting.generator.shade.add_(1.0)  # type: ignore[union-attr,operator]
-        strategy = EWC(weight=2.0, samples=4, divide_by_classes=divide)
+        strategy = strategy_of("ewc", weight=2.0, samples=4, divide_by_classes=divide)
         strategy.build(setting.generator, 4, 1, 2)
         strategy.importance.fill_(len(setting.task.before))  # each class counts 1
         terms = strategy.generator_terms(setting, tiny.NOTHING)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from mergan import config, evaluate, sample
 from mergan.run import experiment
@@ -25,8 +25,9 @@ def run_folder(compose: Callable[..., DictConfig], tmp_path_factory: pytest.Temp
 
 
 def sample_config(checkpoint: Path, out: Path, **settings: object) -> DictConfig:
-    values = {"checkpoint": str(checkpoint), "out": str(out), **settings}
-    return OmegaConf.merge(OmegaConf.structured(config.SampleConfig), values)  # type: ignore[return-value]
+    cfg = config.compose(name="sample")
+    cfg.update({"checkpoint": str(checkpoint), "out": str(out), **settings})
+    return cfg
 
 
 def drawn(run_folder: Path, out: Path, **settings: object) -> tuple[np.ndarray, np.ndarray]:
@@ -84,7 +85,7 @@ def test_what_is_there_is_not_written_over(run_folder: Path, tmp_path: Path) -> 
         for overwrite in (False, True):
             with pytest.raises(ConfigError, match="out="):
                 sample.run(sample_config(last, checkpoint, per_class=1, overwrite=overwrite))
-            settings = OmegaConf.structured(config.EvaluateConfig)
+            settings = config.compose(name="evaluate")
             settings.checkpoint, settings.out, settings.overwrite = str(last), str(checkpoint), overwrite
             with pytest.raises(ConfigError, match="out="):
                 evaluate.run(settings)
@@ -99,7 +100,7 @@ def test_what_is_there_is_not_written_over(run_folder: Path, tmp_path: Path) -> 
 def test_evaluate_measures_what_the_run_measured(
     run_folder: Path, compose: Callable[..., DictConfig], tmp_path: Path
 ) -> None:
-    settings = OmegaConf.structured(config.EvaluateConfig)
+    settings = config.compose(name="evaluate")
     settings.checkpoint, settings.out = (
         str(run_folder / "checkpoints" / "last.ckpt"),
         str(tmp_path / "figures.json"),

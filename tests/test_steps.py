@@ -265,7 +265,7 @@ def test_discriminator_learns_at_the_rate_of_the_generator_by_default(build: Bui
 
 
 def test_unknown_schedule_is_refused(build: Build) -> None:
-    with pytest.raises(ConfigError, match=r"lr_schedule=step: use one of constant, linear, cosine, cooldown"):
+    with pytest.raises(ConfigError, match=r"lr_schedule=step: use constant, linear, cosine or cooldown"):
         build("learner.lr_schedule=step")
 
 

@@ -14,7 +14,7 @@ import tiny
 import torch
 from hydra.errors import HydraException
 from omegaconf import DictConfig
-from tiny import context, tasks
+from tiny import context, strategy_of, tasks
 from torch import Tensor, nn
 
 from mergan.learners.acgan import ACGAN
@@ -22,8 +22,6 @@ from mergan.scenarios.base import Task
 from mergan.strategies import Context, TrainingBatch
 from mergan.strategies.finetune import Finetune
 from mergan.strategies.joint import Joint
-from mergan.strategies.joint_retrain import JointRetrain
-from mergan.strategies.replay_alignment import ReplayAlignment
 from mergan.system.errors import ConfigError
 
 Build = Callable[..., tiny.Run]
@@ -115,7 +113,7 @@ def test_joint_training_sees_all_classes_in_one_task(build: Build) -> None:
     assert len(run.evaluation.rows) == 1
 
 
-@pytest.mark.parametrize("strategy", [Finetune(), Joint(), ReplayAlignment()])
+@pytest.mark.parametrize("strategy", [Finetune(), Joint(), strategy_of("replay_alignment")])
 def test_strategies_without_replay_take_the_real_images_as_they_are(strategy: Finetune) -> None:
     images, labels = real(8, 1)
     batch = strategy.training_batch(images, labels, context(tasks([0], [1])[1]))
@@ -126,8 +124,12 @@ def test_strategies_without_replay_take_the_real_images_as_they_are(strategy: Fi
 
 def test_generator_is_asked_for_what_the_discriminator_sees() -> None:
     task = tasks([3], [1, 0])[1]
-    assert JointRetrain().asked_classes(task) == JointRetrain(mode="live").asked_classes(task) == (3, 1, 0)
-    assert Finetune().asked_classes(task) == ReplayAlignment().asked_classes(task) == (1, 0)
+    assert (
+        strategy_of("joint_retrain").asked_classes(task)
+        == strategy_of("joint_retrain", mode="live").asked_classes(task)
+        == (3, 1, 0)
+    )
+    assert Finetune().asked_classes(task) == strategy_of("replay_alignment").asked_classes(task) == (1, 0)
 
 
 # ---------------------------------------------------------------- replay
@@ -184,7 +186,10 @@ def test_one_pass_of_buffer_mode_goes_through_all_real_images(build: Build) -> N
 
 def test_replays_of_the_past_classes_are_balanced() -> None:
     task = tasks([2], [0, 3], [1])[2]
-    for strategy in (JointRetrain(buffer_per_class=20), JointRetrain(mode="live", replay_per_step=6000)):
+    for strategy in (
+        strategy_of("joint_retrain", buffer_per_class=20),
+        strategy_of("joint_retrain", mode="live", replay_per_step=6000),
+    ):
         setting = context(task, batch_size=6000)
         strategy.begin_task(setting)
         _, labels = real(0, 1) if strategy.mode == "buffer" else real(1, 1)
@@ -212,7 +217,7 @@ def test_buffer_is_the_same_whenever_it_is_made_again() -> None:
     task = tasks([0, 1], [2])[1]
 
     def drawn(setting: Context, times: int = 1) -> Tensor:
-        strategy = JointRetrain(buffer_per_class=10)
+        strategy = strategy_of("joint_retrain", buffer_per_class=10)
         torch.seed()  # the global random state has no say
         for _ in range(times):
             strategy.begin_task(setting)
@@ -233,7 +238,7 @@ def test_buffer_of_its_own_size_is_no_larger_than_the_task_can_use(
 ) -> None:
     # half of 8 images are replays: three steps draw 12 of them
     setting = context(tasks([0], [1])[1], num_batches=steps)
-    strategy = JointRetrain(buffer_per_class=per_class)
+    strategy = strategy_of("joint_retrain", buffer_per_class=per_class)
     strategy.begin_task(setting)
     batches = [strategy.training_batch(*real(4, 1), setting) for _ in range(200)]
     replays = {image.numpy().tobytes() for batch in batches for image in batch.images[4:]}
@@ -242,7 +247,7 @@ def test_buffer_of_its_own_size_is_no_larger_than_the_task_can_use(
 
 def test_buffer_is_kept_through_a_task_and_renewed_for_the_next() -> None:
     _, second, third = tasks([0], [1], [2])
-    strategy = JointRetrain(buffer_per_class=4)
+    strategy = strategy_of("joint_retrain", buffer_per_class=4)
 
     def shades(task: Task, value: float) -> Tensor:
         setting = context(task, snapshot=Constant(value))
@@ -267,7 +272,7 @@ class Constant(nn.Module):
 
 def test_buffer_mode_weighs_replays_against_real_images() -> None:
     setting = context(tasks([0], [1])[1])
-    strategy = JointRetrain(replay_weight=0.5)
+    strategy = strategy_of("joint_retrain", replay_weight=0.5)
     strategy.begin_task(setting)
     batch = strategy.training_batch(*real(3, 1), setting)
     assert batch.weights.tolist() == pytest.approx([1 / 8] * 3 + [0.5 / 8] * 5)
@@ -276,7 +281,7 @@ def test_buffer_mode_weighs_replays_against_real_images() -> None:
 
 def test_real_images_keep_their_least_share_of_a_batch() -> None:
     second, fourth = tasks([0], [1], [2], [3])[1::2]
-    strategy = JointRetrain(min_real_share=0.375)
+    strategy = strategy_of("joint_retrain", min_real_share=0.375)
     shares = [strategy.real_per_step(task, 8, dict.fromkeys(task.classes, 30)) for task in (second, fourth)]
     assert shares == [4, 3]  # a half and three eighths; balanced classes would leave the last a quarter
     setting = context(fourth)
@@ -288,14 +293,14 @@ def test_real_images_keep_their_least_share_of_a_batch() -> None:
 @pytest.mark.parametrize("share", [-0.1, 1.0, "half"])
 def test_share_out_of_range_is_refused(share: Any) -> None:
     with pytest.raises(ConfigError, match=f"strategy.min_real_share={share}"):
-        JointRetrain(min_real_share=share)
+        strategy_of("joint_retrain", min_real_share=share)
 
 
 @pytest.mark.parametrize("per_step", [None, 6])
 @pytest.mark.parametrize("weight", [1.0, 0.25])
 def test_live_mode_adds_replays_to_every_batch(per_step: int | None, weight: float) -> None:
     setting = context(tasks([0, 1, 2], [3])[1])
-    strategy = JointRetrain(mode="live", replay_per_step=per_step, replay_weight=weight)
+    strategy = strategy_of("joint_retrain", mode="live", replay_per_step=per_step, replay_weight=weight)
     strategy.begin_task(setting)
     assert strategy.real_per_step(setting.task, 8, setting.counts) == 8
     batch = strategy.training_batch(*real(8, 3), setting)
@@ -311,7 +316,7 @@ def test_live_mode_adds_replays_to_every_batch(per_step: int | None, weight: flo
 
 def test_live_replays_come_from_the_snapshot_for_their_own_z() -> None:
     setting = context(tasks([0, 1], [2])[1])
-    batch = JointRetrain(mode="live").training_batch(*real(8, 2), setting)
+    batch = strategy_of("joint_retrain", mode="live").training_batch(*real(8, 2), setting)
     setting.rng.manual_seed(5)
     labels = setting.labels((0, 1), 8)
     images = setting.snapshot(setting.latent(8), labels)
@@ -321,7 +326,7 @@ def test_live_replays_come_from_the_snapshot_for_their_own_z() -> None:
 @pytest.mark.parametrize("mode", ["buffer", "live"])
 def test_first_task_has_nothing_to_replay(mode: str) -> None:
     setting = context(tasks([0], [1])[0])
-    strategy = JointRetrain(mode=mode)
+    strategy = strategy_of("joint_retrain", mode=mode)
     strategy.begin_task(setting)
     assert strategy.real_per_step(setting.task, 8, setting.counts) == 8
     batch = strategy.training_batch(*real(8, 0), setting)
@@ -335,7 +340,7 @@ def test_first_task_has_nothing_to_replay(mode: str) -> None:
 @pytest.mark.parametrize("batch_size", [None, 5])
 def test_alignment_is_the_weighed_squared_error_to_the_snapshot(divide: bool, batch_size: int | None) -> None:
     setting = context(tasks([0, 1, 3], [2])[1])
-    strategy = ReplayAlignment(weight=12.0, divide_by_classes=divide, batch_size=batch_size)
+    strategy = strategy_of("replay_alignment", weight=12.0, divide_by_classes=divide, batch_size=batch_size)
     (value,) = strategy.generator_terms(setting, tiny.NOTHING).values()
     setting.rng.manual_seed(5)
     count = batch_size or 8
@@ -348,7 +353,7 @@ def test_alignment_is_the_weighed_squared_error_to_the_snapshot(divide: bool, ba
 
 def test_alignment_trains_the_generator_and_not_the_snapshot() -> None:
     setting = context(tasks([0, 1], [2])[1])
-    (value,) = ReplayAlignment().generator_terms(setting, tiny.NOTHING).values()
+    (value,) = strategy_of("replay_alignment").generator_terms(setting, tiny.NOTHING).values()
     value.backward()
     assert all(parameter.grad is not None for parameter in setting.generator.parameters())
     assert all(parameter.grad is None for parameter in setting.snapshot.parameters())
@@ -361,7 +366,7 @@ def test_alignment_trains_the_generator_and_not_the_snapshot() -> None:
 def test_alignment_of_an_unchanged_generator_is_zero() -> None:
     setting = context(tasks([0, 1], [2])[1])
     setting.snapshot = copy.deepcopy(setting.generator).eval()
-    assert ReplayAlignment().generator_terms(setting, tiny.NOTHING)["alignment"].item() == 0
+    assert strategy_of("replay_alignment").generator_terms(setting, tiny.NOTHING)["alignment"].item() == 0
 
 
 def test_alignment_starts_at_zero_with_the_second_task(build: Build) -> None:
@@ -387,25 +392,25 @@ def test_alignment_can_go_without_the_classifier(build: Build, classifier: bool)
 @pytest.mark.parametrize(
     ("kind", "wrong"),
     [
-        (JointRetrain, {"mode": "both"}),
-        (JointRetrain, {"buffer_per_class": 0}),
-        (JointRetrain, {"buffer_per_class": 2.5}),
-        (JointRetrain, {"max_per_class": -3}),
-        (JointRetrain, {"replay_per_step": 0}),
-        (JointRetrain, {"replay_weight": -1.0}),
-        (JointRetrain, {"replay_weight": float("nan")}),
-        (JointRetrain, {"replay_weight": "much"}),
-        (ReplayAlignment, {"weight": -1.0}),
-        (ReplayAlignment, {"weight": float("inf")}),
-        (ReplayAlignment, {"weight": "much"}),
-        (ReplayAlignment, {"batch_size": 0}),
-        (ReplayAlignment, {"batch_size": "8"}),
+        ("joint_retrain", {"mode": "both"}),
+        ("joint_retrain", {"buffer_per_class": 0}),
+        ("joint_retrain", {"buffer_per_class": 2.5}),
+        ("joint_retrain", {"max_per_class": -3}),
+        ("joint_retrain", {"replay_per_step": 0}),
+        ("joint_retrain", {"replay_weight": -1.0}),
+        ("joint_retrain", {"replay_weight": float("nan")}),
+        ("joint_retrain", {"replay_weight": "much"}),
+        ("replay_alignment", {"weight": -1.0}),
+        ("replay_alignment", {"weight": float("inf")}),
+        ("replay_alignment", {"weight": "much"}),
+        ("replay_alignment", {"batch_size": 0}),
+        ("replay_alignment", {"batch_size": "8"}),
     ],
 )
-def test_arguments_out_of_range_are_refused_by_name(kind: type[nn.Module], wrong: dict[str, Any]) -> None:
+def test_arguments_out_of_range_are_refused_by_name(kind: str, wrong: dict[str, Any]) -> None:
     (name,) = wrong
     with pytest.raises(ConfigError, match=rf"strategy\.{name}="):
-        kind(**wrong)
+        strategy_of(kind, **wrong)
 
 
 @pytest.mark.parametrize("strategy", tiny.STRATEGIES)

@@ -12,7 +12,7 @@ import pytest
 import tiny
 import torch
 from omegaconf import DictConfig
-from tiny import context, tasks
+from tiny import context, strategy_of, tasks
 from torch import Tensor, nn
 
 from mergan.checkpoints import file as checkpoint
@@ -27,7 +27,6 @@ from mergan.strategies import Context, Drawn, TrainingBatch
 from mergan.strategies.deep_generative_replay import DeepGenerativeReplay
 from mergan.strategies.experience_replay import ExperienceReplay
 from mergan.strategies.joint_retrain import JointRetrain
-from mergan.strategies.retrain_and_align import RetrainAndAlign
 from mergan.system.errors import CheckpointError, ConfigError
 
 Build = Callable[..., tiny.Run]
@@ -56,8 +55,8 @@ def test_retrain_and_align_shows_what_joint_retraining_shows(mode: str) -> None:
         strategy.begin_task(setting)
         return strategy.training_batch(*real(4, 2), setting)
 
-    both = RetrainAndAlign(weight=3.0, mode=mode, replay_weight=0.5)
-    retrained = JointRetrain(mode=mode, replay_weight=0.5)
+    both = strategy_of("retrain_and_align", weight=3.0, mode=mode, replay_weight=0.5)
+    retrained = strategy_of("joint_retrain", mode=mode, replay_weight=0.5)
     for mine, theirs in zip(vars(shown(both)).values(), vars(shown(retrained)).values(), strict=True):
         assert tiny.equal(mine, theirs)
     assert both.asked_classes(task) == (0, 1, 2)
@@ -69,7 +68,7 @@ def test_retrain_and_align_holds_the_past_pictures_of_the_batch(divide: bool) ->
     setting = context(tasks([0, 1], [2])[1])
     z, labels = setting.latent(5), torch.tensor([2, 0, 1, 2, 0])
     drawn = Drawn(z, labels, setting.generator(z, labels))
-    strategy = RetrainAndAlign(weight=3.0, divide_by_classes=divide)
+    strategy = strategy_of("retrain_and_align", weight=3.0, divide_by_classes=divide)
     value = strategy.generator_terms(setting, drawn)["alignment"]
     past = [1, 2, 4]
     difference = setting.generator(z[past], labels[past]) - setting.snapshot(z[past], labels[past])
@@ -82,7 +81,7 @@ def test_retrain_and_align_pays_nothing_for_a_batch_of_new_classes() -> None:
     setting = context(tasks([0, 1], [2])[1])
     z, labels = setting.latent(4), torch.full((4,), 2)
     drawn = Drawn(z, labels, setting.generator(z, labels))
-    assert RetrainAndAlign(weight=3.0).generator_terms(setting, drawn)["alignment"] == 0
+    assert strategy_of("retrain_and_align", weight=3.0).generator_terms(setting, drawn)["alignment"] == 0
 
 
 def test_alignment_term_of_a_retrained_generator_is_logged(build: Build) -> None:
@@ -99,7 +98,7 @@ def test_alignment_term_of_a_retrained_generator_is_logged(build: Build) -> None
 
 def remembering(capacity: int, *classes: list[int], **changes: Any) -> tuple[ExperienceReplay, list[Tensor]]:
     """A memory that has gone through a stream, and the labels it held after each task."""
-    strategy = ExperienceReplay(capacity=capacity)
+    strategy = strategy_of("experience_replay", capacity=capacity)
     strategy.build(nn.Identity(), 4, 1, 16)
     labels = []
     for task in tasks(*classes):
@@ -271,7 +270,9 @@ class Memories(nn.Module):
 def taught(*classes: list[int], snapshot: nn.Module | None = None) -> DeepGenerativeReplay:
     """A strategy whose solver has gone through a stream of shades."""
     torch.manual_seed(0)
-    strategy = DeepGenerativeReplay(solver_width=4, solver_steps=60, solver_batch=16, solver_lr=1e-2)
+    strategy = strategy_of(
+        "deep_generative_replay", solver_width=4, solver_steps=60, solver_batch=16, solver_lr=1e-2
+    )
     strategy.build(nn.Identity(), 4, 1, 16)
     for task in tasks(*classes):
         setting = context(
@@ -344,7 +345,7 @@ def solver() -> Solver:
 
 
 def sampling(solver: Solver, tries: int = 64) -> DeepGenerativeReplay:
-    strategy = DeepGenerativeReplay(solver_width=4, tries=tries)
+    strategy = strategy_of("deep_generative_replay", solver_width=4, tries=tries)
     strategy.build(nn.Identity(), 4, 1, 16)
     strategy.solver = solver
     return strategy
@@ -456,25 +457,25 @@ def test_solver_takes_images_of_every_shape(channels: int, size: int) -> None:
 @pytest.mark.parametrize(
     ("kind", "wrong"),
     [
-        (RetrainAndAlign, {"weight": -1.0}),
-        (RetrainAndAlign, {"mode": "both"}),
-        (RetrainAndAlign, {"buffer_per_class": 0}),
-        (ExperienceReplay, {"capacity": 0}),
-        (ExperienceReplay, {"capacity": None}),
-        (ExperienceReplay, {"replay_weight": -1.0}),
-        (DeepGenerativeReplay, {"buffer_per_class": 0}),
-        (DeepGenerativeReplay, {"solver_width": 0}),
-        (DeepGenerativeReplay, {"solver_steps": 1.5}),
-        (DeepGenerativeReplay, {"solver_batch": 0}),
-        (DeepGenerativeReplay, {"solver_lr": -1e-3}),
-        (DeepGenerativeReplay, {"tries": 0}),
-        (DeepGenerativeReplay, {"confidence": 1.5}),
+        ("retrain_and_align", {"weight": -1.0}),
+        ("retrain_and_align", {"mode": "both"}),
+        ("retrain_and_align", {"buffer_per_class": 0}),
+        ("experience_replay", {"capacity": 0}),
+        ("experience_replay", {"capacity": None}),
+        ("experience_replay", {"replay_weight": -1.0}),
+        ("deep_generative_replay", {"buffer_per_class": 0}),
+        ("deep_generative_replay", {"solver_width": 0}),
+        ("deep_generative_replay", {"solver_steps": 1.5}),
+        ("deep_generative_replay", {"solver_batch": 0}),
+        ("deep_generative_replay", {"solver_lr": -1e-3}),
+        ("deep_generative_replay", {"tries": 0}),
+        ("deep_generative_replay", {"confidence": 1.5}),
     ],
 )
-def test_arguments_out_of_range_are_refused_by_name(kind: type[nn.Module], wrong: dict[str, Any]) -> None:
+def test_arguments_out_of_range_are_refused_by_name(kind: str, wrong: dict[str, Any]) -> None:
     (name,) = wrong
     with pytest.raises(ConfigError, match=rf"strategy\.{name}="):
-        kind(**wrong)
+        strategy_of(kind, **wrong)
 
 
 def test_memory_smaller_than_the_classes_is_refused(build: Build) -> None:

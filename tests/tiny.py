@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hydra
 import lightning.pytorch as pl
 import numpy as np
 import torch
@@ -16,11 +15,13 @@ from torch import Tensor, nn
 
 from mergan import config
 from mergan.callbacks.evaluation import ContinualEvaluation
+from mergan.config.composition import node_of
+from mergan.config.instantiate import instantiate, part
 from mergan.data.datamodule import ClassIncrementalDataModule
 from mergan.data.image_set import ImageSet
 from mergan.networks import dcgan
 from mergan.run.experiment import Experiment
-from mergan.scenarios.base import Scenario, Task
+from mergan.scenarios.base import Scenario, StreamKind, Task
 from mergan.strategies import Context, Drawn, Strategy
 from torture.compare import equal, event_steps, untimed
 
@@ -68,9 +69,7 @@ MEASURES = [part for part in SETTINGS if part.startswith("evaluation.")]
 
 def compose(cache_dir: Path, *overrides: str) -> DictConfig:
     """The tiny configuration with further overrides, checked like the one of a real run."""
-    config.register()
-    with hydra.initialize_config_dir(config_dir=str(ROOT / "conf"), version_base="1.3"):
-        cfg = hydra.compose("train", [*SETTINGS, f"cache_dir={cache_dir}", *overrides])
+    cfg = config.compose(*SETTINGS, f"cache_dir={cache_dir}", *overrides)
     config.check(cfg)
     return config.apply_caps(cfg)
 
@@ -99,16 +98,45 @@ def build(cfg: DictConfig, folder: Path) -> Run:
     return Run(run.learner, run.data, run.scenario, run.evaluation, run.trainer, folder)
 
 
+def stream_kind(name: str, **changes: Any) -> StreamKind:
+    """A kind of stream as conf/ describes it, with changes."""
+    node = node_of("scenario", f"scenario={name}")
+    node.pop("joined")
+    node.update(changes)
+    kind: StreamKind = instantiate(node, "scenario")
+    return kind
+
+
 def tasks(*classes: list[int]) -> tuple[Task, ...]:
     """The tasks of a stream, one epoch each."""
     return Scenario.from_classes(classes, epochs=1).tasks
 
 
+def strategy_of(name: str, /, **arguments: Any) -> Any:
+    """A strategy of conf/strategy/, with some arguments of its own."""
+    return part("strategy", f"strategy={name}", **arguments)
+
+
+def objective_of(name: str, /, **arguments: Any) -> Any:
+    """An objective of conf/objective/, likewise."""
+    return part("objective", f"objective={name}", **arguments)
+
+
+def metric_of(name: str, /, **arguments: Any) -> Any:
+    """A metric of conf/evaluation/default.yaml, likewise."""
+    return part(f"evaluation.metrics.{name}", **arguments)
+
+
+def folder_of(root: Path, /, **arguments: Any) -> Any:
+    """The pictures in a folder, in colour, with the settings of conf/data/image_folder.yaml."""
+    return part("data.source", "data=image_folder", root=str(root), **arguments)
+
+
 def context(task: Task, **changes: Any) -> Context:
     """A context with small networks, whose snapshot differs from the generator."""
     torch.manual_seed(0)
-    generator = dcgan.Generator(8, 4, 1, 16, width=4)
-    snapshot = dcgan.Generator(8, 4, 1, 16, width=4).eval().requires_grad_(False)
+    generator = dcgan.Generator(8, 4, 1, 16, width=4, norm="group")
+    snapshot = dcgan.Generator(8, 4, 1, 16, width=4, norm="group").eval().requires_grad_(False)
     settings: dict[str, Any] = {
         "generator": generator,
         "snapshot": snapshot,

@@ -122,17 +122,14 @@ def main(door: str, root: Path, plan: Path) -> None:
 
 def warm_up() -> None:
     """Import what the commands import, and read their configurations once."""
-    import hydra
     import tensorboard  # noqa: F401
     import torch_fidelity  # noqa: F401
     import torchvision  # noqa: F401
 
     from mergan import config
 
-    config.register()
-    with hydra.initialize_config_dir(config_dir=str(config.CONF), version_base="1.3"):
-        hydra.compose("train", base_settings(BASES[1]))
-        hydra.compose("evaluate", MEASURED)
+    config.compose(*base_settings(BASES[1]))
+    config.compose(*MEASURED, name="evaluate")
 
 
 def load(path: Path) -> structure.Content:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import lightning.pytorch as pl
 import torch
 
 from mergan.learners import ContinualLearner
-from mergan.system.errors import ConfigError
-
-PRECISIONS = ("highest", "high", "medium")
 
 
 class Acceleration(pl.Callback):
@@ -20,22 +19,15 @@ class Acceleration(pl.Callback):
             that are differentiated once only: compiled code cannot be differentiated twice.
         mode: of torch.compile; "reduce-overhead" records CUDA graphs.
         matmul_precision: of products in float32: "highest" is float32 itself, "high" allows TF32.
-
-    Raises:
-        ConfigError: an unknown precision.
     """
 
     def __init__(
         self,
-        channels_last: bool = True,
-        compile_networks: bool = True,
-        mode: str | None = None,
-        matmul_precision: str = "high",
+        channels_last: bool,
+        compile_networks: bool,
+        mode: str | None,
+        matmul_precision: Literal["highest", "high", "medium"],
     ) -> None:
-        if matmul_precision not in PRECISIONS:
-            raise ConfigError(
-                f"callbacks.acceleration.matmul_precision={matmul_precision}: use {', '.join(PRECISIONS)}"
-            )
         self.channels_last = channels_last
         self.compile_networks = compile_networks
         self.mode = mode

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from mergan import __version__
 from mergan.checkpoints.contents import FORMAT, KEY
-from mergan.config.ranges import check_counts
+from mergan.config.ranges import Count
 from mergan.data.pool import ImagePool
 from mergan.learners import ContinualLearner
 from mergan.output.folder import RunFolder
@@ -29,8 +29,7 @@ class StreamCheckpoint(Checkpoint):
         links: how it was composed, see mergan.config.links.
     """
 
-    def __init__(self, every_n_epochs: int, config: Mapping[str, Any], links: Mapping[str, str]) -> None:
-        check_counts("callbacks.checkpoint", every_n_epochs=every_n_epochs)
+    def __init__(self, every_n_epochs: Count, config: Mapping[str, Any], links: Mapping[str, str]) -> None:
         self.every_n_epochs = every_n_epochs
         self.config, self.links = dict(config), dict(links)
 

@@ -8,8 +8,8 @@ from typing import Any
 import lightning.pytorch as pl
 from tqdm import tqdm
 
+from mergan.config.ranges import NonNegative
 from mergan.learners import ContinualLearner
-from mergan.system.errors import ConfigError
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed} < {remaining}]{postfix}"
 SHOWN = ("g/loss", "d/loss")
@@ -24,16 +24,9 @@ class StreamProgress(pl.Callback):
     Args:
         refresh_seconds: time between two redraws.
         bar: False draws none; null draws one on a terminal only.
-
-    Raises:
-        ConfigError: a negative time.
     """
 
-    def __init__(self, refresh_seconds: float = 0.5, bar: bool | None = None) -> None:
-        if refresh_seconds < 0:
-            raise ConfigError(
-                f"callbacks.progress.refresh_seconds={refresh_seconds}: use a number of 0 or more"
-            )
+    def __init__(self, refresh_seconds: NonNegative, bar: bool | None) -> None:
         self.refresh_seconds = refresh_seconds
         self.bar = bar
         self._tqdm: tqdm[Any] | None = None

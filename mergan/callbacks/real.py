@@ -9,7 +9,7 @@ import lightning.pytorch as pl
 import numpy as np
 from PIL import Image, ImageDraw
 
-from mergan.config.ranges import check_counts
+from mergan.config.ranges import Count
 from mergan.data.image_set import ImageSet
 from mergan.data.pool import ImagePool
 from mergan.output import lettering, plots
@@ -29,13 +29,9 @@ class RealGrid(pl.Callback):
 
     Args:
         columns: images per class.
-
-    Raises:
-        ConfigError: no columns.
     """
 
-    def __init__(self, columns: int = 10) -> None:
-        check_counts("callbacks.real", columns=columns)
+    def __init__(self, columns: Count) -> None:
         self.columns = columns
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import lightning.pytorch as pl
 
-from mergan.config.ranges import check_counts
+from mergan.config.ranges import Count, Whole
 from mergan.learners import ContinualLearner, TaskCallback
 from mergan.output import plots
 from mergan.output.folder import RunFolder
-from mergan.system.errors import ConfigError
 
 
 class SampleGrid(TaskCallback):
@@ -20,15 +19,9 @@ class SampleGrid(TaskCallback):
     Args:
         columns: images per class.
         seed: seed of z.
-
-    Raises:
-        ConfigError: no columns, or a seed out of range.
     """
 
-    def __init__(self, columns: int = 10, seed: int = 0) -> None:
-        check_counts("callbacks.samples", columns=columns)
-        if not 0 <= seed < 2**63:
-            raise ConfigError(f"callbacks.samples.seed={seed}: use a whole number from 0 to below 2^63")
+    def __init__(self, columns: Count, seed: Whole) -> None:
         self.columns = columns
         self.seed = seed
 

@@ -96,9 +96,6 @@ def run_config(content: Mapping[str, Any], path: Path, trust: Trust) -> DictConf
     try:
         cfg = OmegaConf.merge(OmegaConf.structured(config.TrainConfig), OmegaConf.create(plain))
         assert isinstance(cfg, DictConfig)
-        missing = sorted(str(key) for key in cfg if OmegaConf.is_missing(cfg, key))
-        if missing:
-            raise ConfigError(f"{missing[0]} is missing")
         config.check_values(cfg)
     except (ConfigError, OmegaConfBaseException, AttributeError, ValueError, TypeError) as error:
         # OmegaConf raises some of Python's own errors for values that no YAML can hold

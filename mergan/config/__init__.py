@@ -1,13 +1,9 @@
 """The configuration: schema, checks, the stream it describes, and how two of them differ (no torch)."""
 
-from pathlib import Path
-
 from mergan.config.checks import (
-    COUNT,
-    MOST,
-    SEED_RANGE,
     check,
     check_evaluation,
+    check_fields,
     check_interpolations,
     check_machine,
     check_values,
@@ -22,6 +18,7 @@ from mergan.config.comparison import (
     harmless,
     links,
 )
+from mergan.config.composition import CONF, compose
 from mergan.config.schema import (
     EvaluateConfig,
     EvaluationConfig,
@@ -34,15 +31,10 @@ from mergan.config.schema import (
 )
 from mergan.config.stream import apply_caps, scenario
 
-CONF = Path(__file__).resolve().parent.parent.parent / "conf"
-
 __all__ = [
     "CONF",
-    "COUNT",
-    "MOST",
     "OF_COMMAND",
     "REFERENCE",
-    "SEED_RANGE",
     "EvaluateConfig",
     "EvaluationConfig",
     "Features",
@@ -55,9 +47,11 @@ __all__ = [
     "below",
     "check",
     "check_evaluation",
+    "check_fields",
     "check_interpolations",
     "check_machine",
     "check_values",
+    "compose",
     "differences",
     "harmless",
     "is_file",

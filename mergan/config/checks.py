@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable
+import typing
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mergan.config import slots, trainer_arguments
+from mergan.config import hints, slots, trainer_arguments
 from mergan.config.inception_weights import find_weights
-from mergan.config.schema import Features
+from mergan.config.ranges import Count32
+from mergan.config.schema import EvaluationConfig, Features, TrainConfig
 from mergan.config.stream import is_joined, scenario, stream_kind
 from mergan.system.errors import ConfigError
 
-SEED_RANGE = "a whole number from 0 to 2147483647"
-MOST = 2**31 - 1  # of anything that is counted
-COUNT = "a whole number of 1 or more, below 2^31"
 MOST_STEPS = 1e9  # of a task: months at a hundred steps in a second
-
 
 # settings that several parts share, and the key that sets them all
 SHARED = {
@@ -52,26 +49,16 @@ def check(cfg: DictConfig) -> None:
 
 
 def check_values(cfg: DictConfig) -> None:
-    """Refuse values out of range, on whatever machine.
+    """Refuse values that are missing or out of range, on whatever machine.
 
     Raises:
         ConfigError: naming the key, its value and what is allowed.
     """
-    check_evaluation(cfg)
+    _check_missing(cfg)
+    check_interpolations(cfg)
+    slots.check_collection(cfg, "evaluation.metrics")
     slots.check(cfg)
-    for key in ("batch_size", "embedding_dim"):
-        _require(cfg, key, _countable, COUNT)
-    for key in ("steps_per_epoch", "data.num_classes"):
-        _require(cfg, key, lambda value: value is None or _countable(value), f"{COUNT}, or null")
-    for key in ("lr", "lr_d"):
-        _require(cfg, key, lambda value: value is None or 0 < value < math.inf, "a number above 0")
-    _require(cfg, "seed", lambda value: 0 <= value < 2**31, SEED_RANGE)
-    for key in ("recovery.attempts", "recovery.used"):
-        _require(cfg, key, lambda value: value >= 0, "a whole number of 0 or more")
-    _require(cfg, "recovery.lr_factor", lambda value: 0 < value < 1, "a number between 0 and 1")
-    _require(cfg, "data.val_fraction", lambda value: 0 < value < 1, "a number between 0 and 1")
-    _require(cfg, "data.image_size", lambda value: value in (16, 32, 64), "16, 32 or 64")
-    _require(cfg, "data.channels", lambda value: value in (1, 3), "1 (grey) or 3 (colour)")
+    check_fields(cfg, TrainConfig)
     for key, source in SHARED.items():
         value, shared = OmegaConf.select(cfg, key), OmegaConf.select(cfg, source)
         if value is not None and value != shared:
@@ -79,6 +66,27 @@ def check_values(cfg: DictConfig) -> None:
     _check_epochs(cfg.epochs)
     _check_length(cfg)
     _check_stream(cfg)
+
+
+def check_fields(cfg: DictConfig, schema: type, key: str = "") -> None:
+    """Hold values against the annotations of the schema.
+
+    Args:
+        cfg: the configuration, or a part of it, whose types OmegaConf has checked.
+        schema: its dataclass.
+        key: where it stands.
+
+    Raises:
+        ConfigError: naming the first that is out of range.
+    """
+    for name, hint in typing.get_type_hints(schema, include_extras=True).items():
+        inside = f"{key}.{name}".lstrip(".")
+        kinds = (hint, *typing.get_args(hint))
+        below = [kind for kind in kinds if isinstance(kind, type) and is_dataclass(kind)]
+        if not below:
+            hints.check(inside, cfg[name], hint)
+        elif cfg[name] is not None:
+            check_fields(cfg[name], below[0], inside)
 
 
 def check_machine(cfg: DictConfig) -> None:
@@ -95,39 +103,31 @@ def check_machine(cfg: DictConfig) -> None:
 
 
 def check_evaluation(cfg: DictConfig) -> None:
-    """Refuse values of `cfg.evaluation` that are out of range.
+    """Refuse values of `cfg.evaluation` that are missing or out of range.
 
     Raises:
         ConfigError: naming the key, its value and what is allowed.
     """
+    _check_missing(cfg)
     check_interpolations(cfg)
     slots.check_collection(cfg, "evaluation.metrics")
-    for key in ("samples_per_class", "references_per_class", "k", "reverse_steps", "classifier_steps"):
-        _require(cfg, f"evaluation.{key}", _countable, COUNT)
-    _require(
-        cfg,
-        "evaluation.reverse_per_class",
-        lambda value: value == 0 or _countable(value),
-        "a whole number of 0 or more (0: not measured)",
-    )
-    _require(cfg, "evaluation.seed", lambda value: 0 <= value < 2**31, SEED_RANGE)
+    check_fields(cfg.evaluation, EvaluationConfig, "evaluation")
 
 
-def _require(cfg: DictConfig, key: str, holds: Callable[[Any], bool], wanted: str) -> None:
-    value = OmegaConf.select(cfg, key)
-    if not holds(value):
-        raise ConfigError(f"{key}={value}: use {wanted}")
+def _check_missing(cfg: DictConfig) -> None:
+    """Refuse a configuration without a value that no file and no word has set."""
+    waiting: list[tuple[str, Any]] = [("", OmegaConf.to_container(cfg, resolve=False))]
+    while waiting:
+        key, value = waiting.pop()
+        if value == MISSING:
+            raise ConfigError(f"{key}: is missing; give it with {key}=...")
+        if isinstance(value, dict):
+            waiting += [(f"{key}.{name}".lstrip("."), part) for name, part in value.items()]
 
 
 def _check_epochs(epochs: Any) -> None:
-    entries = list(epochs) if isinstance(epochs, (ListConfig, list)) else [epochs]
-    for entry in entries:
-        if isinstance(entry, bool) or not isinstance(entry, int) or not _countable(entry):
-            raise ConfigError(f"epochs={epochs}: use {COUNT}, or a list with one per task")
-
-
-def _countable(value: int) -> bool:
-    return 1 <= value <= MOST
+    if not hints.fits(epochs, Count32 | list[Count32]):
+        raise ConfigError(f"epochs={epochs}: use {hints.wanted(Count32)}, or a list with one per task")
 
 
 def check_interpolations(cfg: DictConfig) -> None:

@@ -2,44 +2,66 @@
 
 from __future__ import annotations
 
-import collections.abc
 import functools
 import inspect
-import math
-import types
 import typing
+from collections.abc import Mapping
 from typing import Any
 
 import hydra
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig
 
-from mergan.config import slots
+from mergan.config import hints, slots
+from mergan.config.composition import node_of
 from mergan.system.errors import ConfigError, MerganError
 
+VALUES = (bool, int, float, str, list, tuple, dict, type(None))  # what YAML can hold
 VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-LARGEST = 2**63  # whole numbers from there on fit no tensor
-WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a word", type(None): "null"}
-PLURALS = {**WORDS, int: "whole numbers", float: "numbers", str: "words"}
 
 
-def instantiate(node: Any, **arguments: Any) -> Any:
-    """What the `_target_` of a node makes of its arguments and of `arguments`.
+def part(key: str, *words: str, **arguments: Any) -> Any:
+    """A part of a run as conf/ describes it: `part("strategy", "strategy=ewc", weight=1e3)`.
 
-    Hydra checks the names of arguments only. Here their values are held against the type hints of the
-    constructor as well, so that a wrong one is refused by name and not somewhere in the middle of the work.
+    Args:
+        key: where the part stands in the configuration: strategy, network.generator, evaluation.metrics.kid.
+        *words: those of a command line, which choose files of conf/ and set values anywhere.
+        **arguments: of its constructor. Values take the place of those in conf/ and are checked like them;
+            anything else, as a network, is handed over.
 
     Raises:
-        ConfigError: a value of another type than the constructor says, or one that a library refuses.
+        ConfigError: as `instantiate`, or there is no part at that key.
+    """
+    node = node_of(key, *words)
+    objects = {name: value for name, value in arguments.items() if not isinstance(value, VALUES)}
+    node.update({name: value for name, value in arguments.items() if name not in objects})
+    return instantiate(node, **objects)
+
+
+def instantiate(node: Mapping[str, Any] | DictConfig, key: str | None = None, /, **arguments: Any) -> Any:
+    """What the `_target_` of a node makes of its arguments and of `arguments`.
+
+    Hydra checks the names of arguments only. Here their values are held against the annotations of the
+    constructor as well (mergan.config.hints), so that a wrong one is refused by name and not somewhere in the
+    middle of the work.
+
+    Args:
+        node: of the configuration, or a plain mapping.
+        key: where it stands, for messages; a DictConfig knows that itself.
+        **arguments: of the constructor, as they are.
+
+    Raises:
+        ConfigError: a value of another type or out of the range that the constructor says, or one that a
+            library refuses.
         MerganError: what the constructor itself refuses.
     """
-    check_types(node)
-    key = node._get_full_key(None)
+    key = _key(node) if key is None else key
+    check_types(node, key)
     # Hydra reads the node alone: it would turn what is handed over here into nodes of its own
-    part = hydra.utils.instantiate(node, _partial_=True)
+    partial = hydra.utils.instantiate(node, _partial_=True)
     if node.get("_partial_"):
-        return functools.partial(part, **arguments)
+        return functools.partial(partial, **arguments)
     try:
-        made = part(**arguments)
+        made = partial(**arguments)
     except MerganError:
         raise
     except Exception as error:  # what a library's constructor has to say
@@ -48,16 +70,20 @@ def instantiate(node: Any, **arguments: Any) -> Any:
     return made
 
 
-def arguments_of(node: DictConfig) -> set[str]:
+def arguments_of(node: Mapping[str, Any] | DictConfig, key: str | None = None) -> set[str]:
     """The names of arguments that what a node names takes and the node does not give.
 
     Those that a constructor passes on to its base class by `**name` are among them.
 
+    Args:
+        node, key: as of `instantiate`.
+
     Raises:
         ConfigError: the target is none.
     """
-    check_types(node)
-    return _parameters(slots.locate(node._get_full_key("_target_"), node._target_)) - set(map(str, node))
+    key = _key(node) if key is None else key
+    check_types(node, key)
+    return _parameters(slots.locate(_inside(key, "_target_"), node["_target_"])) - set(map(str, node))
 
 
 def _parameters(target: Any) -> set[str]:
@@ -76,70 +102,46 @@ def _parameters(target: Any) -> set[str]:
     return names - {"self"}
 
 
-def check_types(node: DictConfig) -> None:
+def check_types(node: Mapping[str, Any] | DictConfig, key: str | None = None) -> None:
     """Hold the `_target_` of a node against what its place in the configuration is for (mergan.config.slots),
-    and its arguments against the type hints of that, where there are any.
+    and its arguments against the annotations of that, where there are any.
+
+    Args:
+        node, key: as of `instantiate`.
 
     Raises:
         ConfigError: naming the key, its value and what is expected.
     """
-    target = node.get("_target_")
+    key = _key(node) if key is None else key
+    target, its_key = node.get("_target_"), _inside(key, "_target_")
     if not isinstance(target, str):
-        raise ConfigError(f"{node._get_full_key('_target_')}={target}: use the dotted name of a class")
-    located = slots.locate(node._get_full_key("_target_"), target)
-    slots.check_kind(node._get_full_key(None), located, target)
+        raise ConfigError(f"{its_key}={hints.shown(target)}: use the dotted name of a class")
+    located = slots.locate(its_key, target)
+    slots.check_kind(key, located, target)
     try:
-        hints = _hints(located)
-    except Exception:  # hints that cannot be resolved say nothing
+        annotations = annotations_of(located)
+    except Exception:  # those that cannot be resolved say nothing
         return
-    for name in node:
-        value, hint = node[name], hints.get(str(name), Any)
-        if not str(name).startswith("_") and not fits(value, hint):
-            raise ConfigError(f"{node._get_full_key(name)}={value}: use {wanted(hint)}")
+    for name, value in node.items():
+        argument = str(name)
+        if not argument.startswith("_"):
+            hints.check(_inside(key, argument), value, annotations.get(argument, Any))
 
 
-def _hints(target: Any) -> dict[str, Any]:
-    """Type hints by argument; those that a constructor passes on to its base class are found there."""
+def annotations_of(target: Any) -> dict[str, Any]:
+    """Annotations by argument; those that a constructor passes on to its base class are found there."""
     if not inspect.isclass(target):
-        return typing.get_type_hints(target)
+        return typing.get_type_hints(target, include_extras=True)
     found: dict[str, Any] = {}
     for base in reversed(target.__mro__):
         if "__init__" in vars(base) and base is not object:
-            found |= typing.get_type_hints(vars(base)["__init__"])
+            found |= typing.get_type_hints(vars(base)["__init__"], include_extras=True)
     return found
 
 
-def fits(value: Any, hint: Any) -> bool:
-    """Whether a value of a configuration is of a type; types that no YAML can hold fit everything."""
-    origin = typing.get_origin(hint)
-    if origin in (typing.Union, types.UnionType):
-        return any(fits(value, part) for part in typing.get_args(hint))
-    if hint in (bool, str, type(None)):
-        return isinstance(value, hint)
-    if hint in (int, float):
-        number = isinstance(value, (int, hint)) and not isinstance(value, bool)
-        return number and (abs(value) < LARGEST if isinstance(value, int) else not math.isnan(value))
-    if origin in (list, tuple, collections.abc.Sequence, collections.abc.Iterable):
-        part = (*typing.get_args(hint), Any)[0]
-        return isinstance(value, ListConfig) and all(fits(entry, part) for entry in value)
-    return True
+def _key(node: Mapping[str, Any] | DictConfig) -> str:
+    return str(node._get_full_key(None)) if isinstance(node, DictConfig) else ""
 
 
-def wanted(hint: Any) -> str:
-    """A type in the words of a message."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return " or ".join(wanted(part) for part in typing.get_args(hint))
-    if hint in WORDS:
-        return WORDS[hint]
-    parts = typing.get_args(hint)
-    return f"a list of {_several(parts[0])}" if parts else "a list"
-
-
-def _several(hint: Any) -> str:
-    """The same in the plural: what the entries of a list are."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return " or ".join(_several(part) for part in typing.get_args(hint))
-    if hint in PLURALS:
-        return PLURALS[hint]
-    parts = typing.get_args(hint)
-    return f"lists of {_several(parts[0])}" if parts else "lists"
+def _inside(key: str, name: str) -> str:
+    return f"{key}.{name}" if key else name

@@ -1,48 +1,24 @@
-"""Checks of arguments that come from the configuration; the messages name the key there."""
+"""Types of values with their ranges, for the annotations of constructors and of the schema.
+
+`mergan.config.hints` holds values against them. Plug-ins may use them, or others of annotated_types.
+"""
 
 from __future__ import annotations
 
-import math
+from typing import Annotated, Literal
 
-from mergan.system.errors import ConfigError
+from annotated_types import Ge, Gt, Interval
 
+Count = Annotated[int, Ge(1)]
+Whole = Annotated[int, Ge(0)]  # also the seed of a generator
+Positive = Annotated[float, Gt(0)]
+NonNegative = Annotated[float, Ge(0)]
+Share = Annotated[float, Interval(ge=0, lt=1)]
+Fraction = Annotated[float, Interval(gt=0, lt=1)]
 
-def check_counts(group: str, optional: bool = False, **counts: int | None) -> None:
-    """Refuse what is not a whole number of 1 or more.
+# of the schema: what a 32-bit integer holds, so that no product of two overflows
+Count32 = Annotated[int, Interval(ge=1, lt=2**31)]
+Whole32 = Annotated[int, Interval(ge=0, lt=2**31)]
 
-    Args:
-        group: where the arguments lie in the configuration, as "learner".
-        optional: allow null.
-        **counts: the arguments by name.
-
-    Raises:
-        ConfigError: naming the first that is refused.
-    """
-    for name, count in counts.items():
-        if count is None and optional:
-            continue
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            allowed = "a whole number of 1 or more" + (", or null" if optional else "")
-            raise ConfigError(f"{group}.{name}={count}: use {allowed}")
-
-
-def check_weights(group: str, **weights: float) -> None:
-    """Refuse what is not a finite number of 0 or more.
-
-    Raises:
-        ConfigError: naming the first that is refused.
-    """
-    for name, weight in weights.items():
-        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < math.inf:
-            raise ConfigError(f"{group}.{name}={weight}: use a number of 0 or more")
-
-
-def check_shares(group: str, **shares: float) -> None:
-    """Refuse what is not a number from 0 to below 1.
-
-    Raises:
-        ConfigError: naming the first that is refused.
-    """
-    for name, share in shares.items():
-        if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share < 1:
-            raise ConfigError(f"{group}.{name}={share}: use a number from 0 to below 1")
+ImageSize = Literal[16, 32, 64]
+Channels = Literal[1, 3]  # grey, colour

@@ -1,13 +1,24 @@
-"""Schema of the configuration: the names and types of its keys."""
+"""Schema of the configuration: the names, types and ranges of its keys. The values stand in conf/."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
+
+from mergan.config.ranges import (
+    Channels,
+    Count,
+    Count32,
+    Fraction,
+    ImageSize,
+    Positive,
+    Whole,
+    Whole32,
+)
 
 
 class Features(Enum):
@@ -36,29 +47,29 @@ class DataConfig:
     """A data set, see mergan.data."""
 
     source: Any = MISSING
-    root: str = "data"
-    download: bool = True
-    image_size: int = 32
-    channels: int = 1
-    num_classes: int | None = None
-    val_fraction: float = 0.1
+    root: str = MISSING
+    download: bool = MISSING
+    image_size: Annotated[int, ImageSize] = MISSING
+    channels: Annotated[int, Channels] = MISSING
+    num_classes: Count32 | None = MISSING
+    val_fraction: Fraction = MISSING
 
 
 @dataclass
 class EvaluationConfig:
     """What is measured, see mergan.evaluation."""
 
-    split: Split = Split.test
-    samples_per_class: int = 100
-    references_per_class: int = 900
-    k: int = 5
-    features: Features = Features.judge
-    inception_weights: str | None = None
-    metrics: dict[str, Any] = field(default_factory=dict)
-    reverse_per_class: int = 400
-    reverse_steps: int = 600
-    classifier_steps: int = 1500
-    seed: int = 0
+    split: Split = MISSING
+    samples_per_class: Count32 = MISSING
+    references_per_class: Count32 = MISSING
+    k: Count32 = MISSING
+    features: Features = MISSING
+    inception_weights: str | None = MISSING
+    metrics: dict[str, Any] = MISSING
+    reverse_per_class: Whole32 = MISSING
+    reverse_steps: Count32 = MISSING
+    classifier_steps: Count32 = MISSING
+    seed: Whole32 = MISSING
 
 
 @dataclass
@@ -67,22 +78,22 @@ class RecoveryConfig:
     checkpoint with lower learning rates, and then it ends.
     """
 
-    attempts: int = 0
-    lr_factor: float = 0.5  # on both learning rates, with each attempt
-    used: int = 0  # attempts that the run has behind it; written by the run
+    attempts: Whole = MISSING
+    lr_factor: Fraction = MISSING  # on both learning rates, with each attempt
+    used: Whole = MISSING  # attempts that the run has behind it; written by the run
 
 
 @dataclass
 class CapsConfig:
     """Upper limits that hold whatever the rest of the configuration says (debug=smoke)."""
 
-    tasks: int = MISSING
-    epochs_per_task: int = MISSING
-    steps_per_epoch: int = MISSING
-    batch_size: int = MISSING
-    buffer_per_class: int = MISSING
-    samples_per_class: int = MISSING
-    classifier_steps: int = MISSING
+    tasks: Count = MISSING
+    epochs_per_task: Count = MISSING
+    steps_per_epoch: Count = MISSING
+    batch_size: Count = MISSING
+    buffer_per_class: Count = MISSING
+    samples_per_class: Count = MISSING
+    classifier_steps: Count = MISSING
     data: Any = MISSING  # the data set that replaces the configured one
 
 
@@ -91,22 +102,22 @@ class TrainConfig:
     """The top level of conf/train.yaml."""
 
     epochs: Any = MISSING  # an int, or a list with one entry per task (OmegaConf has no such union)
-    batch_size: int = MISSING
-    embedding_dim: int = MISSING
-    lr: float = MISSING
-    lr_d: float | None = None
-    steps_per_epoch: int | None = None
-    seed: int = 0
-    cache_dir: str = "cache"
-    ckpt_path: str | None = None
-    init_from: str | None = None
-    resume: Resume = Resume.never
-    allow_changes: bool = False
-    trust: list[Any] = field(default_factory=list)
+    batch_size: Count32 = MISSING
+    embedding_dim: Count32 = MISSING
+    lr: Positive = MISSING
+    lr_d: Positive | None = MISSING
+    steps_per_epoch: Count32 | None = MISSING
+    seed: Whole32 = MISSING
+    cache_dir: str = MISSING
+    ckpt_path: str | None = MISSING
+    init_from: str | None = MISSING
+    resume: Resume = MISSING
+    allow_changes: bool = MISSING
+    trust: list[Any] = MISSING
     scenario: Any = MISSING
     data: DataConfig = field(default_factory=DataConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    caps: CapsConfig | None = None
+    caps: CapsConfig | None = None  # of conf/debug/ alone
     recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
     strategy: Any = MISSING
     network: Any = MISSING
@@ -122,12 +133,12 @@ class SampleConfig:
     """The top level of conf/sample.yaml."""
 
     checkpoint: str = MISSING
-    per_class: int = 100
-    out: str = "samples.npz"
-    overwrite: bool = False
-    classes: list[int] | None = None
-    seed: int = 0
-    trust: list[Any] = field(default_factory=list)
+    per_class: Count32 = MISSING
+    out: str = MISSING
+    overwrite: bool = MISSING
+    classes: list[int] | None = MISSING
+    seed: Whole32 = MISSING
+    trust: list[Any] = MISSING
 
 
 @dataclass
@@ -135,12 +146,12 @@ class EvaluateConfig:
     """The top level of conf/evaluate.yaml."""
 
     checkpoint: str = MISSING
-    out: str | None = None
-    overwrite: bool = False
-    cache_dir: str = "cache"
-    root: str | None = None
-    allow_changes: bool = False
-    trust: list[Any] = field(default_factory=list)
+    out: str | None = MISSING
+    overwrite: bool = MISSING
+    cache_dir: str = MISSING
+    root: str | None = MISSING
+    allow_changes: bool = MISSING
+    trust: list[Any] = MISSING
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +13,11 @@ from pathlib import Path
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_only
 
+from mergan.config.ranges import Channels, Fraction, Positive
 from mergan.data import decoding
 from mergan.data.folders import File, Found, find
 from mergan.data.source import CHUNK, SPLITS, Source, Split
-from mergan.system.errors import ConfigError, DataError
+from mergan.system.errors import DataError
 from mergan.system.text import shortened, shown
 
 log = logging.getLogger(__name__)
@@ -51,27 +51,18 @@ class ImageFolder(Source):
             those of 16 bits, while 32-bit and floating-point ones are refused.
 
     Raises:
-        ConfigError: `test_fraction` is not between 0 and 1, `background` is no colour, or `white` is
-            not above 0.
+        ConfigError: `background` is no colour.
     """
 
     def __init__(
         self,
         root: str,
-        channels: int,
-        test_fraction: float = 0.2,
-        background: str = "white",
-        white: float | None = None,
+        channels: Channels,
+        test_fraction: Fraction,
+        background: str,
+        white: Positive | None,
     ) -> None:
         super().__init__("image_folder", channels)
-        if not 0 < test_fraction < 1:
-            raise ConfigError(
-                f"data.source.test_fraction={test_fraction}: use a share between 0 and 1, e.g. 0.2"
-            )
-        if white is not None and (not isinstance(white, int | float) or not 0 < white < math.inf):
-            raise ConfigError(
-                f"data.source.white={white}: use null or the value that stands for white, e.g. 255"
-            )
         self.root = Path(root).expanduser().absolute()
         self._test_fraction = test_fraction
         self._decoder = decoding.Decoder(channels, decoding.colour(background), white)

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
+from mergan.config.ranges import Channels
 from mergan.data.source import ArraySource, Split, digest_of
 from mergan.system.errors import DataError
 
@@ -22,7 +23,7 @@ class MNIST5k(ArraySource):
         channels: 1, or 3 to repeat the grey value.
     """
 
-    def __init__(self, channels: int = 1) -> None:
+    def __init__(self, channels: Channels) -> None:
         super().__init__("mnist_5k", channels)
 
     @property

@@ -46,8 +46,8 @@ class ImagePool:
         *,
         image_size: int,
         cache_dir: str | Path,
-        split: Literal["val", "test"] = "test",
-        val_fraction: float = 0.1,
+        split: Literal["val", "test"],
+        val_fraction: float,
         max_per_class: int | None = None,
         classes: Sequence[str] | None = None,
     ) -> None:

@@ -9,8 +9,9 @@ from typing import Literal
 
 import numpy as np
 
+from mergan.config.ranges import Channels
 from mergan.data.pixels import fit
-from mergan.system.errors import ConfigError, DataError
+from mergan.system.errors import DataError
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, Split] = ("train", "test")
@@ -28,14 +29,9 @@ class Source(ABC):
     Args:
         name: what the data set is called in messages and in names of cache files.
         channels: 1 for grey, 3 for colour; images are converted.
-
-    Raises:
-        ConfigError: another number of channels.
     """
 
-    def __init__(self, name: str, channels: int) -> None:
-        if channels not in (1, 3):
-            raise ConfigError(f"data.channels={channels}: use 1 (grey) or 3 (colour)")
+    def __init__(self, name: str, channels: Channels) -> None:
         self.name = name
         self.channels = channels
 
@@ -89,7 +85,7 @@ class Source(ABC):
 class ArraySource(Source):
     """A source whose splits are read as one array each."""
 
-    def __init__(self, name: str, channels: int) -> None:
+    def __init__(self, name: str, channels: Channels) -> None:
         super().__init__(name, channels)
         self._read_splits: dict[Split, tuple[np.ndarray, np.ndarray]] = {}
 

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mergan.config.ranges import check_counts
+from mergan.config.ranges import Channels, Count, Whole
 from mergan.data.source import CHUNK, SPLITS, Source, Split, digest_of
-from mergan.system.errors import ConfigError
 
 # Raise it when the pictures change, so that cached ones are not taken for the new ones.
 VERSION = 1
@@ -27,23 +26,17 @@ class Synthetic(Source):
         train_per_class: training images of each class.
         test_per_class: test images of each class.
         seed: the seed of patterns and images, independent of the seed of the run.
-
-    Raises:
-        ConfigError: a count below 1 or a negative seed.
     """
 
     def __init__(
-        self, num_classes: int, channels: int, train_per_class: int, test_per_class: int, seed: int = 0
+        self,
+        num_classes: Count,
+        channels: Channels,
+        train_per_class: Count,
+        test_per_class: Count,
+        seed: Whole = 0,
     ) -> None:
         super().__init__("synthetic", channels)
-        check_counts(
-            "data.source",
-            num_classes=num_classes,
-            train_per_class=train_per_class,
-            test_per_class=test_per_class,
-        )
-        if seed < 0:
-            raise ConfigError(f"data.source.seed={seed}: use a whole number of 0 or more")
         self.num_classes = num_classes
         self._per_class: dict[Split, int] = {"train": train_per_class, "test": test_per_class}
         self._seed = seed

@@ -7,16 +7,17 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from mergan.config.ranges import Channels
 from mergan.data.source import SPLITS, ArraySource, Split, digest_of
-from mergan.system.errors import ConfigError, DataError
+from mergan.system.errors import DataError
 
 # Those whose files are arrays, or pickles whose checksums torchvision verifies before it reads them: others,
 # as LSUN with its cache, would run code from a file that somebody put there.
-KNOWN = ("MNIST", "FashionMNIST", "KMNIST", "QMNIST", "USPS", "SVHN", "CIFAR10", "CIFAR100")
+Known = Literal["MNIST", "FashionMNIST", "KMNIST", "QMNIST", "USPS", "SVHN", "CIFAR10", "CIFAR100"]
 
 # A firewall that swallows packets would otherwise hold a download for many minutes.
 NETWORK_TIMEOUT = 30.0
@@ -37,25 +38,20 @@ class TorchvisionSet(ArraySource):
         split_arguments: what the class is called with for "train" and for "test".
         axes: order of the axes of its array `data`, of N, C, H, W; without C images are grey.
         labels: name of its attribute with the labels.
-
-    Raises:
-        ConfigError: a class that is not known to read its files as data.
     """
 
     def __init__(
         self,
-        dataset: str,
+        dataset: Known,
         root: str,
         download: bool,
-        channels: int,
+        channels: Channels,
         class_names: Sequence[str],
         files: Sequence[str],
         split_arguments: Mapping[str, Mapping[str, Any]],
         axes: str,
         labels: str,
     ) -> None:
-        if dataset not in KNOWN:
-            raise ConfigError(f"data.source.dataset={dataset}: use one of {', '.join(KNOWN)}")
         super().__init__(dataset, channels)
         self.root = Path(root).expanduser().absolute()
         self._download = download

@@ -84,19 +84,19 @@ class Evaluator:
         judge: Classifier,
         test: ImageSet,
         latent_dim: int,
-        metrics: Mapping[str, Metric] | None = None,
-        samples_per_class: int = 100,
-        references_per_class: int = 900,
-        features: str = "judge",
-        extract: Callable[[Tensor], Tensor] | None = None,
-        reverse_per_class: int = 400,
-        reverse_steps: int = 600,
-        seed: int = 0,
+        metrics: Mapping[str, Metric],
+        samples_per_class: int,
+        references_per_class: int,
+        features: str,
+        extract: Callable[[Tensor], Tensor] | None,
+        reverse_per_class: int,
+        reverse_steps: int,
+        seed: int,
     ) -> None:
         self.judge = judge
         self.test = test
         self.latent_dim = latent_dim
-        self.metrics = dict(metrics or {})
+        self.metrics = dict(metrics)
         for name in TAKEN:
             if name in self.metrics:
                 raise ConfigError(f"evaluation.metrics.{name}: this name is taken, use another one")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mergan.config.ranges import Positive
 from mergan.learners.base import ContinualLearner, Trained
 from mergan.learners.objectives import Judged, Objective
 from mergan.learners.readings import Terms, class_accuracy
@@ -39,7 +39,7 @@ class ACGAN(ContinualLearner):
         **shared: the other arguments of ContinualLearner.
 
     Raises:
-        ConfigError: an option out of range.
+        ConfigError: mode seeking compares images, and a batch has only one.
     """
 
     def __init__(
@@ -50,15 +50,13 @@ class ACGAN(ContinualLearner):
         strategy: Strategy,
         scenario: Scenario,
         *,
-        lr: float,
-        lr_d: float | None,
+        lr: Positive,
+        lr_d: Positive | None,
         renew_discriminator: bool,
         lr_scale: float = 1.0,
         **shared: Any,
     ) -> None:
         super().__init__(generator, strategy, scenario, lr=lr, lr_scale=lr_scale, **shared)
-        if lr_d is not None and not 0 < lr_d < math.inf:
-            raise ConfigError(f"learner.lr_d={lr_d}: use a number above 0")
         if self.batch_size < 2 and objective.mode_seeking > 0:
             raise ConfigError(
                 f"batch_size={self.batch_size}: objective.mode_seeking compares images, use 2 or more"

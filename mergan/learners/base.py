@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Annotated, Any, NamedTuple
 
 import lightning.pytorch as pl
 import torch
+from annotated_types import Len
 from torch import Tensor, nn
 
-from mergan.config.ranges import check_counts
+from mergan.config.ranges import Count, Fraction, Positive, Share, Whole
 from mergan.data.pool import ImagePool
 from mergan.learners.backward import takes_part_in_backward
 from mergan.learners.generator import SampledGenerator
 from mergan.learners.readings import Terms, gradient_norm, read_back
-from mergan.learners.schedules import schedule
+from mergan.learners.schedules import SCHEDULES, Schedule
 from mergan.networks.layers import inherit_classes
 from mergan.scenarios.base import Scenario, Task
 from mergan.strategies import Context, Strategy
-from mergan.system.errors import ConfigError
 
 
 class Trained(NamedTuple):
@@ -60,9 +59,6 @@ class ContinualLearner(SampledGenerator):
     Attributes:
         progress: how much of the present task is done before the present step, from 0 to below 1.
         last_losses: what was read back last.
-
-    Raises:
-        ConfigError: an option out of range.
     """
 
     def __init__(
@@ -71,35 +67,26 @@ class ContinualLearner(SampledGenerator):
         strategy: Strategy,
         scenario: Scenario,
         *,
-        latent_dim: int,
-        batch_size: int,
-        lr: float,
-        betas: Iterable[float],
-        lr_schedule: str,
-        ema: float | None,
+        latent_dim: Count,
+        batch_size: Count,
+        lr: Positive,
+        betas: Annotated[Sequence[Share], Len(2, 2)],
+        lr_schedule: Schedule,
+        ema: Fraction | None,
         reset_optimizers: bool,
         inherit_classes: bool,
-        seed: int,
-        log_every_n_steps: int,
+        seed: Whole,
+        log_every_n_steps: Count,
         lr_scale: float = 1.0,
     ) -> None:
         super().__init__(generator, strategy, ema)
-        check_counts(
-            "learner", latent_dim=latent_dim, batch_size=batch_size, log_every_n_steps=log_every_n_steps
-        )
-        if not 0 < lr < math.inf:
-            raise ConfigError(f"learner.lr={lr}: use a number above 0")
-        if seed < 0:
-            raise ConfigError(f"learner.seed={seed}: use a whole number of 0 or more")
         self.betas = tuple(betas)
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
-            raise ConfigError(f"learner.betas={list(self.betas)}: use two numbers from 0 to below 1")
         self.automatic_optimization = False
         self.scenario = scenario
         self.latent_dim = latent_dim
         self.batch_size = batch_size
         self.lr = lr * lr_scale
-        self.lr_schedule = schedule(lr_schedule)
+        self.lr_schedule = SCHEDULES[lr_schedule]
         self.reset_optimizers = reset_optimizers
         self.inherit_classes = inherit_classes
         self.seed = seed

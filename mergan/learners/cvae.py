@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mergan.config.ranges import Positive
 from mergan.learners.base import ContinualLearner, Trained
 from mergan.learners.readings import Terms
 from mergan.networks.layers import ClassTable, inherit_classes
@@ -59,11 +60,14 @@ class CVAE(ContinualLearner):
         discriminator: its trunk becomes that of the encoder; its heads are not used.
         strategy, scenario: see ContinualLearner.
         num_classes: classes of the data set.
-        noise: standard deviation of a pixel around its mean, in [-1, 1].
+        noise: standard deviation of a pixel, in [-1, 1], around its mean at the end of a task.
+        first_noise: the same when a task begins; it falls to `noise` by equal factors in the first half. As z
+            gets its capacity slowly (see Burgess et al. 2018, arXiv 1804.03599), the decoder learns from c
+            what c says, and z need not say it again.
         **shared: the other arguments of ContinualLearner.
 
     Raises:
-        ConfigError: an option out of range, or a discriminator without a trunk.
+        ConfigError: the discriminator has no trunk.
     """
 
     def __init__(
@@ -74,13 +78,11 @@ class CVAE(ContinualLearner):
         scenario: Scenario,
         *,
         num_classes: int,
-        noise: float,
-        first_noise: float,
+        noise: Positive,
+        first_noise: Positive,
         **shared: Any,
     ) -> None:
         super().__init__(generator, strategy, scenario, **shared)
-        if noise <= 0:
-            raise ConfigError(f"learner.noise={noise}: use a number above 0")
         trunk, num_features = (getattr(discriminator, name, None) for name in ("trunk", "num_features"))
         if not isinstance(trunk, nn.Module) or not isinstance(num_features, int):
             raise ConfigError(

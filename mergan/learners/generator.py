@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from mergan.config.ranges import Fraction
 from mergan.strategies import Strategy
-from mergan.system.errors import ConfigError
 
 
 class SampledGenerator(pl.LightningModule):
@@ -29,15 +29,10 @@ class SampledGenerator(pl.LightningModule):
     Attributes:
         snapshot: the generator as it was at the end of the last task, frozen, in eval mode.
         ema: the average, or None.
-
-    Raises:
-        ConfigError: a decay out of range.
     """
 
-    def __init__(self, generator: nn.Module, strategy: Strategy, ema: float | None) -> None:
+    def __init__(self, generator: nn.Module, strategy: Strategy, ema: Fraction | None) -> None:
         super().__init__()
-        if ema is not None and not 0 < ema < 1:
-            raise ConfigError(f"learner.ema={ema}: use a number between 0 and 1, or null")
         self.generator = generator
         self.strategy = strategy
         self.snapshot = copy.deepcopy(generator).eval().requires_grad_(False)

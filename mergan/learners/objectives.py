@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
+from annotated_types import Interval
 from torch import Tensor, nn
 
-from mergan.config.ranges import check_counts, check_weights
+from mergan.config.ranges import Count, NonNegative
 from mergan.learners.losses import (
     Critic,
     bce_loss,
@@ -20,7 +21,6 @@ from mergan.learners.losses import (
     non_saturating_real,
     r1_penalty,
 )
-from mergan.system.errors import ConfigError
 
 Terms = dict[str, Tensor]  # parts of a loss, by the names they are logged under
 
@@ -60,36 +60,22 @@ class Objective(ABC):
         critic_steps: discriminator steps per generator step.
         scale_g: factor on the whole of the generator's loss (V2: 0.5).
         scale_d: factor on the adversarial and classifier terms of the discriminator (V2: 0.25).
-
-    Raises:
-        ConfigError: a negative weight or a count below 1.
     """
 
     def __init__(
         self,
-        lambda_cls_g: float = 1.0,
-        lambda_cls_d: float = 1.0,
-        lambda_cls_fake: float = 0.0,
-        mode_seeking: float = 0.0,
-        gradient_penalty: float = 0.0,
-        r1: float = 0.0,
-        penalty_every: int = 1,
-        critic_steps: int = 1,
-        scale_g: float = 1.0,
-        scale_d: float = 1.0,
+        *,
+        lambda_cls_g: NonNegative,
+        lambda_cls_d: NonNegative,
+        lambda_cls_fake: NonNegative,
+        mode_seeking: NonNegative,
+        gradient_penalty: NonNegative,
+        r1: NonNegative,
+        penalty_every: Count,
+        critic_steps: Count,
+        scale_g: NonNegative,
+        scale_d: NonNegative,
     ) -> None:
-        weights = {
-            "lambda_cls_g": lambda_cls_g,
-            "lambda_cls_d": lambda_cls_d,
-            "lambda_cls_fake": lambda_cls_fake,
-            "mode_seeking": mode_seeking,
-            "gradient_penalty": gradient_penalty,
-            "r1": r1,
-            "scale_g": scale_g,
-            "scale_d": scale_d,
-        }
-        check_weights("objective", **weights)
-        check_counts("objective", critic_steps=critic_steps, penalty_every=penalty_every)
         self.lambda_cls_g = lambda_cls_g
         self.lambda_cls_d = lambda_cls_d
         self.lambda_cls_fake = lambda_cls_fake
@@ -214,10 +200,8 @@ class BCE(Objective):
         **weights: see Objective.
     """
 
-    def __init__(self, real_label: float = 1.0, **weights: float) -> None:
-        super().__init__(**weights)  # type: ignore[arg-type]  # checked by the base
-        if not 0.5 < real_label <= 1:
-            raise ConfigError(f"objective.real_label={real_label}: use a number above 0.5, at most 1")
+    def __init__(self, *, real_label: Annotated[float, Interval(gt=0.5, le=1)], **weights: Any) -> None:
+        super().__init__(**weights)
         self.real_label = real_label
 
     def real(self, logits: Tensor) -> Tensor:

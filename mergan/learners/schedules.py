@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-
-from mergan.system.errors import ConfigError
+from typing import Literal
 
 
 def constant(progress: float) -> float:
@@ -31,20 +30,10 @@ def cooldown(progress: float) -> float:
     return min(1.0, 2 * (1 - progress))
 
 
-SCHEDULES: dict[str, Callable[[float], float]] = {
+Schedule = Literal["constant", "linear", "cosine", "cooldown"]
+SCHEDULES: dict[Schedule, Callable[[float], float]] = {
     "constant": constant,
     "linear": linear,
     "cosine": cosine,
     "cooldown": cooldown,
 }
-
-
-def schedule(name: str) -> Callable[[float], float]:
-    """The schedule of that name.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    if name not in SCHEDULES:
-        raise ConfigError(f"learner.lr_schedule={name}: use one of {', '.join(SCHEDULES)}")
-    return SCHEDULES[name]

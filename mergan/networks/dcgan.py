@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from mergan.config.ranges import Count, ImageSize
 from mergan.networks.fast.thin import ThinConvTranspose2d, ThinInputConv2d
-from mergan.networks.layers import ClassLinear, ClassTable, ConditionalNorm, check_width, num_doublings
+from mergan.networks.layers import ClassLinear, ClassTable, ConditionalNorm, num_doublings
 
 BASE = 4  # resolution of the generator's first and the discriminator's last feature map
 
@@ -28,15 +30,14 @@ class Generator(nn.Module):
 
     def __init__(
         self,
-        latent_dim: int,
-        num_classes: int,
-        channels: int,
-        image_size: int,
-        width: int = 32,
-        norm: str = "group",
+        latent_dim: Count,
+        num_classes: Count,
+        channels: Count,
+        image_size: ImageSize,
+        width: Count,
+        norm: Literal["group", "batch"],
     ) -> None:
         super().__init__()
-        check_width(width, "generator")
         doublings = num_doublings(image_size, BASE)
         widths = [width * 2**i for i in reversed(range(doublings))]
         self.project = nn.Linear(latent_dim, widths[0] * BASE * BASE)
@@ -73,15 +74,14 @@ class Discriminator(nn.Module):
 
     def __init__(
         self,
-        num_classes: int,
-        channels: int,
-        image_size: int,
-        width: int = 32,
-        spectral: bool = True,
-        projection: bool = False,
+        num_classes: Count,
+        channels: Count,
+        image_size: ImageSize,
+        width: Count,
+        spectral: bool,
+        projection: bool,
     ) -> None:
         super().__init__()
-        check_width(width, "discriminator")
         doublings = num_doublings(image_size, BASE)
         widths = [channels, *(width * 2**i for i in range(doublings))]
         normalise = spectral_norm if spectral else _identity

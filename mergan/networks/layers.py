@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-
-from mergan.system.errors import ConfigError
 
 
 def num_doublings(image_size: int, start: int) -> int:
     """How often `start` doubles to reach `image_size`.
 
     Raises:
-        ConfigError: `image_size` is not one of 16, 32, 64.
+        ValueError: it never does.
     """
-    if image_size not in (16, 32, 64):
-        raise ConfigError(f"data.image_size={image_size}: the networks are built for 16, 32 or 64")
-    return (image_size // start).bit_length() - 1
-
-
-def check_width(width: int, part: str) -> None:
-    """Refuse a network without channels.
-
-    Raises:
-        ConfigError: `width` is not a whole number of 1 or more.
-    """
-    if not isinstance(width, int) or width < 1:
-        raise ConfigError(f"network.{part}.width={width}: use a whole number of 1 or more")
+    doublings = (image_size // start).bit_length() - 1
+    if start << max(doublings, 0) != image_size:
+        raise ValueError(f"{start} pixels never double to {image_size}")
+    return doublings
 
 
 class ClassTable(nn.Embedding):
@@ -65,15 +55,12 @@ class ConditionalNorm(nn.Module):
             samples of the same class in the batch, in train and eval mode alike, which is what the
             one-class batches of the Memory Replay GANs code amount to.
         groups: number of groups of "group".
-
-    Raises:
-        ConfigError: unknown `kind`.
     """
 
-    def __init__(self, channels: int, num_classes: int, kind: str = "group", groups: int = 8) -> None:
+    def __init__(
+        self, channels: int, num_classes: int, kind: Literal["group", "batch"], groups: int = 8
+    ) -> None:
         super().__init__()
-        if kind not in ("group", "batch"):
-            raise ConfigError(f"network.generator.norm={kind}: use group or batch")
         self.kind = kind
         self.groups = min(groups, channels)
         self.scale = ClassTable(num_classes, channels)

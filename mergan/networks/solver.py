@@ -23,7 +23,7 @@ class Solver(nn.Module):
         width: channels of the first feature map; each later one has twice as many.
     """
 
-    def __init__(self, num_classes: int, channels: int, image_size: int, width: int = 16) -> None:
+    def __init__(self, num_classes: int, channels: int, image_size: int, width: int) -> None:
         super().__init__()
         widths = [channels, *(width * 2**i for i in range(num_doublings(image_size, BASE)))]
         layers: list[nn.Module] = []

@@ -7,10 +7,10 @@ import itertools
 import torch
 from torch import Tensor, nn
 
+from mergan.config.ranges import Count, ImageSize, Share
 from mergan.networks.fast.thin import ThinInputConv2d, ThinOutputConv2d
 from mergan.networks.fast.upsample_conv import UpsampleConv2d
-from mergan.networks.layers import ClassLinear, ClassTable, check_width, num_doublings
-from mergan.system.errors import ConfigError
+from mergan.networks.layers import ClassLinear, ClassTable, num_doublings
 
 BN_EPS = 0.8  # V2's setting; it damps the normalisation of small activations
 
@@ -27,10 +27,14 @@ class Generator(nn.Module):
     """
 
     def __init__(
-        self, latent_dim: int, num_classes: int, channels: int, image_size: int, width: int = 64
+        self,
+        latent_dim: Count,
+        num_classes: Count,
+        channels: Count,
+        image_size: ImageSize,
+        width: Count,
     ) -> None:
         super().__init__()
-        check_width(width, "generator")
         num_doublings(image_size, start=4)
         self.start = image_size // 4
         self.embedding = ClassTable(num_classes, latent_dim)
@@ -71,13 +75,15 @@ class Discriminator(nn.Module):
     sample_independent = False
 
     def __init__(
-        self, num_classes: int, channels: int, image_size: int, width: int = 16, dropout: float = 0.25
+        self,
+        num_classes: Count,
+        channels: Count,
+        image_size: ImageSize,
+        width: Count,
+        dropout: Share,
     ) -> None:
         super().__init__()
-        check_width(width, "discriminator")
         num_doublings(image_size, start=4)
-        if not 0 <= dropout < 1:
-            raise ConfigError(f"network.discriminator.dropout={dropout}: use a number from 0 to below 1")
         widths = [channels, width, 2 * width, 4 * width, 8 * width]
         layers: list[nn.Module] = []
         for index, (before, after) in enumerate(itertools.pairwise(widths)):

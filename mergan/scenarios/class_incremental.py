@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Lt
 
 from mergan.scenarios.base import StreamKind
 from mergan.scenarios.classes import Classes, ordered, read_tasks
-from mergan.scenarios.ranges import check_count, check_seed
 from mergan.system.errors import ConfigError
 
 
@@ -22,20 +21,15 @@ class ClassIncremental(StreamKind):
         class_order: "fixed" (0, 1, 2, ...), "shuffled" (by `order_seed`) or an explicit order of numbers and
             names; only used with `classes_per_task`.
         order_seed: seed of the shuffled order, independent of the seed of the training.
-
-    Raises:
-        ConfigError: a number out of range.
     """
 
     def __init__(
         self,
-        classes_per_task: Annotated[int, Ge(1), Le(2**31 - 1)] | None = 1,
-        tasks: Sequence[Sequence[int | str]] | None = None,
-        class_order: str | Sequence[int | str] = "fixed",
-        order_seed: Annotated[int, Ge(0), Le(2**31 - 1)] = 0,
+        classes_per_task: Annotated[int, Ge(1), Lt(2**31)] | None,
+        tasks: Sequence[Sequence[int | str]] | None,
+        class_order: str | Sequence[int | str],
+        order_seed: Annotated[int, Ge(0), Lt(2**31)],
     ) -> None:
-        check_count("scenario.classes_per_task", classes_per_task, optional=True)
-        check_seed("scenario.order_seed", order_seed)
         self.classes_per_task = classes_per_task
         self.explicit = tasks
         self.class_order = class_order

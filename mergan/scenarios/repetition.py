@@ -6,11 +6,10 @@ import random
 from collections.abc import Sequence
 from typing import Annotated
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Le, Lt
 
 from mergan.scenarios.base import StreamKind
 from mergan.scenarios.classes import Classes, ordered, read_tasks
-from mergan.scenarios.ranges import check_count, check_seed
 from mergan.system.errors import ConfigError
 
 MOST_DRAWS = 10**6  # one for each class seen, in each task
@@ -38,25 +37,17 @@ class Repetition(StreamKind):
             an explicit order of numbers and names.
         order_seed: seed of the shuffled order and of the repetitions, independent of the seed of the
             training.
-
-    Raises:
-        ConfigError: a number out of range.
     """
 
     def __init__(
         self,
-        num_tasks: Annotated[int, Ge(1), Le(2**31 - 1)] | None = 10,
-        classes_per_task: Annotated[int, Ge(1), Le(2**31 - 1)] = 2,
-        repetition: Annotated[float, Ge(0), Le(1)] = 0.3,
-        tasks: Sequence[Sequence[int | str]] | None = None,
-        class_order: str | Sequence[int | str] = "fixed",
-        order_seed: Annotated[int, Ge(0), Le(2**31 - 1)] = 0,
+        num_tasks: Annotated[int, Ge(1), Lt(2**31)] | None,
+        classes_per_task: Annotated[int, Ge(1), Lt(2**31)],
+        repetition: Annotated[float, Ge(0), Le(1)],
+        tasks: Sequence[Sequence[int | str]] | None,
+        class_order: str | Sequence[int | str],
+        order_seed: Annotated[int, Ge(0), Lt(2**31)],
     ) -> None:
-        check_count("scenario.num_tasks", num_tasks, optional=True)
-        check_count("scenario.classes_per_task", classes_per_task)
-        check_seed("scenario.order_seed", order_seed)
-        if not 0 <= repetition <= 1:
-            raise ConfigError(f"scenario.repetition={repetition}: use a number from 0 to 1")
         self.num_tasks = num_tasks
         self.classes_per_task = classes_per_task
         self.repetition = repetition

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from mergan.config.ranges import check_counts, check_shares, check_weights
+from mergan.config.ranges import Count, NonNegative, Share
 from mergan.data import normalise
 from mergan.networks.solver import Solver
 from mergan.scenarios.base import Task
@@ -59,9 +59,6 @@ class DeepGenerativeReplay(Strategy):
     Attributes:
         solver: see mergan.networks.solver. No optimizer of the training holds its weights.
         constant: the class that generator and discriminator are asked for.
-
-    Raises:
-        ConfigError: a count below 1, a negative learning rate, or a confidence outside 0 to 1.
     """
 
     uses_classifier = False
@@ -69,25 +66,15 @@ class DeepGenerativeReplay(Strategy):
 
     def __init__(
         self,
-        buffer_per_class: int | None = None,
-        solver_width: int = 16,
-        solver_steps: int = 500,
-        solver_batch: int = 32,
-        solver_lr: float = 1e-3,
-        tries: int = 64,
-        confidence: float = 0.0,
+        buffer_per_class: Count | None,
+        solver_width: Count,
+        solver_steps: Count,
+        solver_batch: Count,
+        solver_lr: NonNegative,
+        tries: Count,
+        confidence: Share,
     ) -> None:
         super().__init__()
-        check_counts("strategy", optional=True, buffer_per_class=buffer_per_class)
-        check_counts(
-            "strategy",
-            solver_width=solver_width,
-            solver_steps=solver_steps,
-            solver_batch=solver_batch,
-            tries=tries,
-        )
-        check_weights("strategy", solver_lr=solver_lr)
-        check_shares("strategy", confidence=confidence)
         self.solver_width = solver_width
         self.solver_steps = solver_steps
         self.solver_batch = solver_batch

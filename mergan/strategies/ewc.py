@@ -35,15 +35,7 @@ class EWC(ImportancePenalty):
         decay: factor on the F of earlier classes when a task ends (gamma of online EWC, Schwarz et al.
             2018); 1: the sum over all classes.
         divide_by_classes: take the mean over the past classes, see ImportancePenalty.
-
-    Raises:
-        ConfigError: a negative weight, no samples, or a decay outside 0 to 1.
     """
-
-    def __init__(
-        self, weight: float = 1e4, samples: int = 256, decay: float = 1.0, divide_by_classes: bool = False
-    ) -> None:
-        super().__init__(weight, samples, decay, divide_by_classes)
 
     def score(self, images: Tensor, rng: torch.Generator) -> Tensor:
         """v . x / sqrt(P), with a v for each image."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mergan.config.ranges import check_counts, check_weights
+from mergan.config.ranges import Count, NonNegative
 from mergan.scenarios.base import Task
 from mergan.strategies.base import Context, Strategy, TrainingBatch
 from mergan.strategies.buffer import ReplayBuffer
@@ -47,16 +47,14 @@ class ExperienceReplay(Strategy):
         labels: their classes, int64 (capacity,); -1 where there is no image.
 
     Raises:
-        ConfigError: a capacity below the number of classes, or a negative weight.
+        ConfigError: `build` finds a capacity below the number of classes.
     """
 
     images: Tensor
     labels: Tensor
 
-    def __init__(self, capacity: int = 500, replay_weight: float = 1.0) -> None:
+    def __init__(self, capacity: Count, replay_weight: NonNegative) -> None:
         super().__init__()
-        check_counts("strategy", capacity=capacity)
-        check_weights("strategy", replay_weight=replay_weight)
         self.capacity = capacity
         self.buffer = ReplayBuffer(weight=replay_weight)
 

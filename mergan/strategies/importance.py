@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
+from typing import Annotated
 
 import torch
+from annotated_types import Interval
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from mergan.config.ranges import check_counts, check_weights
+from mergan.config.ranges import Count, NonNegative
 from mergan.strategies.base import Context, Drawn, Strategy
-from mergan.system.errors import ConfigError
 
 GROUP = 8  # images of one class that are made together; gradients are taken of each by itself
 
@@ -52,22 +53,19 @@ class ImportancePenalty(Strategy):
     Attributes:
         importance: Omega, (number of the generator's weights,), saved with the module.
         classes_measured: how many classes are in it.
-
-    Raises:
-        ConfigError: a negative weight, no samples, or a decay outside 0 to 1.
     """
 
     importance: Tensor
     classes_measured: Tensor
 
     def __init__(
-        self, weight: float, samples: int = 256, decay: float = 1.0, divide_by_classes: bool = False
+        self,
+        weight: NonNegative,
+        samples: Count,
+        decay: Annotated[float, Interval(ge=0, le=1)],
+        divide_by_classes: bool,
     ) -> None:
         super().__init__()
-        check_weights("strategy", weight=weight, decay=decay)
-        check_counts("strategy", samples=samples)
-        if decay > 1:
-            raise ConfigError(f"strategy.decay={decay}: use a number from 0 to 1")
         self.weight = weight
         self.samples = samples
         self.decay = decay

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from mergan.config.ranges import check_counts, check_shares, check_weights
+from mergan.config.ranges import Count, NonNegative, Share
 from mergan.scenarios.base import Task
 from mergan.strategies.base import Context, Strategy, TrainingBatch
 from mergan.strategies.buffer import ReplayBuffer, snapshot_images
-from mergan.system.errors import ConfigError
 
 
 class JointRetrain(Strategy):
@@ -34,32 +34,18 @@ class JointRetrain(Strategy):
         replay_weight: weight of the loss of a past class, relative to a new one. At 1 in "live" mode
             the losses of all classes add up as in the paper's code: one past class counts as much
             as the task's mean over one new class.
-
-    Raises:
-        ConfigError: unknown `mode`, a count below 1, a share outside 0 to 1 or a negative weight.
     """
 
     def __init__(
         self,
-        mode: str = "buffer",
-        buffer_per_class: int | None = None,
-        max_per_class: int | None = None,
-        replay_per_step: int | None = None,
-        min_real_share: float = 0.0,
-        replay_weight: float = 1.0,
+        mode: Literal["buffer", "live"],
+        buffer_per_class: Count | None,
+        max_per_class: Count | None,
+        replay_per_step: Count | None,
+        min_real_share: Share,
+        replay_weight: NonNegative,
     ) -> None:
         super().__init__()
-        if mode not in ("buffer", "live"):
-            raise ConfigError(f"strategy.mode={mode}: use buffer or live")
-        check_counts(
-            "strategy",
-            optional=True,
-            buffer_per_class=buffer_per_class,
-            max_per_class=max_per_class,
-            replay_per_step=replay_per_step,
-        )
-        check_shares("strategy", min_real_share=min_real_share)
-        check_weights("strategy", replay_weight=replay_weight)
         self.mode = mode
         self.max_per_class = max_per_class
         self.replay_per_step = replay_per_step

@@ -25,15 +25,7 @@ class MAS(ImportancePenalty):
         samples: generated images per task that Omega is estimated from.
         decay: factor on the Omega of earlier classes when a task ends; 1 (the paper): their sum.
         divide_by_classes: take the mean over the past classes, see ImportancePenalty.
-
-    Raises:
-        ConfigError: a negative weight, no samples, or a decay outside 0 to 1.
     """
-
-    def __init__(
-        self, weight: float = 1e4, samples: int = 256, decay: float = 1.0, divide_by_classes: bool = False
-    ) -> None:
-        super().__init__(weight, samples, decay, divide_by_classes)
 
     def score(self, images: Tensor, rng: torch.Generator) -> Tensor:
         """The mean square of each image."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mergan.config.ranges import check_counts, check_weights
+from mergan.config.ranges import Count, NonNegative
 from mergan.strategies.base import Context, Drawn, Strategy
 
 
@@ -31,21 +31,16 @@ class ReplayAlignment(Strategy):
         batch_size: images per step that are aligned; null: the batch size of the training.
         classifier: keep the classifier terms of the objective. The paper's text drops them for
             alignment, its code keeps them.
-
-    Raises:
-        ConfigError: a negative weight or an empty batch.
     """
 
     def __init__(
         self,
-        weight: float = 100.0,
-        divide_by_classes: bool = False,
-        batch_size: int | None = None,
-        classifier: bool = False,
+        weight: NonNegative,
+        divide_by_classes: bool,
+        batch_size: Count | None,
+        classifier: bool,
     ) -> None:
         super().__init__()
-        check_weights("strategy", weight=weight)
-        check_counts("strategy", optional=True, batch_size=batch_size)
         self.weight = weight
         self.divide_by_classes = divide_by_classes
         self.batch_size = batch_size

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mergan.config.ranges import NonNegative
 from mergan.strategies.base import Context, Drawn
 from mergan.strategies.joint_retrain import JointRetrain
 from mergan.strategies.replay_alignment import ReplayAlignment
@@ -32,19 +33,11 @@ class RetrainAndAlign(JointRetrain):
             adversarial loss falls in the same way.
         **retraining: mode, buffer_per_class, max_per_class, replay_per_step, min_real_share and
             replay_weight, see JointRetrain.
-
-    Raises:
-        ConfigError: as both of them.
     """
 
-    def __init__(
-        self,
-        weight: float = 20.0,
-        divide_by_classes: bool = True,
-        **retraining: Any,
-    ) -> None:
+    def __init__(self, weight: NonNegative, divide_by_classes: bool, **retraining: Any) -> None:
         super().__init__(**retraining)
-        self.alignment = ReplayAlignment(weight, divide_by_classes)
+        self.alignment = ReplayAlignment(weight, divide_by_classes, batch_size=None, classifier=False)
 
     def generator_terms(self, context: Context, drawn: Drawn) -> dict[str, Tensor]:
         """The alignment loss, from the second task on."""

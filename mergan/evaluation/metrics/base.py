@@ -10,8 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mergan.system.errors import ConfigError
-
 
 class FeatureSet:
     """Features of a set of images. What is derived from them is computed once and kept.
@@ -91,14 +89,3 @@ class Metric(ABC):
     @abstractmethod
     def __call__(self, comparison: Comparison) -> float:
         """The figure; called only where `measurable` holds."""
-
-
-def check_count(name: str, value: int, least: int = 1) -> int:
-    """`value`, if it is a whole number of `least` or more.
-
-    Raises:
-        ConfigError: it is not.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigError(f"evaluation.metrics: {name}={value}: use a whole number of {least} or more")
-    return value

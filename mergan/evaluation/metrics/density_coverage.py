@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from mergan.evaluation.metrics.base import Comparison, Metric, check_count
+from mergan.config.ranges import Count
+from mergan.evaluation.metrics.base import Comparison, Metric
 
 
 class _RealBalls(Metric):
@@ -15,8 +16,8 @@ class _RealBalls(Metric):
             those of precision and recall are. There must be more than k real samples.
     """
 
-    def __init__(self, k: int = 5) -> None:
-        self.k = check_count("k", k)
+    def __init__(self, k: Count) -> None:
+        self.k = k
         self.min_real = k + 1
 
     def _inside(self, comparison: Comparison) -> Tensor:
@@ -52,7 +53,7 @@ class Coverage(_RealBalls):
         balanced: look at no more generated samples than there are real ones, as the paper does.
     """
 
-    def __init__(self, k: int = 5, balanced: bool = True) -> None:
+    def __init__(self, k: Count, balanced: bool) -> None:
         super().__init__(k)
         self.balanced = balanced
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from annotated_types import Ge
 from torch import nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from mergan.evaluation.metrics.base import Comparison, Metric, check_count
+from mergan.evaluation.metrics.base import Comparison, Metric
 
 
 class FID(Metric):
@@ -23,8 +26,8 @@ class FID(Metric):
     pooled = True
     min_generated = 2
 
-    def __init__(self, min_references: int = 500) -> None:
-        self.min_real = check_count("min_references", min_references, least=2)
+    def __init__(self, min_references: Annotated[int, Ge(2)]) -> None:
+        self.min_real = min_references
 
     def __call__(self, comparison: Comparison) -> float:
         fid = FrechetInceptionDistance(_Given(comparison.real.features.shape[1]))

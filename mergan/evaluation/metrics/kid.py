@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from typing import Annotated
 
 import torch
+from annotated_types import Ge
 from torch import nn
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from mergan.evaluation.metrics.base import Comparison, Metric, check_count
+from mergan.config.ranges import Count, Whole
+from mergan.evaluation.metrics.base import Comparison, Metric
 
 
 class KID(Metric):
@@ -28,10 +31,10 @@ class KID(Metric):
     pooled = True
     min_real = min_generated = 2
 
-    def __init__(self, subsets: int = 5, subset_size: int = 100, seed: int = 0) -> None:
-        self.subsets = check_count("subsets", subsets)
-        self.subset_size = check_count("subset_size", subset_size, least=2)
-        self.seed = check_count("seed", seed, least=0)
+    def __init__(self, subsets: Count, subset_size: Annotated[int, Ge(2)], seed: Whole = 0) -> None:
+        self.subsets = subsets
+        self.subset_size = subset_size
+        self.seed = seed
 
     def __call__(self, comparison: Comparison) -> float:
         size = min(self.subset_size, len(comparison.real), len(comparison.generated))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
-from mergan.evaluation.metrics.base import Comparison, Metric, check_count
+from mergan.config.ranges import Count
+from mergan.evaluation.metrics.base import Comparison, Metric
 
 BATCH = 10_000  # rows of the distance matrices at a time
 
@@ -19,8 +20,8 @@ class _PrecisionRecall(Metric):
 
     key: str
 
-    def __init__(self, k: int = 5) -> None:
-        self.k = check_count("k", k)
+    def __init__(self, k: Count) -> None:
+        self.k = k
         self.min_real = self.min_generated = k + 1
 
     def __call__(self, comparison: Comparison) -> float:

@@ -1,0 +1,165 @@
+"""Whether a value fits the annotation of its argument or field, and what to use in its place, in words.
+
+Types are those that YAML can hold. Ranges are the bounds and lengths of annotated_types, as in
+`Annotated[int, Ge(1)]` and `Annotated[Sequence[float], Len(2, 2)]`. Choices are a `Literal`; it may also
+stand beside a type, as in `Annotated[int, Literal[16, 32]]`, because OmegaConf reads no `Literal`.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import math
+import types
+import typing
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MaxLen, MinLen
+from omegaconf import DictConfig, ListConfig
+
+from mergan.system.errors import ConfigError
+
+LARGEST = 2**63  # whole numbers from there on fit no tensor
+WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a finite number",
+    str: "a word",
+    type(None): "null",
+}
+BOUNDS = {Ge: "ge", Gt: "gt", Le: "le", Lt: "lt"}
+RANGES = {
+    ("ge",): "of {ge} or more",
+    ("gt",): "above {gt}",
+    ("le",): "of {le} or less",
+    ("lt",): "below {lt}",
+    ("ge", "le"): "from {ge} to {le}",
+    ("ge", "lt"): "of {ge} or more, below {lt}",
+    ("gt", "le"): "above {gt}, at most {le}",
+    ("gt", "lt"): "between {gt} and {lt}",
+}
+UNIONS = (typing.Union, types.UnionType)
+LISTS = (list, tuple, collections.abc.Sequence, collections.abc.Iterable)
+MAPPINGS = (dict, collections.abc.Mapping)
+
+
+def check(key: str, value: Any, hint: Any) -> None:
+    """Refuse a value that does not fit.
+
+    Args:
+        key: the full key of the value in the configuration.
+        value: as OmegaConf or YAML gives it.
+        hint: the annotation.
+
+    Raises:
+        ConfigError: naming the key, its value and what is allowed.
+    """
+    if not fits(value, hint):
+        raise ConfigError(f"{key}={shown(value)}: use {wanted(hint)}")
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of a type and within its range. No float is NaN or infinite. Types that no YAML can
+    hold fit everything, and ranges of other kinds are passed over.
+    """
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return fits(value, parts[0]) and all(_holds(value, rule) for rule in _rules(parts[1:]))
+    if origin in UNIONS:
+        return any(fits(value, part) for part in parts)
+    if origin is Literal:
+        return any(type(value) is type(choice) and value == choice for choice in parts)
+    if hint in (bool, str, type(None)):
+        return isinstance(value, hint)
+    if hint in (int, float):
+        number = isinstance(value, (int, hint)) and not isinstance(value, bool)
+        return number and (abs(value) < LARGEST if isinstance(value, int) else math.isfinite(value))
+    if (origin or hint) in LISTS:
+        of = (*parts, Any)[0]
+        return isinstance(value, (ListConfig, list, tuple)) and all(fits(entry, of) for entry in value)
+    if (origin or hint) in MAPPINGS:
+        return isinstance(value, (DictConfig, dict))
+    return True
+
+
+def wanted(hint: Any) -> str:
+    """A type and its range in the words of a message."""
+    rules: list[Any] = []
+    if typing.get_origin(hint) is Annotated:
+        hint, *metadata = typing.get_args(hint)
+        rules = list(_rules(metadata))
+        hint = next((rule for rule in rules if typing.get_origin(rule) is Literal), hint)
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin in UNIONS:
+        words = " or ".join(wanted(part) for part in parts if part is not type(None))
+        return f"{words}, or null" if type(None) in parts else words
+    if origin is Literal:
+        *others, last = map(shown, parts)
+        return f"{', '.join(others)} or {last}" if others else last
+    if (origin or hint) in LISTS:
+        return _list(parts, rules)
+    if (origin or hint) in MAPPINGS:
+        return "a mapping"
+    bounds = _bounds(rules)
+    if bounds and hint in (int, float):
+        return f"{'a whole number' if hint is int else 'a number'} {bounds}"
+    return WORDS.get(hint, str(hint))
+
+
+def shown(value: Any) -> str:
+    """A value as it is written in YAML and on the command line."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _rules(metadata: Iterable[Any]) -> Iterator[Any]:
+    """What stands beside a type, an Interval and a Len in their parts."""
+    for rule in metadata:
+        if isinstance(rule, GroupedMetadata):
+            yield from _rules(rule)
+        else:
+            yield rule
+
+
+def _holds(value: Any, rule: Any) -> bool:
+    """Whether a value of the right type is within a range; ranges of another type of a union do not count."""
+    number, several = isinstance(value, (int, float)), isinstance(value, (ListConfig, list, tuple))
+    match rule:
+        case Ge(bound) if number:
+            return bool(value >= bound)
+        case Gt(bound) if number:
+            return bool(value > bound)
+        case Le(bound) if number:
+            return bool(value <= bound)
+        case Lt(bound) if number:
+            return bool(value < bound)
+        case MinLen(least) if several:
+            return len(value) >= least
+        case MaxLen(most) if several:
+            return len(value) <= most
+    return fits(value, rule) if typing.get_origin(rule) is Literal else True
+
+
+def _bounds(rules: Iterable[Any]) -> str:
+    found = {BOUNDS[type(rule)]: rule for rule in rules if type(rule) in BOUNDS}
+    words = RANGES.get(tuple(sorted(found)), "")
+    return words.format(**{name: _number(getattr(rule, name)) for name, rule in found.items()})
+
+
+def _number(bound: Any) -> str:
+    """A bound; powers of two that nobody knows by heart as such."""
+    power = bound.bit_length() - 1 if isinstance(bound, int) else 0
+    return f"2^{power}" if power > 16 and bound == 1 << power else str(bound)
+
+
+def _list(parts: tuple[Any, ...], rules: Iterable[Any]) -> str:
+    least, most = 0, None
+    for rule in rules:
+        least = rule.min_length if isinstance(rule, MinLen) else least
+        most = rule.max_length if isinstance(rule, MaxLen) else most
+    if most is not None:
+        entries = f"a list of {most if least == most else f'{least} to {most}'}"
+    else:
+        entries = f"a list of {least} or more" if least else "a list"
+    return f"{entries}, each {wanted(parts[0])}" if parts else entries
