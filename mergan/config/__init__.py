@@ -1,7 +1,5 @@
 """The configuration: schema, checks, the stream it describes, and how two of them differ (no torch)."""
 
-from pathlib import Path
-
 from mergan.config.checks import (
     COUNT,
     MOST,
@@ -22,10 +20,13 @@ from mergan.config.comparison import (
     harmless,
     links,
 )
+from mergan.config.composition import CONF, compose
 from mergan.config.schema import (
     EvaluateConfig,
     EvaluationConfig,
     Features,
+    ReportConfig,
+    ReproduceConfig,
     Resume,
     SampleConfig,
     Split,
@@ -33,8 +34,6 @@ from mergan.config.schema import (
     register,
 )
 from mergan.config.stream import apply_caps, scenario
-
-CONF = Path(__file__).resolve().parent.parent.parent / "conf"
 
 __all__ = [
     "CONF",
@@ -46,6 +45,8 @@ __all__ = [
     "EvaluateConfig",
     "EvaluationConfig",
     "Features",
+    "ReportConfig",
+    "ReproduceConfig",
     "Resume",
     "SampleConfig",
     "Split",
@@ -58,6 +59,7 @@ __all__ = [
     "check_interpolations",
     "check_machine",
     "check_values",
+    "compose",
     "differences",
     "harmless",
     "is_file",

@@ -136,7 +136,7 @@ class SampleConfig:
     per_class: int = 100
     out: str = "samples.npz"
     overwrite: bool = False
-    classes: list[int] | None = None
+    classes: list[Any] | None = None  # numbers or names
     seed: int = 0
     trust: list[Any] = field(default_factory=list)
 
@@ -153,6 +153,24 @@ class EvaluateConfig:
     allow_changes: bool = False
     trust: list[Any] = field(default_factory=list)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+
+@dataclass
+class ReportConfig:
+    """The keys of conf/report.yaml."""
+
+    out: str
+    overwrite: bool
+
+
+@dataclass
+class ReproduceConfig:
+    """The keys of conf/reproduce.yaml, and the rows of its table."""
+
+    out: str
+    jobs: int | None
+    only: str | None
+    rows: dict[str, dict[str, Any]]
 
 
 def register() -> None:

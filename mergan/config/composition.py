@@ -1,0 +1,49 @@
+"""Where the YAML files lie, and composing a configuration from them without Hydra's global state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.utils import setup_globals
+from hydra.types import RunMode
+from omegaconf import DictConfig, open_dict
+
+from mergan.config.schema import register
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_INSTALLED = _PACKAGE / "conf"  # a wheel carries the files inside the package
+CONF = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "conf"
+
+
+def compose(
+    name: str, overrides: Sequence[str], folders: Sequence[Path] = (), hydra: bool = False
+) -> DictConfig:
+    """The configuration that a command composes.
+
+    Hydra's own `compose` works on one global object, which another program may be using: a notebook, or a
+    program of Hydra's that calls this package.
+
+    Args:
+        name: of the file in conf/, e.g. "train".
+        overrides: settings, KEY=VALUE each.
+        folders: further folders of YAML files, searched before conf/ (--config-dir).
+        hydra: whether to keep Hydra's own settings, under the key `hydra`.
+
+    Raises:
+        HydraException: an override that cannot be read, a key or a choice that is not there.
+        OmegaConfBaseException: a value of another type.
+    """
+    register()
+    setup_globals()
+    path = create_config_search_path(str(CONF))
+    for folder in reversed(folders):
+        path.prepend("command-line", f"file://{folder.absolute()}", SearchPathQuery(provider="schema"))
+    cfg = ConfigLoaderImpl(path).load_configuration(name, list(overrides), RunMode.RUN)
+    if not hydra:
+        with open_dict(cfg):
+            del cfg["hydra"]
+    return cfg
