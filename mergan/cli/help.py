@@ -14,9 +14,10 @@ from mergan.config import CONF, comments
 
 WIDTH = 100  # columns
 MEANING = 30  # the column in which meanings begin
-ALL_KEYS = """\
-These are the keys used most. {command} --cfg job shows all of them with their values, and the files of
-{conf} say what they mean. --hydra-help lists the flags."""
+ALL_KEYS = (
+    "These are the keys used most. {command} --cfg job shows all of them with their values, and the files "
+    "of {conf} say what they mean. --hydra-help lists the flags."
+)
 
 
 def text(door: Door, config_dir: Path | None = None) -> str:
@@ -38,7 +39,9 @@ def text(door: Door, config_dir: Path | None = None) -> str:
     examples = [f"  {command} {example}" for example in door.examples]
     parts.append("\n".join(["Examples:", *examples]))
     if door.keys:
-        parts.append(ALL_KEYS.format(command=command, conf=CONF))
+        parts.append(
+            textwrap.fill(ALL_KEYS.format(command=command, conf=CONF), WIDTH, break_long_words=False)
+        )
     return "\n\n".join(parts)
 
 

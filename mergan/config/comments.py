@@ -50,7 +50,7 @@ def keys(path: Path, prefix: str = "") -> list[Key]:
     """
     text = path.read_text(encoding="utf-8")
     node = yaml.compose(text)
-    return list(_keys(node, text.splitlines(), prefix, NOT_OURS)) if node is not None else []
+    return list(_keys(node, text, prefix, NOT_OURS)) if node is not None else []
 
 
 def documented(name: str, command: str = "train") -> Key:
@@ -67,7 +67,7 @@ def documented(name: str, command: str = "train") -> Key:
         found = [key for path in files for key in keys(path, f"{group}.")]
     else:
         text = (CONF / f"{command}.yaml").read_text(encoding="utf-8")
-        found = list(_keys(yaml.compose(text), text.splitlines()))
+        found = list(_keys(yaml.compose(text), text))
     for key in found:
         if key.name == name:
             return key
@@ -82,7 +82,6 @@ def groups(command: str, further: Path | None = None) -> list[Group]:
         further: another folder of YAML files (--config-dir), whose choices are listed as well.
     """
     text = (CONF / f"{command}.yaml").read_text(encoding="utf-8")
-    lines = text.splitlines()
     entries = next((value for key, value in yaml.compose(text).value if key.value == "defaults"), None)
     found = []
     for entry in entries.value if entries is not None else ():
@@ -92,35 +91,32 @@ def groups(command: str, further: Path | None = None) -> list[Group]:
             folders = [folder / key.value for folder in (CONF, further) if folder is not None]
             choices = {path.stem for folder in folders for path in folder.glob("*.yaml")}
             if choices:
-                own = Key(key.value, value.value, _comment(lines, key, value))
+                own = Key(key.value, value.value, _comment(text, key, value))
                 found.append(Group(own, tuple(sorted(choices))))
     return found
 
 
 def _keys(
-    node: yaml.MappingNode, lines: list[str], prefix: str = "", without: tuple[str, ...] = ()
+    node: yaml.MappingNode, text: str, prefix: str = "", without: tuple[str, ...] = ()
 ) -> Iterator[Key]:
     for key, value in node.value:
         name = f"{prefix}{key.value}"
         if key.value in without:
             continue
         below = isinstance(value, yaml.MappingNode)
-        yield Key(name, "" if below else _source(lines, value), _comment(lines, key, value))
+        yield Key(name, "" if below else _source(text, value), _comment(text, key, value))
         if below:
-            yield from _keys(value, lines, f"{name}.")
+            yield from _keys(value, text, f"{name}.")
 
 
-def _source(lines: list[str], value: yaml.Node) -> str:
+def _source(text: str, value: yaml.Node) -> str:
     """A value as it is written, on one line."""
-    start, end = value.start_mark, value.end_mark
-    if start.line == end.line:
-        return lines[start.line][start.column : end.column].strip()
-    return " ".join(line.strip() for line in lines[start.line : end.line + 1])
+    return " ".join(text[value.start_mark.index : value.end_mark.index].split())
 
 
-def _comment(lines: list[str], key: yaml.Node, value: yaml.Node) -> str:
-    """The comment behind a value, or behind the key where the value begins below it."""
-    line = lines[key.end_mark.line]
+def _comment(text: str, key: yaml.Node, value: yaml.Node) -> str:
+    """The comment behind a value, or behind the key where the value goes on below it."""
+    line = text.splitlines()[key.end_mark.line]
     same = isinstance(value, yaml.ScalarNode) or value.end_mark.line == key.end_mark.line
     rest = line[value.end_mark.column if same else key.end_mark.column + 1 :].strip()
     return rest[1:].strip() if rest.startswith("#") else ""

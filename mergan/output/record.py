@@ -42,9 +42,11 @@ def read_run(folder: Path) -> Record:
     """Read a run folder; see `mergan.read_run`."""
     folder = folder.expanduser()
     run = RunFolder(folder)
+    if not folder.is_dir():
+        raise ConfigError(f"{shown(str(folder))}: holds no run (there is no such folder)")
     try:
         config = read_config(run.config)
-    except (FileNotFoundError, NotADirectoryError) as error:
+    except FileNotFoundError as error:
         raise ConfigError(f"{shown(str(folder))}: holds no run ({run.config.name} is missing)") from error
     figures = read_figures(run.figures) if run.finished else {}
     matrices = {name: _frame(path) for name, path in run.matrices.items()}
