@@ -52,13 +52,13 @@ def _answer(words: Sequence[str]) -> None:
     )
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(typed: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    typed = list(sys.argv[1:] if words is None else words)
-    if not typed or typed[0] not in DOORS:
-        return guard(None, typed, _answer)
-    door = importlib.import_module(f"mergan.{typed[0]}")
-    status: int = door.main(typed[1:])
+    words = list(sys.argv[1:] if typed is None else typed)
+    if not words or words[0] not in DOORS:
+        return guard(None, words, _answer)
+    door = importlib.import_module(f"mergan.{words[0]}")
+    status: int = door.main(words[1:])
     return status
 
 

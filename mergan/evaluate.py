@@ -38,9 +38,9 @@ def _evaluate(cfg: DictConfig) -> None:
     jobs.small_job(measure, cfg)
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(typed: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    return guard(DOOR, words, lambda _: _evaluate())
+    return guard(DOOR, typed, lambda _: _evaluate())
 
 
 if __name__ == "__main__":

@@ -34,9 +34,9 @@ def _report(words: Sequence[str]) -> None:
     report.make([Path(run).expanduser() for run in runs], Path(own.out), own.overwrite)
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(typed: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    return guard(DOOR, words, _report)
+    return guard(DOOR, typed, _report)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,9 @@ import sys
 from collections.abc import Sequence
 
 from mergan import config
-from mergan.cli import settings
+from mergan.cli import settings, words
 from mergan.cli.door import Door
 from mergan.cli.guard import guard
-from mergan.cli.words import settings as overrides_of
 from mergan.system.errors import ConfigError
 from mergan.system.text import shown
 
@@ -28,19 +27,19 @@ DOOR = Door(
 )
 
 
-def _reproduce(words: Sequence[str]) -> None:
-    own, others = settings.read(config.ReproduceConfig, config.CONF / "reproduce.yaml", words)
+def _reproduce(typed: Sequence[str]) -> None:
+    own, others = settings.read(config.ReproduceConfig, config.CONF / "reproduce.yaml", typed)
     for word in others:
         if "=" not in word and not word.startswith("~"):
             raise ConfigError(f"{shown(word)}: not understood; --help shows the usage")
     from mergan.run import reproduction
 
-    reproduction.reproduce(reproduction.plan(own, overrides_of(others)))
+    reproduction.reproduce(reproduction.plan(own, words.overrides(others)))
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(typed: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    return guard(DOOR, words, _reproduce)
+    return guard(DOOR, typed, _reproduce)
 
 
 if __name__ == "__main__":

@@ -37,9 +37,9 @@ def _sample(cfg: DictConfig) -> None:
     jobs.small_job(sample, cfg)
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(typed: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    return guard(DOOR, words, lambda _: _sample())
+    return guard(DOOR, typed, lambda _: _sample())
 
 
 if __name__ == "__main__":

@@ -65,9 +65,9 @@ def _train(cfg: DictConfig) -> float | None:
     return jobs.train_job(cfg)
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(typed: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    return guard(DOOR, words, lambda _: _train())
+    return guard(DOOR, typed, lambda _: _train())
 
 
 class _Callable(ModuleType):

@@ -9,7 +9,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -32,15 +32,14 @@ def train(
     try:
         environment.check()
         cfg = _composed(overrides, folder, config_dir)
-        with ExitStack() as stack:
-            for own in (_hydra_config(cfg), _settings_of_the_process(), _ctrl_c(), _news()):
-                stack.enter_context(own)
+        with _hydra_config(cfg), _settings_of_the_process(), _ctrl_c(), _news():
             return read_run(_train(cfg))
     except Exception as error:
         if isinstance(error, MerganError) or messages.status(error) == messages.UNEXPECTED:
             raise
         key = messages.unknown_key(error)
-        said = keys.unknown(key, "train", overrides) if key else messages.one_line(error)
+        folders = [] if config_dir is None else [Path(config_dir).expanduser()]
+        said = keys.unknown(key, "train", overrides, folders) if key else messages.one_line(error)
         raise ConfigError(said) from error
 
 
@@ -53,7 +52,7 @@ def _composed(
     for word in overrides:
         if word.startswith("-"):
             raise ConfigError(f"{word}: flags are for the command line; mergan.train takes KEY=VALUE only")
-    given = words.settings(overrides)
+    given = words.overrides(overrides)
     if folder is not None:
         if any(word.startswith(f"{NAME}=") for word in given):
             raise ConfigError(f"{NAME}: is given, and folder={folder} as well; give one of them")
@@ -71,13 +70,8 @@ def _train(composed: DictConfig) -> Path:
     cfg = composed.copy()
     with open_dict(cfg):
         del cfg["hydra"]
-    config.check(cfg)
-    cfg = config.apply_caps(config.absolute_paths(cfg))
-    place = launch.choose_place(cfg, folder).folder.path
-    jobs.keep_fonts_in(Path(cfg.cache_dir))
-    import lightning.pytorch  # noqa: F401  # which sets the levels of its loggers when it is imported
-
-    jobs.quieten()
+    cfg, place = jobs.checked(cfg, folder)
+    jobs.get_ready(cfg)
     launch.run(cfg, folder)
     return place
 

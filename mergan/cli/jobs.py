@@ -76,16 +76,37 @@ def train_job(cfg: DictConfig) -> float | None:
 
 def _train(cfg: DictConfig, job: Job, folder: Path) -> dict[str, float | str]:
     try:
-        config.check(cfg)
-        cfg = config.apply_caps(config.absolute_paths(cfg))
-        job.folder = launch.choose_place(cfg, folder).folder.path
-        keep_fonts_in(Path(cfg.cache_dir))
-        import lightning.pytorch  # noqa: F401  # which sets the levels of its loggers when it is imported
-
-        quieten()
+        cfg, job.folder = checked(cfg, folder)
+        get_ready(cfg)
         return launch.run(cfg, folder)
     finally:
         places.remove_if_empty(folder)  # Hydra makes one for every job
+
+
+def checked(cfg: DictConfig, folder: Path) -> tuple[DictConfig, Path]:
+    """Check the configuration of a training.
+
+    Args:
+        cfg: as it was composed.
+        folder: of a new run.
+
+    Returns:
+        What to train, with paths from the root and within its caps, and the run folder, new or not.
+
+    Raises:
+        ConfigError, DataError: see mergan.config.check and mergan.run.launch.choose_place.
+    """
+    config.check(cfg)
+    cfg = config.apply_caps(config.absolute_paths(cfg))
+    return cfg, launch.choose_place(cfg, folder).folder.path
+
+
+def get_ready(cfg: DictConfig) -> None:
+    """Set up the process for a training."""
+    keep_fonts_in(Path(cfg.cache_dir))
+    import lightning.pytorch  # noqa: F401  # which sets the levels of its loggers when it is imported
+
+    quieten()
 
 
 def small_job(run: Callable[[DictConfig], None], cfg: DictConfig) -> None:

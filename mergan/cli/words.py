@@ -54,7 +54,7 @@ def prepare(words: Sequence[str]) -> list[str]:
         raise ConfigError("--experimental-rerun: runs code from a file, which no command here does")
     if not args.shell_completion:
         sweep = args.multirun or any(word.startswith("hydra.mode=") for word in args.overrides)
-        args.overrides = settings(args.overrides, sweep)
+        args.overrides = overrides(args.overrides, sweep)
     for word in words:
         if rest and word == rest[0]:
             rest.pop(0)
@@ -63,7 +63,7 @@ def prepare(words: Sequence[str]) -> list[str]:
     return [*flags, *args.overrides]
 
 
-def settings(words: Sequence[str], sweep: bool = False) -> list[str]:
+def overrides(words: Sequence[str], sweep: bool = False) -> list[str]:
     """The overrides among the words of a command line, as Hydra is to read them.
 
     Args:
