@@ -66,8 +66,9 @@ def documented(name: str, command: str = "train") -> Key:
         files = sorted((CONF / group).glob("*.yaml"), key=lambda path: (path != first, path))
         found = [key for path in files for key in keys(path, f"{group}.")]
     else:
-        text = (CONF / f"{command}.yaml").read_text(encoding="utf-8")
-        found = list(_keys(yaml.compose(text), text))
+        found = []
+    text = (CONF / f"{command}.yaml").read_text(encoding="utf-8")
+    found += _keys(yaml.compose(text), text)  # which has what the files of a group share
     for key in found:
         if key.name == name:
             return key

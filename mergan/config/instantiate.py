@@ -83,10 +83,12 @@ def arguments_of(node: Mapping[str, Any] | DictConfig, key: str | None = None) -
     """
     key = _key(node) if key is None else key
     check_types(node, key)
-    return _parameters(slots.locate(_inside(key, "_target_"), node["_target_"])) - set(map(str, node))
+    names, _ = _parameters(slots.locate(_inside(key, "_target_"), node["_target_"]))
+    return names - set(map(str, node))
 
 
-def _parameters(target: Any) -> set[str]:
+def _parameters(target: Any) -> tuple[set[str], bool]:
+    """The names of all arguments of a class or function, and whether it may take others too."""
     constructors = [target]
     if inspect.isclass(target):
         constructors = [vars(base)["__init__"] for base in target.__mro__ if "__init__" in vars(base)]
@@ -95,11 +97,11 @@ def _parameters(target: Any) -> set[str]:
         try:
             parameters = inspect.signature(constructor).parameters
         except (TypeError, ValueError):  # one written in C tells nothing
-            break
+            return names, True
         names |= {name for name, parameter in parameters.items() if parameter.kind not in VARIABLE}
         if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
-            break
-    return names - {"self"}
+            return names - {"self"}, False
+    return names - {"self"}, True
 
 
 def check_types(node: Mapping[str, Any] | DictConfig, key: str | None = None) -> None:
@@ -118,6 +120,14 @@ def check_types(node: Mapping[str, Any] | DictConfig, key: str | None = None) ->
         raise ConfigError(f"{its_key}={hints.shown(target)}: use the dotted name of a class")
     located = slots.locate(its_key, target)
     slots.check_kind(key, located, target)
+    names, others = _parameters(located)
+    for given in () if others else map(str, node):
+        if not given.startswith("_") and given not in names:
+            kind = target.rpartition(".")[2]
+            raise ConfigError(
+                f"{_inside(key, given)}={hints.shown(node[given])}: {kind} has no such setting; "
+                f"leave it out, with ~{_inside(key, given)} where a preset sets it"
+            )
     try:
         annotations = annotations_of(located)
     except Exception:  # those that cannot be resolved say nothing

@@ -76,9 +76,12 @@ def _shown(value: Any) -> str:
 
 
 def parts_of(cfg: DictConfig) -> Iterator[DictConfig]:
-    """The nodes of all parts of a configuration that `check` has passed."""
+    """The nodes of all parts of a configuration that `check` has passed, but for the stream, which
+    `mergan.config.check` has built already.
+    """
     for key in PARTS:
-        yield OmegaConf.select(cfg, key)
+        if key != "scenario":
+            yield OmegaConf.select(cfg, key)
     for key in COLLECTIONS:
         yield from (node for node in OmegaConf.select(cfg, key).values() if node is not None)
 

@@ -99,6 +99,20 @@ class ContinualLearner(SampledGenerator):
 
     # ------------------------------------------------------------------ what a subclass says
 
+    @classmethod
+    def complete(cls, generator: nn.Module, num_classes: int, latent_dim: int) -> nn.Module:
+        """What is trained, frozen and sampled as the generator, made from the network of that name.
+
+        A checkpoint is sampled without its learner, so what maps z ~ N(0, I) and a label to a picture must
+        lie here as a whole.
+
+        Args:
+            generator: see mergan.networks.
+            num_classes: classes of the data set.
+            latent_dim: size of z.
+        """
+        return generator
+
     @abstractmethod
     def trained(self) -> dict[str, Trained]:
         """The networks in training by the name of their optimizer, the generator's first."""

@@ -10,76 +10,91 @@ from torch import Tensor, nn
 from mergan.config.ranges import Positive
 from mergan.learners.base import ContinualLearner, Trained
 from mergan.learners.readings import Terms
-from mergan.networks.layers import ClassTable, inherit_classes
-from mergan.scenarios.base import Scenario, Task
+from mergan.networks.layers import ClassTable
+from mergan.scenarios.base import Scenario
 from mergan.strategies import Context, Drawn, Strategy
 from mergan.system.errors import ConfigError
 
 
-class Encoder(nn.Module):
-    """images, labels -> trunk -> linear, plus an embedding of the label -> mean and log-variance of z.
+class Decoder(nn.Module):
+    """eps ~ N(0, I) -> z ~ p(z | c) = N(mean_c, diag(scale_c^2)) -> picture.
 
     Args:
-        trunk: images (B, C, S, S) -> features (B, num_features).
-        num_features: see above.
+        generator: z (B, latent_dim), labels (B,) -> images, see mergan.networks.
         num_classes: classes of the data set.
         latent_dim: size of z.
     """
 
-    def __init__(self, trunk: nn.Module, num_features: int, num_classes: int, latent_dim: int) -> None:
+    def __init__(self, generator: nn.Module, num_classes: int, latent_dim: int) -> None:
+        super().__init__()
+        self.generator = generator
+        self.mean = ClassTable(num_classes, latent_dim)
+        self.log_scale = ClassTable(num_classes, latent_dim)
+        nn.init.zeros_(self.log_scale.weight)
+
+    def forward(self, eps: Tensor, labels: Tensor) -> Tensor:
+        """eps (B, latent_dim), labels (B,) -> images (B, C, S, S) in [-1, 1]."""
+        return self.generator(self.mean(labels) + self.log_scale(labels).exp() * eps, labels)
+
+
+class Encoder(nn.Module):
+    """images -> trunk -> linear -> mean and log-variance of z.
+
+    Args:
+        trunk: images (B, C, S, S) -> features (B, num_features).
+        num_features: see above.
+        latent_dim: size of z.
+    """
+
+    def __init__(self, trunk: nn.Module, num_features: int, latent_dim: int) -> None:
         super().__init__()
         self.trunk = trunk
         self.head = nn.Linear(num_features, 2 * latent_dim)
-        self.embedding = ClassTable(num_classes, 2 * latent_dim)
-        nn.init.zeros_(self.embedding.weight)
 
-    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """images (B, C, S, S) in [-1, 1], labels (B,) -> mean and log-variance, (B, latent_dim) each."""
-        mean, log_variance = (self.head(self.trunk(images)) + self.embedding(labels)).chunk(2, dim=1)
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """images (B, C, S, S) in [-1, 1] -> mean and log-variance, (B, latent_dim) each."""
+        mean, log_variance = self.head(self.trunk(images)).chunk(2, dim=1)
         return mean, log_variance
 
 
 class CVAE(ContinualLearner):
-    """A variational autoencoder (Kingma & Welling 2014, arXiv 1312.6114) whose encoder and decoder know the
+    """A variational autoencoder (Kingma & Welling 2014, arXiv 1312.6114) whose prior and decoder know the
     class (Sohn et al. 2015, "Learning structured output representation using deep conditional generative
-    models"). The decoder is the generator.
+    models"). The generator, with the prior of its classes in front of it, is the decoder.
 
-    The encoder gives q(z | x, c) = N(mean, diag(variance)), the generator p(x | z, c) = N(G(z, c), noise^2 I)
-    and the prior is N(0, I). A step minimises the negative evidence lower bound per value of a picture:
+    The encoder gives q(z | x) = N(mean, diag(variance)), the generator p(x | z, c) = N(G(z, c), noise^2 I),
+    and p(z | c) = N(mean_c, diag(scale_c^2)) is learned with them. A step minimises the negative evidence
+    lower bound per value of a picture:
 
         z = mean + sqrt(variance) * eps,   eps ~ N(0, I)
-        L = sum_i w_i (||x_i - G(z_i, c_i)||^2 / (2 noise^2) + KL(q(z | x_i, c_i) || N(0, I))) / P
+        L = sum_i w_i (||x_i - G(z_i, c_i)||^2 / (2 noise^2) + KL(q(z | x_i) || p(z | c_i))) / P
             + terms of the strategy
 
     The strategy shows the images x_i with the weights w_i, and P = channels * height * width. Dividing by P
     keeps the terms of the strategies in proportion for pictures of any size. A small `noise` makes
-    reconstructions sharp and lets q depart from the prior: z ~ N(0, I) then falls where no image lies.
+    reconstructions sharp and lets q depart from the prior, whose samples then fall where no image lies.
 
     Args:
-        generator: the decoder, see mergan.networks.
+        generator: the decoder, see `complete`.
         discriminator: its trunk becomes that of the encoder; its heads are not used.
         strategy, scenario: see ContinualLearner.
-        num_classes: classes of the data set.
-        noise: standard deviation of a pixel, in [-1, 1], around its mean at the end of a task.
-        first_noise: the same when a task begins; it falls to `noise` by equal factors in the first half. As z
-            gets its capacity slowly (see Burgess et al. 2018, arXiv 1804.03599), the decoder learns from c
-            what c says, and z need not say it again.
+        noise: standard deviation of a pixel around its mean, in [-1, 1].
         **shared: the other arguments of ContinualLearner.
 
     Raises:
         ConfigError: the discriminator has no trunk.
     """
 
+    generator: Decoder
+
     def __init__(
         self,
-        generator: nn.Module,
+        generator: Decoder,
         discriminator: nn.Module,
         strategy: Strategy,
         scenario: Scenario,
         *,
-        num_classes: int,
         noise: Positive,
-        first_noise: Positive,
         **shared: Any,
     ) -> None:
         super().__init__(generator, strategy, scenario, **shared)
@@ -89,8 +104,13 @@ class CVAE(ContinualLearner):
                 f"network.discriminator: {type(discriminator).__name__} has no trunk and num_features, which "
                 "learner=cvae needs (see mergan.networks); use another network"
             )
-        self.encoder = Encoder(trunk, num_features, num_classes, self.latent_dim)
-        self.noise, self.first_noise = noise, max(noise, first_noise)
+        self.encoder = Encoder(trunk, num_features, self.latent_dim)
+        self.noise = noise
+
+    @classmethod
+    def complete(cls, generator: nn.Module, num_classes: int, latent_dim: int) -> Decoder:
+        """The generator behind the prior of its classes."""
+        return Decoder(generator, num_classes, latent_dim)
 
     def trained(self) -> dict[str, Trained]:
         return {"g": Trained([self.generator, self.encoder], self.lr)}
@@ -99,29 +119,23 @@ class CVAE(ContinualLearner):
     def compilable(self) -> list[nn.Module]:
         return [*super().compilable, self.encoder]
 
-    def prepare_task(self, task: Task) -> None:
-        if self.inherit_classes:
-            inherit_classes(self.encoder, task.new, task.before)
-
-    def _noise_now(self) -> float:
-        """From `first_noise` down to `noise` by equal factors in the first half of a task."""
-        return self.noise * (self.first_noise / self.noise) ** max(0.0, 1 - 2 * self.progress)
-
     def step(self, images: Tensor, labels: Tensor, context: Context) -> Terms:
         """One update of encoder and generator."""
         batch = self.strategy.training_batch(images, labels, context)
-        mean, log_variance = self.encoder(batch.images, batch.labels)
-        eps = torch.randn(mean.shape, generator=context.rng, device=mean.device)
-        z = mean + (0.5 * log_variance).exp() * eps
-        drawn = Drawn(z, batch.labels, self.generator(z, batch.labels))
+        mean, log_variance = self.encoder(batch.images)
+        noise = torch.randn(mean.shape, generator=context.rng, device=mean.device)
+        centre, log_scale = self.generator.mean(batch.labels), self.generator.log_scale(batch.labels)
+        # q, and what is drawn from it, seen from the prior: there the prior is N(0, I)
+        mean, log_variance = (mean - centre) * (-log_scale).exp(), log_variance - 2 * log_scale
+        eps = mean + (0.5 * log_variance).exp() * noise
+        drawn = Drawn(eps, batch.labels, self.generator(eps, batch.labels))
         error = (batch.images - drawn.images).square().flatten(1)
         divergence = divergence_from_prior(mean, log_variance)
         terms = {
             "g/reconstruction": (batch.weights * error.mean(dim=1)).sum(),
             "g/divergence": (batch.weights * divergence).sum(),
         }
-        noise = self._noise_now()
-        loss = terms["g/reconstruction"] / (2 * noise**2) + terms["g/divergence"] / error.shape[1]
+        loss = terms["g/reconstruction"] / (2 * self.noise**2) + terms["g/divergence"] / error.shape[1]
         for name, term in self.strategy.generator_terms(context, drawn).items():
             terms[f"g/{name}"] = term
             loss = loss + term

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
+from torch import nn
 
 from mergan import config
 from mergan.callbacks.evaluation import ContinualEvaluation
 from mergan.callbacks.interruption import StopBetweenSteps
 from mergan.callbacks.snapshot import GeneratorSnapshot
 from mergan.checkpoints.file import AtomicCheckpointIO
-from mergan.config import TrainConfig
+from mergan.config import TrainConfig, slots
 from mergan.config.inception_weights import find_weights
 from mergan.config.instantiate import arguments_of, instantiate
 from mergan.data.datamodule import ClassIncrementalDataModule
@@ -74,6 +75,9 @@ def build_learner(
         for name, node in settings.network.items()
         if name in asked and isinstance(node, dict)
     }
+    parts["generator"] = complete_generator(
+        settings.learner, parts["generator"], pool.num_classes, settings.embedding_dim
+    )
     strategy.build(parts["generator"], **pool.shape)
     parts |= {name: value for name, value in pool.shape.items() if name in asked}
     if "objective" in asked:
@@ -90,6 +94,20 @@ def build_learner(
         scenario=scenario,
         lr_scale=settings.recovery.lr_factor**settings.recovery.used,
     )
+
+
+def complete_generator(
+    learner: Mapping[str, Any], generator: nn.Module, num_classes: int, latent_dim: int
+) -> nn.Module:
+    """What a learner trains and samples in the place of the network that `network.generator` names.
+
+    Args:
+        learner: the node of the learner.
+        generator, num_classes, latent_dim: see ContinualLearner.complete.
+    """
+    located: Any = slots.locate("learner._target_", learner["_target_"])
+    whole = isinstance(located, type) and issubclass(located, ContinualLearner)
+    return located.complete(generator, num_classes, latent_dim) if whole else generator
 
 
 def build_data(

@@ -20,6 +20,7 @@ from mergan.checkpoints.file import read, run_config
 from mergan.checkpoints.fitting import check_fit, restore
 from mergan.checkpoints.trust import Trust, of_command
 from mergan.config.instantiate import instantiate
+from mergan.run.build import complete_generator
 from mergan.strategies import Strategy
 from mergan.system.errors import CheckpointError, ConfigError, reason
 
@@ -109,7 +110,9 @@ def _build(cfg: DictConfig, shape: Mapping[str, int], path: Path) -> tuple[nn.Mo
         CheckpointError: they refuse their settings.
     """
     try:
-        network: nn.Module = instantiate(cfg.network.generator, **shape)
+        network = complete_generator(
+            cfg.learner, instantiate(cfg.network.generator, **shape), shape["num_classes"], cfg.embedding_dim
+        )
         strategy: Strategy = instantiate(cfg.strategy)
         strategy.build(network, **shape)
     except (ConfigError, HydraException, OmegaConfBaseException, RuntimeError) as error:
