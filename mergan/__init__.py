@@ -2,7 +2,7 @@
 
 import sys
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 if sys.argv[:1] == ["-m"] and not sys.flags.safe_path:
     # `python -m mergan.sample` is being started, and Python has put the working directory in front of all

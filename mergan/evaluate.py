@@ -14,6 +14,7 @@ from mergan import config
 from mergan.cli import guard as cli
 from mergan.output import tables
 from mergan.output.places import check_output
+from mergan.system.errors import CheckpointError, ConfigError
 from mergan.system.text import shortened, shown
 
 config.register()
@@ -59,12 +60,20 @@ def run(cfg: DictConfig) -> None:
     start.check_data(generator.content, pool.description(), f"checkpoint {path}", cfg.allow_changes)
     evaluator = build.build_evaluator(run_cfg, pool)
 
-    classes = sorted(generator.seen)
+    classes, epoch = sorted(generator.seen), generator.content["epoch"]
+    try:
+        stream = config.scenario(generator.config, generator.class_names, generator.known)
+    except ConfigError as error:
+        raise CheckpointError(f"checkpoint {path}: {error}") from error
     measured = evaluator.measure(generator, classes)
-    matrices = _continued(measured.per_class, generator.matrices, _same_measures(generator.config, run_cfg))
-    first = [label for label in matrices["accuracy"][0] if label not in generator.known]
+    matrices = _continued(
+        measured.per_class,
+        generator.matrices,
+        _same_measures(generator.config, run_cfg),
+        ends_task=epoch == stream.task_at(epoch).last_epoch,
+    )
     metrics: dict[str, float | str] = {
-        **continual.figures(matrices, measured.pooled, evaluator.higher_is_better, first)
+        **continual.figures(matrices, measured.pooled, evaluator.higher_is_better, stream.tasks[0].classes)
     }
     if evaluator.reverse_per_class > 0:
         metrics["reverse_accuracy"] = evaluator.reverse_accuracy(generator, classes)
@@ -94,13 +103,15 @@ def _same_measures(run: DictConfig, cfg: DictConfig) -> bool:
 
 
 def _continued(
-    rows: Mapping[str, dict[int, float]], earlier: Mapping[str, list[dict[int, float]]], same: bool
+    rows: Mapping[str, dict[int, float]],
+    earlier: Mapping[str, list[dict[int, float]]],
+    same: bool,
+    ends_task: bool,
 ) -> dict[str, list[dict[int, float]]]:
-    """The matrices with what has just been measured as their last row."""
-    past = earlier["accuracy"]
-    tasks = len(past)
-    if past and past[-1].keys() == rows["accuracy"].keys():  # the row of the task that the checkpoint ends
-        tasks -= 1
+    """The matrices with what has just been measured as their last row; the run has measured that row too if
+    the checkpoint ends a task.
+    """
+    tasks = max(0, len(earlier["accuracy"]) - ends_task)
     return {
         name: [*(earlier.get(name, [])[:tasks] if same or name == "accuracy" else []), row]
         for name, row in rows.items()

@@ -29,6 +29,8 @@ SETTINGS = (  # that the tables show where the runs differ in them
     "lr",
     "seed",
     "evaluation.split",
+    "scenario._target_",
+    "scenario.order_seed",
 )
 LONGEST = 60  # characters of a setting or a name in a table
 USAGE = """usage: python -m mergan.report RUN [RUN ...] [out=report] [overwrite=true]

@@ -93,7 +93,8 @@ OUT_OF_RANGE = [
         "lr_d=0", "lr_d=-inf", "seed=-1", "seed=99999999999", "steps_per_epoch=0",
         "scenario.classes_per_task=0", "scenario.order_seed=-1",
         "scenario.tasks=[[0],[0]]", "scenario.tasks=[[0],[7]]", "scenario.tasks=[[0],[-1]]",
-        "scenario.tasks=[[]]", "scenario.tasks=[]", "scenario.class_order=[a,b]",
+        "scenario.tasks=[[]]", "scenario.tasks=[]", "scenario.tasks=[[zero],['0']]", "scenario.tasks=[0,1]",
+        "scenario.tasks=[['0'],[0]]", "scenario.class_order=[a,b]",
         "scenario.class_order=[0,1,2,9]", "scenario.class_order=[0,1,2,2]", "scenario.class_order=random",
         "data.image_size=28", "data.image_size=0", "data.channels=2", "data.channels=0", "data.num_classes=0",
         "data.val_fraction=0", "data.val_fraction=1", "data.val_fraction=-0.5",
@@ -117,6 +118,15 @@ OUT_OF_RANGE = [
         "init_from=nowhere.ckpt", "strategy=finetun", "network=dcgam", "objective=hing", "data=mnst",
         "scenario=ten", "evaluation=defualt", "trainer=cpuu", "logger=csvv", "callbacks=none",
         "experiment=mnist", "debug=smok",
+    )
+]  # fmt: skip
+OF_STREAMS = [
+    Bad(("scenario=repetition", f"scenario.{override}"), override.split("=")[0])
+    for override in (
+        "num_tasks=0", "num_tasks=1", "num_tasks=10000000000", "classes_per_task=0", "classes_per_task=null",
+        "repetition=1.5", "repetition=-0.1", "repetition=nan", "order_seed=-1", "tasks=[[0],[7]]",
+        "tasks=[[0,0]]", "tasks=[[]]", "tasks=[[nobody]]", "class_order=[0,0]", "class_order=backwards",
+        "class_order=[nobody]",
     )
 ]  # fmt: skip
 OF_STRATEGIES = [

@@ -8,7 +8,7 @@ from pathlib import Path
 import bad_inputs
 import pytest
 import tiny
-from bad_inputs import OF_STRATEGIES, OUT_OF_RANGE, Bad
+from bad_inputs import OF_STRATEGIES, OF_STREAMS, OUT_OF_RANGE, Bad
 
 from mergan.cli import guard as cli
 from mergan.run import experiment
@@ -26,12 +26,12 @@ def refusal(cache_dir: Path, folder: Path, overrides: Sequence[str]) -> str:
 
 
 def test_there_are_many_of_them() -> None:
-    bad = [*bad_inputs.wrong_types(), *bad_inputs.typos(), *OUT_OF_RANGE, *OF_STRATEGIES]
+    bad = [*bad_inputs.wrong_types(), *bad_inputs.typos(), *OUT_OF_RANGE, *OF_STRATEGIES, *OF_STREAMS]
     assert len(set(bad)) == len(bad) >= 400
     assert {case.group for case in bad} == {"", *bad_inputs.GROUPS}
 
 
-@pytest.mark.parametrize("bad", [*OUT_OF_RANGE, *OF_STRATEGIES], ids=str)
+@pytest.mark.parametrize("bad", [*OUT_OF_RANGE, *OF_STRATEGIES, *OF_STREAMS], ids=str)
 def test_values_out_of_range(cache_dir: Path, tmp_path: Path, bad: Bad) -> None:
     assert bad.word in refusal(cache_dir, tmp_path / "run", bad.overrides)
 

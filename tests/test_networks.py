@@ -167,7 +167,7 @@ def test_new_classes_start_from_the_mean_of_the_past_ones() -> None:
     for table in tables:
         nn.init.normal_(table.weight)
     before = [table.weight.detach().clone() for table in tables]
-    inherit_classes(generator, new=(4, 1), past=(0, 2))
+    inherit_classes(generator, new=(4, 1), before=(0, 2))
     for table, old in zip(tables, before, strict=True):
         mean = (old[0] + old[2]) / 2
         assert torch.allclose(table.weight[1], mean) and torch.allclose(table.weight[4], mean)
@@ -177,7 +177,7 @@ def test_new_classes_start_from_the_mean_of_the_past_ones() -> None:
 def test_first_classes_keep_their_initial_rows() -> None:
     generator = generator_of("upsample", width=2)
     before = generator.embedding.weight.detach().clone()
-    inherit_classes(generator, new=(0, 1), past=())
+    inherit_classes(generator, new=(0, 1), before=())
     assert torch.equal(generator.embedding.weight, before)
 
 

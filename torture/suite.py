@@ -51,7 +51,13 @@ def bad_inputs(folder: Path) -> list[Outcome]:
     sys.path.insert(0, str(ROOT / "tests"))
     import bad_inputs as cases  # of the tests
 
-    listed = [*cases.wrong_types(), *cases.typos(), *cases.OUT_OF_RANGE, *cases.OF_STRATEGIES]
+    listed = [
+        *cases.wrong_types(),
+        *cases.typos(),
+        *cases.OUT_OF_RANGE,
+        *cases.OF_STRATEGIES,
+        *cases.OF_STREAMS,
+    ]
     outcome = tests("bad inputs", ("test_bad_inputs.py",), folder)
     found = [Outcome(outcome.name, len(listed), outcome.lost, outcome.details)]
     for name, overrides, limit in (("known to the schema", KNOWN_TO_THE_SCHEMA, 2), ("others", DEEP, 15)):

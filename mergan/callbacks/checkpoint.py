@@ -59,6 +59,6 @@ class StreamCheckpoint(Checkpoint):
             "class_names": list(pool.class_names),
             "data": pool.description(),
             "seen": list(pl_module.task.seen),
-            "known": list(pl_module.scenario.tasks[0].past),
+            "known": list(pl_module.scenario.tasks[0].before),
             "threads": torch.get_num_threads(),
         }

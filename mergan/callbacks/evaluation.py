@@ -92,7 +92,7 @@ class ContinualEvaluation(TaskCallback):
             "task %d/%d  classes %s  %s%s  %.0f s",
             learner.task.index + 1,
             len(learner.scenario.tasks),
-            ",".join(shortened(shown(names[label])) for label in learner.task.classes),
+            learner.task.text(names),
             "  ".join(averages),
             "" if forgotten is None else f"  forgetting {forgotten:.3f}",
             self.train_seconds,
@@ -114,7 +114,7 @@ class ContinualEvaluation(TaskCallback):
         row = self.rows[-1]
         values = {
             f"accuracy/task_{task.index:02d}": sum(row[label] for label in task.classes) / len(task.classes)
-            for task in learner.scenario.tasks
+            for task in learner.scenario.tasks[: learner.task.index + 1]
             if all(label in row for label in task.classes)
         }
         for name, rows in self.matrices.items():

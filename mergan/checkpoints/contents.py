@@ -10,8 +10,8 @@ from mergan.system.errors import CheckpointError
 
 Value = TypeVar("Value")
 KEY = "mergan"  # what this project adds to Lightning's checkpoint
-FORMAT = 2
-LAST_OF_FORMAT = {1: "0.1.0"}  # the last version that reads an earlier format
+FORMAT = 3
+LAST_OF_FORMAT = {1: "0.1.0", 2: "0.2.0"}  # the last version that reads an earlier format
 EVALUATION = "ContinualEvaluation"  # the callback whose state holds the matrices
 MAX_STEPS = 2**53
 TRAINED, AVERAGED = "generator.", "ema.module."  # prefixes of the generator in the state dict

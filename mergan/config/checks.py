@@ -13,13 +13,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mergan.config import hints, slots, trainer_arguments
 from mergan.config.inception_weights import find_weights
-from mergan.config.ranges import Count32, Whole32
+from mergan.config.ranges import Count32
 from mergan.config.schema import EvaluationConfig, Features, TrainConfig
-from mergan.config.stream import scenario
+from mergan.config.stream import is_joined, scenario, stream_kind
 from mergan.system.errors import ConfigError
 
 MOST_STEPS = 1e9  # of a task: months at a hundred steps in a second
-MOST_LISTED = 10**8  # tasks times classes; every task lists the classes before it
 
 # settings that several parts share, and the key that sets them all
 SHARED = {
@@ -60,16 +59,13 @@ def check_values(cfg: DictConfig) -> None:
     slots.check_collection(cfg, "evaluation.metrics")
     slots.check(cfg)
     check_fields(cfg, TrainConfig)
-    hints.check("scenario.classes_per_task", cfg.scenario.classes_per_task, Count32 | None)
-    hints.check("scenario.order_seed", cfg.scenario.order_seed, Whole32)
     for key, source in SHARED.items():
         value, shared = OmegaConf.select(cfg, key), OmegaConf.select(cfg, source)
         if value is not None and value != shared:
             raise ConfigError(f"{key}={value}: must be {source}, which is {shared}; set {source}= alone")
     _check_epochs(cfg.epochs)
     _check_length(cfg)
-    if cfg.data.num_classes is not None and cfg.init_from is None:
-        scenario(cfg, cfg.data.num_classes)
+    _check_stream(cfg)
 
 
 def check_fields(cfg: DictConfig, schema: type, key: str = "") -> None:
@@ -149,11 +145,7 @@ def check_interpolations(cfg: DictConfig) -> None:
 
 
 def _check_length(cfg: DictConfig) -> None:
-    """Refuse a stream of more steps than a computer makes in its life, before tasks are listed one by one."""
-    classes = cfg.data.num_classes or 0
-    tasks = 1 if cfg.scenario.joined else -(-classes // (cfg.scenario.classes_per_task or classes or 1))
-    if tasks * classes > MOST_LISTED:
-        raise ConfigError(f"data.num_classes={classes}: {tasks} tasks of so many classes are too many")
+    """Refuse a stream of more steps than a computer makes in its life."""
     longest = max(cfg.epochs, default=1) if isinstance(cfg.epochs, ListConfig) else cfg.epochs
     steps = longest * (cfg.steps_per_epoch or 1)
     if steps > MOST_STEPS:
@@ -161,6 +153,16 @@ def _check_length(cfg: DictConfig) -> None:
             f"epochs={longest}: {steps:.1g} steps for a task are more than {MOST_STEPS:.0g}; use fewer, "
             "or a smaller steps_per_epoch"
         )
+
+
+def _check_stream(cfg: DictConfig) -> None:
+    """Refuse a stream as far as can be seen without the data: without the number of classes, or without the
+    classes that `init_from` knows, only the arguments of its kind.
+    """
+    stream_kind(cfg)
+    is_joined(cfg)
+    if cfg.data.num_classes is not None and cfg.init_from is None:
+        scenario(cfg, cfg.data.num_classes)
 
 
 def is_file(path: str) -> bool:

@@ -43,17 +43,6 @@ class Resume(Enum):
 
 
 @dataclass
-class ScenarioConfig:
-    """The stream of tasks, see mergan.scenarios.base."""
-
-    classes_per_task: int | None = None
-    tasks: list[list[int]] | None = None
-    class_order: Any = "fixed"  # fixed, shuffled or a list of classes
-    order_seed: int = 0
-    joined: bool = False
-
-
-@dataclass
 class DataConfig:
     """A data set, see mergan.data."""
 
@@ -125,7 +114,7 @@ class TrainConfig:
     resume: Resume = MISSING
     allow_changes: bool = MISSING
     trust: list[Any] = MISSING
-    scenario: ScenarioConfig = field(default_factory=ScenarioConfig)
+    scenario: Any = MISSING
     data: DataConfig = field(default_factory=DataConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     caps: CapsConfig | None = None  # of conf/debug/ alone

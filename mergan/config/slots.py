@@ -16,6 +16,10 @@ from mergan.system.errors import ConfigError, reason
 
 # by key, of one part and of each part of a collection: the base class, and an example for the message
 PARTS = {
+    "scenario": (
+        "mergan.scenarios.base.StreamKind",
+        "mergan.scenarios.class_incremental.ClassIncremental",
+    ),
     "learner": ("mergan.learners.ContinualLearner", "mergan.learners.acgan.ACGAN"),
     "strategy": ("mergan.strategies.Strategy", "mergan.strategies.joint_retrain.JointRetrain"),
     "objective": ("mergan.learners.objectives.Objective", "mergan.learners.objectives.NonSaturating"),

@@ -2,41 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from mergan.config.instantiate import instantiate
 from mergan.config.schema import Features
-from mergan.scenarios.base import Scenario, split_classes
+from mergan.scenarios.base import Scenario, StreamKind
+from mergan.scenarios.classes import Classes
+from mergan.system.errors import ConfigError
 
 SMOKE_CLASSES = 10  # of the generated images, where the configured data set finds out its own number late
 
 
-def scenario(cfg: DictConfig, num_classes: int, known: tuple[int, ...] = ()) -> Scenario:
-    """The stream that the configuration describes, for a data set of `num_classes` classes.
+def scenario(cfg: DictConfig, classes: int | Sequence[str], known: Sequence[int] = ()) -> Scenario:
+    """The stream that the configuration describes, within its `caps` (debug=smoke).
 
     Args:
         cfg: the configuration.
-        num_classes: classes of the data set.
+        classes: the names of the data set's classes, in the order of the labels; or how many there are, where
+            the names are not known yet and the stream is only looked at (see mergan.scenarios.Classes).
         known: classes that the networks already know (init_from).
 
     Raises:
-        ConfigError: see mergan.scenarios.base.
+        ConfigError: the stream makes no sense, or not with these classes.
     """
-    node = cfg.scenario
-    order = node.class_order
-    tasks = split_classes(
-        num_classes,
-        node.classes_per_task,
-        OmegaConf.to_container(node.tasks) if node.tasks is not None else None,  # type: ignore[arg-type]
-        list(order) if isinstance(order, ListConfig) else str(order),
-        node.order_seed,
-        known,
-    )
+    kind, joined = stream_kind(cfg), is_joined(cfg)
+    of = Classes.of(classes)
     epochs = list(cfg.epochs) if isinstance(cfg.epochs, ListConfig) else cfg.epochs
-    stream = Scenario.from_classes(tasks, epochs, known, node.joined)
+    stream = kind.scenario(of, epochs, known, joined)
     if cfg.caps is None:
         return stream
     durations = [min(cfg.caps.epochs_per_task, task.epochs) for task in stream.tasks][: cfg.caps.tasks]
-    return Scenario.from_classes(tasks[: cfg.caps.tasks], durations, known, node.joined)
+    apart = kind.scenario(of, 1, known).tasks[: cfg.caps.tasks]
+    return Scenario.from_classes([task.classes for task in apart], durations, known, joined)
+
+
+def stream_kind(cfg: DictConfig) -> StreamKind:
+    """The kind of stream that `scenario` names.
+
+    Raises:
+        ConfigError: it is none, or refuses its arguments.
+    """
+    node = cfg.scenario.copy()
+    OmegaConf.set_struct(node, False)
+    node.pop("joined", None)  # the strategy's word on any kind of stream, no argument of the kind
+    kind: StreamKind = instantiate(node)
+    return kind
+
+
+def is_joined(cfg: DictConfig) -> bool:
+    """Whether all tasks become one (`scenario.joined`, which strategy=joint sets).
+
+    Raises:
+        ConfigError: it is neither true nor false.
+    """
+    joined: Any = cfg.scenario.get("joined", False)
+    if not isinstance(joined, bool):
+        raise ConfigError(f"scenario.joined={joined}: use true or false")
+    return joined
 
 
 def apply_caps(cfg: DictConfig) -> DictConfig:

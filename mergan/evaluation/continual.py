@@ -21,8 +21,9 @@ def forgetting_per_class(rows: Sequence[Row], higher_is_better: bool = True) -> 
 
     Chaudhry et al. 2018, arXiv 1801.10112, eq. 3, per class: max over t < T of a[t][c] - a[T][c], and
     where lower is better a[T][c] - min over t < T of a[t][c]. Positive means worse either way.
-    Classes of the last task had no time to be forgotten and are absent; a class that got better
-    counts negative.
+    Classes that were seen for the first time in the last task have no earlier value and are absent. In a
+    stream with repetition a class of the last task that was seen before has one, and counts; a class that got
+    better counts negative.
     """
     sign = 1.0 if higher_is_better else -1.0
     final = rows[-1]

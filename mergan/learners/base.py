@@ -57,6 +57,7 @@ class ContinualLearner(SampledGenerator):
         log_every_n_steps: steps between two read-backs of the losses for the loggers.
 
     Attributes:
+        progress: how much of the present task is done before the present step, from 0 to below 1.
         last_losses: what was read back last.
     """
 
@@ -90,6 +91,7 @@ class ContinualLearner(SampledGenerator):
         self.inherit_classes = inherit_classes
         self.seed = seed
         self.log_every_n_steps = log_every_n_steps
+        self.progress = 0.0
         self.last_losses: dict[str, float] = {}
         self._context: Context | None = None
         self._logging = False  # whether the losses of the present step are read back
@@ -181,7 +183,7 @@ class ContinualLearner(SampledGenerator):
         if self.inherit_classes:
             for network in (self.generator, self.ema):
                 if network is not None:
-                    inherit_classes(network, task.classes, task.past)
+                    inherit_classes(network, task.new, task.before)
         if self.reset_optimizers:
             for optimizer in self.trainer.optimizers:
                 optimizer.state.clear()
@@ -217,8 +219,11 @@ class ContinualLearner(SampledGenerator):
             TrainingError: a loss or a gradient that is about to be logged is not finite. They are logged in
                 the last step of every epoch, so that no checkpoint holds what comes of them.
         """
-        self._set_learning_rates(batch_idx)
-        last_of_epoch = batch_idx + 1 == self.trainer.num_training_batches
+        task, batches = self.task, int(self.trainer.num_training_batches)
+        done = (self.current_epoch - task.first_epoch) * batches + batch_idx
+        self.progress = done / (task.epochs * batches)
+        self._set_learning_rates()
+        last_of_epoch = batch_idx + 1 == batches
         self._logging = (self.global_step + 1) % self.log_every_n_steps == 0 or last_of_epoch
         terms = self.step(*batch, self.context)
         if self._logging:
@@ -267,10 +272,8 @@ class ContinualLearner(SampledGenerator):
             for networks, lr in self.trained().values()
         ]
 
-    def _set_learning_rates(self, batch_idx: int) -> None:
-        task, batches = self.task, int(self.trainer.num_training_batches)
-        done = (self.current_epoch - task.first_epoch) * batches + batch_idx
-        factor = self.lr_schedule(done / (task.epochs * batches))
+    def _set_learning_rates(self) -> None:
+        factor = self.lr_schedule(self.progress)
         for optimizer, (_, lr) in zip(self.trainer.optimizers, self.trained().values(), strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = lr * factor

@@ -34,14 +34,14 @@ class ClassLinear(nn.Linear):
     """A linear layer with one output per class: as ClassTable, its rows belong to single classes."""
 
 
-def inherit_classes(module: nn.Module, new: Sequence[int], past: Sequence[int]) -> None:
-    """Start the rows of the `new` classes from the mean of the `past` ones, in every ClassTable."""
-    if not past:
+def inherit_classes(module: nn.Module, new: Sequence[int], before: Sequence[int]) -> None:
+    """Start the rows of the `new` classes from the mean of those learned `before`, in every ClassTable."""
+    if not new or not before:
         return
     for table in module.modules():
         if isinstance(table, ClassTable):
             with torch.no_grad():
-                table.weight[list(new)] = table.weight[list(past)].mean(dim=0)
+                table.weight[list(new)] = table.weight[list(before)].mean(dim=0)
 
 
 class ConditionalNorm(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from mergan.output.folder import RunFolder
 from mergan.scenarios.base import Scenario, Task
 from mergan.strategies import Strategy
 from mergan.system.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 
 def build_pool(
@@ -62,10 +65,8 @@ def build_learner(
 ) -> ContinualLearner:
     """The learner with fresh weights, for the images of a pool.
 
-    It gets the networks and the objective that its constructor has arguments for, by their names.
-
-    Raises:
-        ConfigError: it asks for an objective, and there is none.
+    It gets what its constructor has arguments for, by their names: networks, `objective`, and of the images
+    `num_classes`, `channels` and `image_size`.
     """
     asked = arguments_of(cfg.learner)
     parts: dict[str, Any] = {
@@ -74,10 +75,11 @@ def build_learner(
         if name in asked and isinstance(node, DictConfig)
     }
     strategy.build(parts["generator"], **pool.shape)
+    parts |= {name: value for name, value in pool.shape.items() if name in asked}
     if "objective" in asked:
-        if cfg.objective is None:
-            raise ConfigError(f"objective=null: learner {cfg.learner._target_} needs one")
         parts["objective"] = instantiate(cfg.objective)
+    else:
+        log.info("objective is not used: %s has a loss of its own", cfg.learner._target_.rpartition(".")[2])
     return instantiate(
         cfg.learner,
         **parts,

@@ -60,7 +60,7 @@ def check(cfg: DictConfig, num_classes: int | None) -> None:
     resources.check_accelerator(cfg.trainer)
     classes = num_classes or 1
     with torch.random.fork_rng(devices=[]):
-        for need in (*_counted(cfg, classes), *_of_networks(cfg, classes)):
+        for need in (*_counted(cfg, num_classes), *_of_networks(cfg, classes)):
             _compare(cfg, need)
 
 
@@ -83,10 +83,11 @@ def check_samples(per_class: int, classes: int, channels: int, image_size: int) 
 # ------------------------------------------------------------------ what follows from counts
 
 
-def _counted(cfg: DictConfig, classes: int) -> Iterator[Need]:
+def _counted(cfg: DictConfig, num_classes: int | None) -> Iterator[Need]:
     """Pictures and labels that are held at once."""
+    classes = num_classes or 1
     pixels = float(cfg.data.channels * cfg.data.image_size**2)
-    learned = _learned(cfg, classes)
+    learned, past = _of_stream(cfg, num_classes)
     evaluation = cfg.evaluation
     yield Need("data.num_classes", classes * NAME)
     yield Need("evaluation.samples_per_class", evaluation.samples_per_class * pixels)
@@ -99,7 +100,6 @@ def _counted(cfg: DictConfig, classes: int) -> Iterator[Need]:
         yield Need(to_blame, count * classes * pixels, disk=Path(cfg.cache_dir).expanduser())
     yield Need("callbacks.samples.columns", _number(cfg, "callbacks.samples.columns") * pixels * FLOAT)
     if cfg.strategy.get("mode") != "live":
-        past = learned - 1  # one class is left for the last task, at least
         yield Need("strategy.buffer_per_class", _number(cfg, "strategy.buffer_per_class") * past * pixels)
     if _number(cfg, "strategy.samples") > MOST_IMAGES:
         raise ConfigError(
@@ -119,11 +119,17 @@ def _number(cfg: DictConfig, key: str) -> float:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else 0.0
 
 
-def _learned(cfg: DictConfig, classes: int) -> int:
-    """How many classes the stream learns, at least one."""
-    if cfg.scenario.tasks is None:
-        return classes if cfg.caps is None else 1
-    return 1 if cfg.caps is not None else max(1, sum(len(task) for task in cfg.scenario.tasks))
+def _of_stream(cfg: DictConfig, num_classes: int | None) -> tuple[int, int]:
+    """How many classes the stream learns, and how many of them are past in a task, at the least."""
+    if num_classes is None:
+        return 1, 0
+    try:
+        stream = config.scenario(cfg, num_classes)
+    except ConfigError:  # it may make sense with what `init_from` knows
+        return 1, 0
+    # where names are not known yet, a name and a number may mean the same class
+    learned = min(len(stream.classes), num_classes)
+    return learned, min(max(len(task.past) for task in stream.tasks), learned - 1)
 
 
 # ------------------------------------------------------------------ networks and batches

@@ -28,8 +28,11 @@ from mergan.strategies import Strategy
 from mergan.system import cpu, files, interrupts
 from mergan.system.errors import StorageError, TrainingError
 from mergan.system.files import write_text
+from mergan.system.text import shortened
 
 log = logging.getLogger(__name__)
+
+LONGEST_STREAM = 4000  # characters of the listed tasks
 
 
 def run(cfg: DictConfig, folder: Path) -> dict[str, float | str]:
@@ -82,7 +85,7 @@ class Experiment:
         strategy: Strategy = instantiate(cfg.strategy)
         self.pool = build.build_pool(cfg, strategy.max_per_class)
         self.start = find_start(cfg, self.pool, going_on)
-        self.scenario = config.scenario(cfg, self.pool.num_classes, self.start.known)
+        self.scenario = config.scenario(cfg, self.pool.class_names, self.start.known)
         self.learner = build.build_learner(cfg, self.pool, strategy, self.scenario)
         self.start.load(self.learner)
         self.start.check(self.scenario)
@@ -104,7 +107,7 @@ class Experiment:
         if self.start.epochs < self.scenario.total_epochs:
             self.folder.figures.unlink(missing_ok=True)  # of a finished run that is made longer
         settings = OmegaConf.to_yaml(self.cfg, resolve=True)
-        write_text(self.folder.config, f"# mergan {__version__}\n{settings}")
+        write_text(self.folder.config, f"# mergan {__version__}\n# tasks: {self._tasks()}\n{settings}")
         self._fit()
         metrics = self._final_metrics()
         maps = plots.heat_maps(
@@ -114,6 +117,10 @@ class Experiment:
         self._log_final(metrics)
         write_text(self.folder.figures, json.dumps(metrics, indent=2) + "\n")
         return metrics
+
+    def _tasks(self) -> str:
+        """The classes of all tasks by name: which order a shuffled or drawn stream has come to."""
+        return shortened(self.scenario.text(self.pool.class_names), LONGEST_STREAM)
 
     def _fit(self) -> None:
         try:
@@ -145,6 +152,7 @@ class Experiment:
     def _log_final(self, metrics: dict[str, float | str]) -> None:
         final = {f"final/{key}": value for key, value in metrics.items() if not isinstance(value, str)}
         settings: Any = OmegaConf.to_container(self.cfg, resolve=True, enum_to_str=True)
+        settings["tasks"] = self._tasks()
         step = self.trainer.global_step
         for logger in self.trainer.loggers:
             if hasattr(logger, "log_final"):

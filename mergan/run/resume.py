@@ -228,8 +228,8 @@ def _put(tree: Any, key: str, value: Any) -> None:
 def _same_so_far(old: DictConfig, new: DictConfig, content: Mapping[str, Any]) -> bool:
     """Whether the tasks that have begun are as long as before."""
     own = content[KEY]
-    classes, known = len(own["class_names"]), tuple(own["known"])
-    before, after = (config.scenario(cfg, classes, known).tasks for cfg in (old, new))
+    names, known = own["class_names"], tuple(own["known"])
+    before, after = (config.scenario(cfg, names, known).tasks for cfg in (old, new))
     begun = [task.index for task in before if task.first_epoch <= content["epoch"]]
     return len(before) == len(after) and all(before[index] == after[index] for index in begun)
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import random
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
+from mergan.scenarios.classes import Classes
 from mergan.system.errors import ConfigError
+from mergan.system.text import shortened, shown
+
+MOST_LISTED = 10**8  # tasks times classes; every task lists the classes before it
 
 
 @dataclass(frozen=True)
@@ -16,8 +21,9 @@ class Task:
 
     Attributes:
         index: position in the stream, from 0.
-        classes: the classes whose real images exist during this task.
-        past: the classes learned before, in the order they were learned.
+        classes: the classes whose real images exist during this task, new ones and returning ones.
+        before: every class that was seen before the task began, in the order in which they were first seen;
+            those that the networks knew before the stream (`init_from`) come first.
         epochs: how many epochs the task lasts.
         first_epoch: the epoch of the stream at which it begins.
         span: how many tasks of the original stream it stands for. 1, except for the single task
@@ -27,25 +33,53 @@ class Task:
 
     index: int
     classes: tuple[int, ...]
-    past: tuple[int, ...]
+    before: tuple[int, ...]
     epochs: int
     first_epoch: int
     span: int = 1
 
-    @property
+    @cached_property
+    def past(self) -> tuple[int, ...]:
+        """The classes seen before that are not in this task: what it may forget. In the order of `before`."""
+        own = set(self.classes)
+        return tuple(label for label in self.before if label not in own)
+
+    @cached_property
+    def new(self) -> tuple[int, ...]:
+        """The classes of the task that were never seen before."""
+        earlier = set(self.before)
+        return tuple(label for label in self.classes if label not in earlier)
+
+    @cached_property
+    def returning(self) -> tuple[int, ...]:
+        """The classes of the task that were seen before."""
+        earlier = set(self.before)
+        return tuple(label for label in self.classes if label in earlier)
+
+    @cached_property
     def seen(self) -> tuple[int, ...]:
-        """All classes learned up to and including this task."""
-        return self.past + self.classes
+        """All classes seen up to and including this task, in the order in which they were first seen."""
+        return self.before + self.new
 
     @property
     def last_epoch(self) -> int:
         """The last epoch that belongs to the task."""
         return self.first_epoch + self.epochs - 1
 
+    def text(self, names: Sequence[str]) -> str:
+        """The names of its classes for one line of a terminal; returning ones stand in parentheses.
+
+        Args:
+            names: of all classes, in the order of the labels.
+        """
+        again = set(self.returning)
+        parts = ((label, shortened(shown(names[label]))) for label in self.classes)
+        return ",".join(f"({name})" if label in again else name for label, name in parts)
+
 
 @dataclass(frozen=True)
 class Scenario:
-    """A class-incremental stream: tasks with disjoint classes, each a block of epochs."""
+    """A stream: tasks, each a block of epochs. Classes may come back in later tasks."""
 
     tasks: tuple[Task, ...]
 
@@ -60,24 +94,28 @@ class Scenario:
         """Chain lists of classes into a stream.
 
         Args:
-            tasks: the classes of each task.
+            tasks: the classes of each task, all different within a task.
             epochs: one number for all tasks, or one per task.
             known: classes that the networks learned before the stream begins.
-            joined: one single task with all the classes instead (joint training); `epochs` is then
-                an int or a list of one.
+            joined: one single task with every class of the stream once instead (joint training); `epochs` is
+                then an int or a list of one.
 
         Raises:
-            ConfigError: `epochs` does not fit the tasks.
+            ConfigError: `epochs` does not fit the tasks, or there are too many tasks.
         """
         span = 1
+        every = list(dict.fromkeys(label for classes in tasks for label in classes))
         if joined:
-            span, tasks = len(tasks), [[label for classes in tasks for label in classes]]
+            span, tasks = len(tasks), [every]
+        if len(tasks) * len(every) > MOST_LISTED:
+            raise ConfigError(f"scenario: {len(tasks)} tasks with {len(every)} classes in all are too many")
         per_task = _epochs_per_task(epochs, len(tasks))
         built: list[Task] = []
-        past, first = tuple(known), 0
+        before, first = tuple(known), 0
         for index, (classes, duration) in enumerate(zip(tasks, per_task, strict=True)):
-            built.append(Task(index, tuple(classes), past, duration, first, span))
-            past, first = past + tuple(classes), first + duration
+            task = Task(index, tuple(classes), before, duration, first, span)
+            built.append(task)
+            before, first = task.seen, first + duration
         return cls(tuple(built))
 
     @property
@@ -87,7 +125,7 @@ class Scenario:
 
     @property
     def classes(self) -> tuple[int, ...]:
-        """Every class known at the end of the stream, in the order learned."""
+        """Every class known at the end of the stream, in the order in which they were first seen."""
         return self.tasks[-1].seen
 
     def task_at(self, epoch: int) -> Task:
@@ -95,93 +133,63 @@ class Scenario:
         starts = [task.first_epoch for task in self.tasks]
         return self.tasks[max(0, bisect_right(starts, epoch) - 1)]
 
+    def text(self, names: Sequence[str]) -> str:
+        """The classes of all tasks, task by task, in one line; see Task.text."""
+        return " | ".join(task.text(names) for task in self.tasks)
 
-def split_classes(
-    num_classes: int,
-    classes_per_task: int | None = None,
-    tasks: Sequence[Sequence[int]] | None = None,
-    class_order: str | Sequence[int] = "fixed",
-    order_seed: int = 0,
-    known: Sequence[int] = (),
-) -> list[list[int]]:
-    """Divide the classes of a data set into tasks.
 
-    Args:
-        num_classes: classes of the data set, numbered from 0.
-        classes_per_task: how many new classes each task brings; the last task takes the rest.
-        tasks: explicit lists of classes instead; classes may be left out.
-        class_order: "fixed" (0, 1, 2, ...), "shuffled" (by `order_seed`) or an explicit order;
-            only used with `classes_per_task`.
-        order_seed: seed of the shuffled order, independent of the seed of the training.
-        known: classes learned before the stream begins; `classes_per_task` divides the others.
+class StreamKind(ABC):
+    """A kind of stream: from the classes of a data set to the classes of each task.
 
-    Raises:
-        ConfigError: an empty task, a class twice, an unknown class, or neither rule given.
+    A subclass has a `tasks` and a constructor whose arguments are the keys of its YAML file. It needs no
+    state: `tasks` is asked more than once in a run, and again when the run goes on, and must always give
+    the same answer for the same arguments, so that every draw comes from a seed of its own.
     """
-    if tasks is not None:
-        chosen = [list(classes) for classes in tasks]
-    elif classes_per_task is not None:
-        order = [c for c in _ordered(num_classes, class_order, order_seed) if c not in set(known)]
-        chosen = [order[i : i + classes_per_task] for i in range(0, len(order), classes_per_task)]
-        if not chosen:
-            raise ConfigError(
-                "scenario: init_from already knows every class; name new ones in scenario.tasks"
-            )
-    else:
-        raise ConfigError("scenario: give scenario.classes_per_task or explicit scenario.tasks")
-    _check_tasks(chosen, num_classes, known)
-    return chosen
 
+    @abstractmethod
+    def tasks(self, classes: Classes, known: Sequence[int] = ()) -> Sequence[Sequence[int]]:
+        """The labels of the classes of each task.
 
-def _ordered(num_classes: int, class_order: str | Sequence[int], order_seed: int) -> list[int]:
-    if class_order == "fixed":
-        return list(range(num_classes))
-    if class_order == "shuffled":
-        order = list(range(num_classes))
-        random.Random(order_seed).shuffle(order)
-        return order
-    if isinstance(class_order, str):
-        raise ConfigError(
-            f"scenario.class_order={class_order}: use fixed, shuffled, or a list of classes such as [2,0,1]"
-        )
-    order = list(class_order)
-    wrong = [label for label in order if not _is_class(label, num_classes) or order.count(label) > 1]
-    if wrong:
-        raise ConfigError(
-            f"scenario.class_order: unknown or repeated class {wrong[0]}, "
-            f"the data set has classes 0 to {num_classes - 1}"
-        )
-    return order
+        Args:
+            classes: of the data set. Where a command is checked before the data is read they have no names;
+                what comes out is then checked and thrown away.
+            known: labels that the networks learned before the stream begins (`init_from`).
 
+        Raises:
+            ConfigError: the arguments do not fit the classes; the message names the key, e.g.
+                "scenario.tasks: ...".
+        """
 
-def _is_class(label: object, num_classes: int) -> bool:
-    return isinstance(label, int) and not isinstance(label, bool) and 0 <= label < num_classes
+    def scenario(
+        self,
+        classes: Classes,
+        epochs: int | Sequence[int],
+        known: Sequence[int] = (),
+        joined: bool = False,
+    ) -> Scenario:
+        """The stream itself.
 
+        Args:
+            classes: of the data set.
+            epochs, known, joined: see Scenario.from_classes.
 
-def _check_tasks(tasks: list[list[int]], num_classes: int, known: Sequence[int]) -> None:
-    if not tasks:
-        raise ConfigError("scenario.tasks is empty: name at least one task, e.g. [[0,1],[2,3]]")
-    place: dict[int, int] = {}
-    for index, classes in enumerate(tasks):
-        if not classes:
-            raise ConfigError(f"scenario.tasks: task {index} is empty, give it at least one class")
-        for label in classes:
-            if not _is_class(label, num_classes):
-                raise ConfigError(
-                    f"scenario.tasks: unknown class {label} in task {index}, "
-                    f"the data set has classes 0 to {num_classes - 1}"
-                )
-            if label in place:
-                raise ConfigError(
-                    f"scenario.tasks: class {label} is in task {place[label]} and again in task {index}, "
-                    "each class belongs to one task"
-                )
-            if label in known:
-                raise ConfigError(
-                    f"scenario.tasks: class {label} in task {index} was already learned in init_from, "
-                    "leave it out"
-                )
-            place[label] = index
+        Raises:
+            ConfigError: no task, an empty one, a label that the data set lacks, one that stands twice in a
+                task; what `tasks` refuses; what Scenario.from_classes refuses.
+        """
+        tasks = [list(labels) for labels in self.tasks(classes, known)]
+        own = f"scenario: {type(self).__name__} makes"
+        if not tasks:
+            raise ConfigError(f"{own} no task")
+        for index, labels in enumerate(tasks):
+            if not labels:
+                raise ConfigError(f"{own} task {index} without a class")
+            wrong = [label for label in labels if not classes.has(label)]
+            if wrong:
+                raise ConfigError(f"{own} task {index} with the unknown class {wrong[0]}")
+            if len(set(labels)) < len(labels):
+                raise ConfigError(f"{own} task {index} with a class that stands twice in it")
+        return Scenario.from_classes(tasks, epochs, known, joined)
 
 
 def _epochs_per_task(epochs: int | Sequence[int], num_tasks: int) -> list[int]:

@@ -35,7 +35,7 @@ class Context:
         task: the current task.
         generator: the generator in training.
         snapshot: the generator as it was at the end of the last task, frozen, in eval mode.
-            Meaningful only if `task.past` is not empty. In `end_task` it is the generator that the
+            Meaningful only if `task.before` is not empty. In `end_task` it is the generator that the
             task has just trained.
         real: the real training images of the task's classes.
         batch_size: images in a batch of data.

@@ -27,11 +27,12 @@ class DeepGenerativeReplay(Strategy):
         solver:  r E_{(x, y) ~ task t}[CE(S_t(x), y)] + (1 - r) E_{x'}[CE(S_t(x'), S_{t-1}(x'))]
 
     r is the share of the task's classes in the classes seen, 1/t with one-class tasks; S_{t-1}(x') is
-    the class that the solver before gives to x'. Nothing but the generator decides how often a past
-    class is replayed, so classes may fade out; that is what conditional replay (joint_retrain) mends.
-    An unconditional generator also draws pictures between the classes, whose labels are noise that grows
-    with every generation: with `confidence` above 0, an addition to the paper, replays of which the solver
-    is less sure are left out.
+    the class that the solver before gives to x'. Where classes come back, replays that the solver takes for
+    one of the task's classes are left out: its real images are there. Nothing but the generator decides
+    how often a past class is replayed, so classes may fade out; that is what conditional replay
+    (joint_retrain) mends. An unconditional generator also draws pictures between the classes, whose labels
+    are noise that grows with every generation: with `confidence` above 0, an addition to the paper, replays
+    of which the solver is less sure are left out.
 
     The networks are the conditional ones, asked for one constant class all the time (the first of the
     stream), so that trunk and cost are those of the other strategies and nothing in generator or
@@ -121,11 +122,14 @@ class DeepGenerativeReplay(Strategy):
         self.buffer.refill(context, lambda: self._replays(context))
 
     def _replays(self, context: Context) -> tuple[Tensor, Tensor]:
-        labels = self.constant.repeat(self.buffer.size(context) * len(context.task.past))
+        task = context.task
+        labels = self.constant.repeat(self.buffer.size(context) * len(task.before))
         images = snapshot_images(context, labels)
+        if task.returning:
+            guessed = self._judged(images).argmax(dim=1)
+            images = _kept(images, ~torch.isin(guessed, labels.new_tensor(task.classes)))
         if self.confidence > 0:
-            sure = self._judged(images).amax(dim=1) >= self.confidence
-            images = images[sure] if sure.any() else images  # never nothing
+            images = _kept(images, self._judged(images).amax(dim=1) >= self.confidence)
         return images, labels[: len(images)]
 
     def training_batch(self, images: Tensor, labels: Tensor, context: Context) -> TrainingBatch:
@@ -197,3 +201,10 @@ class DeepGenerativeReplay(Strategy):
                 break
         assert images is not None
         return images
+
+
+def _kept(images: Tensor, wanted: Tensor) -> Tensor:
+    """Those of images (N, C, S, S) that are wanted, bool (N,); all of them where none is: a buffer is never
+    empty.
+    """
+    return images[wanted] if wanted.any() else images

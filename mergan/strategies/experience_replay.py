@@ -26,6 +26,8 @@ class ExperienceReplay(Strategy):
     The memory is class-balanced. When a task ends, each of the n classes seen keeps capacity // n
     images: those of the task are drawn uniformly without replacement, those of earlier classes are
     the first of what they had, and as that was in random order the rest is a uniform draw as well.
+    While a class is back in a task its images in the memory rest, as all its real images are there; when
+    the task ends it is drawn anew.
 
     What differs from reservoir sampling (Vitter 1985): a reservoir holds a uniform draw of the whole
     stream, one image in for one out, so that its classes are as large as they were in the stream, and
@@ -85,19 +87,23 @@ class ExperienceReplay(Strategy):
         return self.buffer.real_per_step(task, batch_size, counts)
 
     def begin_task(self, context: Context) -> None:
-        """Make the memory the buffer of the task."""
-        filled = int((self.labels >= 0).sum())
-        self.buffer.refill(context, lambda: (self.images[:filled], self.labels[:filled]))
+        """Make the memory of the past classes the buffer of the task."""
+        self.buffer.refill(context, lambda: self._held(context))
+
+    def _held(self, context: Context) -> tuple[Tensor, Tensor]:
+        past = _among(self.labels, context.task.past)
+        return self.images[past], self.labels[past]
 
     def end_task(self, context: Context) -> None:
-        """Put images of the task's classes into the memory; the others make room."""
+        """Put images of the task's classes into the memory, in place of any it had; the others make room."""
         seen, quota = context.task.seen, self.capacity // len(context.task.seen)
         rng = np.random.default_rng([context.seed, context.task.index])
         chosen = [rng.permutation(context.real.indices_of([label]))[:quota] for label in context.task.classes]
         images, labels = (
             torch.from_numpy(part).to(context.device) for part in context.real.take(np.concatenate(chosen))
         )
-        self._store(torch.cat([self.images, images]), torch.cat([self.labels, labels]), seen)
+        left = ~_among(self.labels, context.task.classes)
+        self._store(torch.cat([self.images[left], images]), torch.cat([self.labels[left], labels]), seen)
 
     def _store(self, images: Tensor, labels: Tensor, classes: tuple[int, ...] | list[int]) -> None:
         """Keep of each class the first images (N, C, S, S), with labels (N,), as many as it may have."""
@@ -114,3 +120,8 @@ class ExperienceReplay(Strategy):
     def asked_classes(self, task: Task) -> tuple[int, ...]:
         """All classes seen."""
         return task.seen
+
+
+def _among(labels: Tensor, classes: tuple[int, ...]) -> Tensor:
+    """Which of labels (N,) are of these classes: bool (N,)."""
+    return torch.isin(labels, torch.tensor(classes, dtype=labels.dtype, device=labels.device))

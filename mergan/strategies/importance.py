@@ -22,8 +22,14 @@ class ImportancePenalty(Strategy):
     """The generator pays for every weight that leaves its value at the end of the last task, by how much
     that weight mattered to the classes before:
 
-        penalty = weight / 2 * sum_i Omega_i (theta_i - theta*_i)^2,    theta* = weights of the snapshot
-        Omega <- decay * Omega + sum over the task's classes c of E_{z ~ N(0, I)} [m(d s(G(z, c)) / d theta)]
+        penalty = weight / 2 * K / N * sum_i Omega_i (theta_i - theta*_i)^2,  theta* = weights of the snapshot
+        Omega <- decay * (1 - R / N) * Omega
+                 + sum over the task's classes c of E_{z ~ N(0, I)} [m(d s(G(z, c)) / d theta)]
+
+    with N classes seen before the task, K of them past and R of them back in the task. Without repetition
+    K = N and R = 0. One sum for all classes cannot be taken apart, so a class that comes back takes with it
+    an equal share of Omega: while its real images are there nothing is held for its sake, and when the task
+    ends it is measured anew and not counted twice.
 
     Omega is measured on generated images when a task ends, so no real image is needed; the score s and
     the measure m are the subclass's. Scores are per channel and pixel, so that `weight` means the same
@@ -40,7 +46,7 @@ class ImportancePenalty(Strategy):
         samples: generated images per task that Omega is estimated from, divided among its classes.
         decay: factor on the importance of earlier classes when a task ends; below 1 they are let go
             little by little.
-        divide_by_classes: divide `weight` by the number of past classes. The sum over classes holds every
+        divide_by_classes: divide `weight` by K, the number of past classes. The sum over classes holds every
             weight more firmly with each task, until late classes cannot be learned; their mean holds
             alike from the second task to the last.
 
@@ -80,29 +86,34 @@ class ImportancePenalty(Strategy):
 
     def begin_task(self, context: Context) -> None:
         """Measure classes that came with `init_from`; otherwise nothing is left to do here."""
-        if context.task.past and self.classes_measured == 0:
-            self._add(context.task.past, context)
+        if context.task.before and self.classes_measured == 0:
+            self._add(context.task.before, 1.0, context)
+            self.classes_measured += len(context.task.before)
 
     def end_task(self, context: Context) -> None:
         """Measure the classes of the task, in the generator that has just learned them."""
-        self._add(context.task.classes, context)
+        task = context.task
+        self._add(task.classes, 1 - len(task.returning) / max(len(task.before), 1), context)
+        self.classes_measured += len(task.new)
 
     def generator_terms(self, context: Context, drawn: Drawn) -> dict[str, Tensor]:
-        """The penalty, from the second task on."""
-        if not context.task.past:
+        """The penalty, where there are past classes."""
+        task = context.task
+        if not task.past:
             return {}
         moved = _flat(context.generator.parameters()) - _flat(context.snapshot.parameters())
-        weight = self.weight / len(context.task.past) if self.divide_by_classes else self.weight
+        weight = self.weight / len(task.past) if self.divide_by_classes else self.weight
+        weight *= len(task.past) / len(task.before)
         return {"importance": weight / 2 * (self.importance * moved.square()).sum()}
 
-    def _add(self, classes: tuple[int, ...], context: Context) -> None:
+    def _add(self, classes: tuple[int, ...], share: float, context: Context) -> None:
+        """Measure classes and add them to what is left of Omega: `share` of it, and its decay."""
         rng = context.task_rng()
         per_class = math.ceil(self.samples / len(classes))
-        self.importance.mul_(self.decay)
+        self.importance.mul_(self.decay * share)
         for label in classes:
             for gradient in self._gradients(label, per_class, context, rng):
                 self.importance.add_(self.measure(gradient), alpha=1 / per_class)
-        self.classes_measured += len(classes)
 
     def _gradients(self, label: int, count: int, context: Context, rng: torch.Generator) -> Iterator[Tensor]:
         """The gradient (number of weights,) of the score of each of `count` images of a class.

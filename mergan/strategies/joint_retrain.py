@@ -1,4 +1,4 @@
-"""Joint retraining on self-generated replays (MeRGAN-JTR: Wu et al. 2018, section 3.2)."""
+"""Joint retraining on self-generated replays (MeRGAN-JTR: Wu et al. 2018, section 3.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replay alignment (MeRGAN-RA: Wu et al. 2018, section 3.3)."""
+"""Replay alignment (MeRGAN-RA: Wu et al. 2018, section 3.2)."""
 
 from __future__ import annotations
 

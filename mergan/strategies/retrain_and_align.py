@@ -17,8 +17,8 @@ class RetrainAndAlign(JointRetrain):
     """The discriminator sees real images and replays (JointRetrain), and the generator is held to its
     snapshot for the same z and class (ReplayAlignment):
 
-        L_D = L_D of joint retraining (Wu et al. 2018, section 3.2)
-        L_G = L_G of joint retraining + L_RA (section 3.3)
+        L_D = L_D of joint retraining (Wu et al. 2018, section 3.1)
+        L_G = L_G of joint retraining + L_RA (section 3.2)
 
     The pictures that are aligned are those of past classes that the generator draws for the discriminator
     anyhow, so that the second loss costs no more than the snapshot's pictures for the same z.

@@ -1,0 +1,103 @@
+"""Streams whose classes come back (Hemati et al. 2023, arXiv 2301.11396)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Annotated
+
+from annotated_types import Interval
+
+from mergan.scenarios.base import StreamKind
+from mergan.scenarios.classes import Classes, ordered, read_tasks
+from mergan.system.errors import ConfigError
+
+MOST_DRAWS = 10**6  # one for each class seen, in each task
+
+
+class Repetition(StreamKind):
+    """Class-incremental learning with repetition: a class that was seen comes back in later tasks.
+
+    A drawn stream is that of the paper's sampling-based generator with two differences. Classes appear for
+    the first time at a steady pace, `classes_per_task` in each task until all have appeared (the paper draws
+    the task, e.g. from a geometric distribution). A class comes back with all its real images (the paper
+    draws a sample of them for each task). As there, each class seen in an earlier task is in task t with
+    probability `repetition`, independently of all others. A task that would have no class gets one of those
+    seen, all of them equally likely.
+
+    Classes that the networks know from `init_from` count as seen: they come back like the others.
+
+    Args:
+        num_tasks: length of the stream; null: until every class has appeared.
+        classes_per_task: how many new classes each task brings until all have appeared; the last one of
+            these tasks takes the rest.
+        repetition: probability that a class seen in an earlier task is in a task again.
+        tasks: explicit lists of classes instead, by number or by name, for streams that are not drawn.
+        class_order: order of the first appearances: "fixed" (0, 1, 2, ...), "shuffled" (by `order_seed`) or
+            an explicit order of numbers and names.
+        order_seed: seed of the shuffled order and of the repetitions, independent of the seed of the
+            training.
+    """
+
+    def __init__(
+        self,
+        num_tasks: Annotated[int, Interval(ge=1, lt=2**31)] | None = 10,
+        classes_per_task: Annotated[int, Interval(ge=1, lt=2**31)] = 2,
+        repetition: Annotated[float, Interval(ge=0, le=1)] = 0.3,
+        tasks: Sequence[Sequence[int | str]] | None = None,
+        class_order: str | Sequence[int | str] = "fixed",
+        order_seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0,
+    ) -> None:
+        self.num_tasks = num_tasks
+        self.classes_per_task = classes_per_task
+        self.repetition = repetition
+        self.explicit = tasks
+        self.class_order = class_order
+        self.order_seed = order_seed
+
+    def tasks(self, classes: Classes, known: Sequence[int] = ()) -> list[list[int]]:
+        """Lists of labels: of each task the new classes, then those that come back, as they were first seen.
+
+        Raises:
+            ConfigError: the stream is too short for all classes to appear, or would have no task; what
+                `read_tasks` and `ordered` refuse.
+        """
+        if self.explicit is not None:
+            return read_tasks(self.explicit, classes)
+        seen, earlier = list(known), set(known)
+        order = ordered(classes, self.class_order, self.order_seed)
+        order = [label for label in order if label not in earlier]
+        # its own generator: whether the order is shuffled too makes no difference to the repetitions
+        rng = random.Random(f"repetition {self.order_seed}")
+        chosen: list[list[int]] = []
+        for index in range(self._length(len(order), len(seen))):
+            new = order[index * self.classes_per_task : (index + 1) * self.classes_per_task]
+            again = [label for label in seen if rng.random() < self.repetition]
+            if not new and not again:
+                again = [rng.choice(seen)]
+            chosen.append(new + again)
+            seen += new
+        return chosen
+
+    def _length(self, num_new: int, num_known: int) -> int:
+        """How many tasks there are, for so many classes to appear and so many known before."""
+        needed = -(-num_new // self.classes_per_task)
+        if self.num_tasks is None:
+            if needed == 0:
+                raise ConfigError(
+                    "scenario.num_tasks=null: init_from already knows every class; use the number of tasks "
+                    "in which they come back"
+                )
+            length = needed
+        elif self.num_tasks < needed:
+            raise ConfigError(
+                f"scenario.num_tasks={self.num_tasks}: {num_new} classes, {self.classes_per_task} new ones "
+                f"in each task, take {needed}; use {needed} or more, or a larger scenario.classes_per_task"
+            )
+        else:
+            length = self.num_tasks
+        if length * (num_new + num_known) > MOST_DRAWS:
+            raise ConfigError(
+                f"scenario.num_tasks={length}: so many tasks of {num_new + num_known} classes are too many"
+            )
+        return length
