@@ -7,11 +7,11 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from mergan.config import hints
 from mergan.config.instantiate import instantiate
 from mergan.config.schema import Features
 from mergan.scenarios.base import Scenario, StreamKind
 from mergan.scenarios.classes import Classes
-from mergan.system.errors import ConfigError
 
 SMOKE_CLASSES = 10  # of the generated images, where the configured data set finds out its own number late
 
@@ -59,9 +59,8 @@ def is_joined(cfg: DictConfig) -> bool:
         ConfigError: it is neither true nor false.
     """
     joined: Any = cfg.scenario.get("joined", False)
-    if not isinstance(joined, bool):
-        raise ConfigError(f"scenario.joined={joined}: use true or false")
-    return joined
+    hints.check("scenario.joined", joined, bool)
+    return bool(joined)
 
 
 def apply_caps(cfg: DictConfig) -> DictConfig:

@@ -7,6 +7,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from mergan.config import hints
+from mergan.config.ranges import Count
 from mergan.system.errors import ConfigError
 
 # those that this framework sets, or that break the steps it takes, and what to use
@@ -51,9 +53,7 @@ def check(trainer: DictConfig) -> None:
     precision = trainer.get("precision")
     if precision is not None and str(precision) not in PRECISIONS:
         raise ConfigError(f"trainer.precision={precision}: use bf16-mixed or 32-true")
-    nodes = trainer.get("num_nodes")
-    if nodes is not None and (isinstance(nodes, bool) or not isinstance(nodes, int) or nodes < 1):
-        raise ConfigError(f"trainer.num_nodes={nodes}: use a whole number of 1 or more")
+    hints.check("trainer.num_nodes", trainer.get("num_nodes"), Count | None)
     _check_devices(trainer.get("devices"), trainer.get("accelerator"))
 
 
