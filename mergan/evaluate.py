@@ -1,146 +1,47 @@
-"""Measure the generator of a checkpoint: python -m mergan.evaluate checkpoint=RUN/checkpoints/last.ckpt"""
+"""Measure the generator of a checkpoint on the classes that it has learned.
+
+The figures are those of a run: accuracy by the judge, the metrics, reverse accuracy, and forgetting by the
+matrices that the checkpoint holds. The data set is that of the run.
+"""
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from mergan import config
-from mergan.cli import guard as cli
-from mergan.output import tables
-from mergan.output.places import check_output
-from mergan.system.errors import CheckpointError, ConfigError
-from mergan.system.text import shortened, shown
+from mergan.cli import jobs
+from mergan.cli.door import Door
+from mergan.cli.guard import guard
 
 config.register()
 
-# settings of the evaluation that do not change what the metrics of a task come to
-IRRELEVANT = {"reverse_per_class", "reverse_steps", "inception_weights"}
+DOOR = Door(
+    "evaluate",
+    about=__doc__ or "",
+    usage="checkpoint=FILE [KEY=VALUE ...]",
+    examples=(
+        "checkpoint=runs/first/checkpoints/task_02.ckpt",
+        "checkpoint=runs/first/checkpoints/last.ckpt evaluation.samples_per_class=1000 out=figures.json",
+        "checkpoint=runs/first/checkpoints/last.ckpt evaluation=accuracy root=/data",
+    ),
+)
 
 
-def run(cfg: DictConfig) -> None:
-    """Judge the generator on the classes it has learned, print the figures and write them to `cfg.out`.
+@hydra.main(version_base="1.3", config_path=str(config.CONF), config_name=DOOR.name)
+def _evaluate(cfg: DictConfig) -> None:
+    from mergan.run.measurement import measure
 
-    The matrices of the run stand in the checkpoint, so that forgetting is known too; what is measured
-    now is their last row. Earlier rows of metrics count only if the run measured as this command does
-    (the same metrics, split, counts, k and features); those of the accuracy always.
-
-    Raises:
-        ConfigError: a value out of range, or a place for the file where one must not be written.
-        CheckpointError: the checkpoint cannot be read.
-        DataError: the data set of the run or the Inception weights are missing.
-    """
-    cfg = config.absolute_paths(cfg)
-    config.check_evaluation(cfg)
-    out = None if cfg.out is None else check_output(Path(cfg.out), cfg.overwrite)
-    from mergan.checkpoints import trust
-    from mergan.evaluation import continual
-    from mergan.run import build, experiment, start
-    from mergan.run.trained import load_generator
-    from mergan.system.files import write_text
-
-    path = Path(cfg.checkpoint)
-    generator = load_generator(path, trust.of_this_command(cfg))
-    run_cfg = generator.config.copy()
-    run_cfg.evaluation = cfg.evaluation
-    run_cfg.cache_dir = cfg.cache_dir
-    OmegaConf.set_struct(run_cfg, False)
-    for node in (run_cfg.data, run_cfg.data.source):
-        if cfg.root is not None and "root" in node:
-            node.root = cfg.root
-        if cfg.root is None and "download" in node:
-            node.download = False  # into a folder that only the checkpoint names
-    run_cfg = config.apply_caps(run_cfg)  # a debug=smoke run is measured in seconds too
-    pool = build.build_pool(run_cfg, classes=generator.class_names)
-    start.check_data(generator.content, pool.description(), f"checkpoint {path}", cfg.allow_changes)
-    evaluator = build.build_evaluator(run_cfg, pool)
-
-    classes, epoch = sorted(generator.seen), generator.content["epoch"]
-    try:
-        stream = config.scenario(generator.config, generator.class_names, generator.known)
-    except ConfigError as error:
-        raise CheckpointError(f"checkpoint {path}: {error}") from error
-    measured = evaluator.measure(generator, classes)
-    matrices = _continued(
-        measured.per_class,
-        generator.matrices,
-        _same_measures(generator.config, run_cfg),
-        ends_task=epoch == stream.task_at(epoch).last_epoch,
-    )
-    metrics: dict[str, float | str] = {
-        **continual.figures(matrices, measured.pooled, evaluator.higher_is_better, stream.tasks[0].classes)
-    }
-    if evaluator.reverse_per_class > 0:
-        metrics["reverse_accuracy"] = evaluator.reverse_accuracy(generator, classes)
-    metrics |= experiment.conditions(run_cfg, evaluator, classes)
-    names = generator.class_names
-    print(_class_table(measured.per_class, classes, names))
-    print()
-    print(tables.plain(["figure", "value"], [[key, _cell(value)] for key, value in metrics.items()]))
-    if out is not None:
-        for name, rows in matrices.items():
-            metrics |= {f"{name}_class_{names[label]}": value for label, value in rows[-1].items()}
-            fallen = continual.forgetting_per_class(rows, evaluator.higher_is_better[name])
-            tag = continual.forgetting_name(name)
-            metrics |= {f"{tag}_class_{names[label]}": value for label, value in fallen.items()}
-        write_text(out, json.dumps(metrics, indent=2) + "\n", new=not cfg.overwrite)
+    jobs.small_job(measure, cfg)
 
 
-def _same_measures(run: DictConfig, cfg: DictConfig) -> bool:
-    """Whether the run measured its metrics as this command does."""
-    schema = OmegaConf.structured(config.TrainConfig)
-    own, now = (
-        OmegaConf.to_container(OmegaConf.merge(schema, part).evaluation, resolve=True, enum_to_str=True)
-        for part in (run, {"evaluation": cfg.evaluation})
-    )
-    assert isinstance(own, dict) and isinstance(now, dict)
-    return not set(config.differences(own, now)) - IRRELEVANT  # type: ignore[arg-type]
-
-
-def _continued(
-    rows: Mapping[str, dict[int, float]],
-    earlier: Mapping[str, list[dict[int, float]]],
-    same: bool,
-    ends_task: bool,
-) -> dict[str, list[dict[int, float]]]:
-    """The matrices with what has just been measured as their last row; the run has measured that row too if
-    the checkpoint ends a task.
-    """
-    tasks = max(0, len(earlier["accuracy"]) - ends_task)
-    return {
-        name: [*(earlier.get(name, [])[:tasks] if same or name == "accuracy" else []), row]
-        for name, row in rows.items()
-    }
-
-
-def _class_table(
-    per_class: Mapping[str, Mapping[int, float]], classes: Sequence[int], names: Sequence[str]
-) -> str:
-    measured = {name: row for name, row in per_class.items() if row}
-    rows = [
-        [
-            shortened(shown(names[label])),
-            *(_cell(row[label]) if label in row else "-" for row in measured.values()),
-        ]
-        for label in classes
-    ]
-    return tables.plain(["class", *measured], rows)
-
-
-def _cell(value: float | str) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
-
-
-@hydra.main(version_base="1.3", config_path=str(config.CONF), config_name="evaluate")
-def main(cfg: DictConfig) -> None:
-    """The command line."""
-    cli.small_job(run, cfg)
+def main(typed: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    return guard(DOOR, typed, lambda _: _evaluate())
 
 
 if __name__ == "__main__":
-    sys.exit(cli.guard(main, hydra=True))
+    sys.exit(main())

@@ -1,247 +1,43 @@
-"""Compare finished runs: python -m mergan.report RUN [RUN ...] out=report"""
+"""Compare finished runs: one table, accuracy after each task, sample grids side by side.
+
+RUN is a run folder, or a folder of runs (a sweep), which stands for the finished ones in it. The table shows
+the settings in which the runs differ.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from mergan.cli import guard as cli
-from mergan.output import plots, tables
-from mergan.output.folder import RunFolder
-from mergan.output.places import check_output, check_output_folder
-from mergan.output.reading import check_picture, read_config, read_figures, read_matrix
+from mergan import config
+from mergan.cli import settings
+from mergan.cli.door import Door
+from mergan.cli.guard import guard
 from mergan.system.errors import ConfigError
-from mergan.system.files import write_text
-from mergan.system.text import markdown, shown
 
-SETTINGS = (  # that the tables show where the runs differ in them
-    "strategy._target_",
-    "strategy.weight",
-    "strategy.mode",
-    "network.name",
-    "objective._target_",
-    "epochs",
-    "batch_size",
-    "embedding_dim",
-    "lr",
-    "seed",
-    "evaluation.split",
-    "scenario._target_",
-    "scenario.order_seed",
+DOOR = Door(
+    "report",
+    about=__doc__ or "",
+    usage="RUN [RUN ...] [KEY=VALUE ...]",
+    examples=("runs/four out=report", "runs/first runs/second overwrite=true"),
+    composed=False,
 )
-LONGEST = 60  # characters of a setting or a name in a table
-USAGE = """usage: python -m mergan.report RUN [RUN ...] [out=report] [overwrite=true]
-
-Compare finished runs: report.md, report.csv, accuracy.png and samples.png are written into out.
-RUN is a run folder, or a folder of runs, which stands for the finished ones in it."""
-FILES = ("report.md", "report.csv", "accuracy.png", "samples.png")
 
 
-@dataclass
-class Run:
-    """What a finished run left in its folder.
-
-    Attributes:
-        folder: the run folder.
-        config: its configuration.
-        metrics: its final figures.
-        averages: average accuracy over the classes seen, after each task.
-        grid: the sample grid after its last task.
-    """
-
-    folder: Path
-    config: dict[str, Any]
-    metrics: dict[str, float | str]
-    averages: list[float]
-    grid: Path | None
-
-    @property
-    def strategy(self) -> str:
-        """Name of the strategy's class."""
-        return _setting(self.config, "strategy._target_")
-
-
-def read_run(folder: Path) -> Run:
-    """Read a run folder.
-
-    Raises:
-        ConfigError: it holds no finished run, or a file that cannot be read; the message names it.
-    """
-    try:
-        place = RunFolder(folder)
-        config = read_config(place.config)
-        metrics = read_figures(place.figures)
-        rows = read_matrix(place.matrix("accuracy")).rows
-        grid = last_grid(folder)
-    except FileNotFoundError as error:
-        missing = Path(error.filename).name
-        raise ConfigError(f"{shown(str(folder))}: not a finished run ({missing} is missing)") from error
-    values = [[value for value in row if value is not None] for row in rows]
-    if not all(0 <= value <= 1 for row in values for value in row):
-        raise ConfigError(f"{shown(str(place.matrix('accuracy')))}: holds what is no share from 0 to 1")
-    return Run(folder, config, metrics, [sum(row) / len(row) for row in values], grid)
-
-
-def find_runs(folders: Sequence[Path]) -> list[Path]:
-    """The run folders themselves; a folder of runs (a sweep) stands for the finished ones in it.
-
-    Raises:
-        ConfigError: a folder that does not exist.
-    """
-    found: list[Path] = []
-    for folder in folders:
-        if not folder.is_dir():
-            raise ConfigError(f"{shown(str(folder))}: there is no such folder")
-        inner = [run.path for run in RunFolder.inside(folder)]
-        found += [folder] if RunFolder(folder).config.exists() or not inner else inner
-    return found
-
-
-def collect(folders: Sequence[Path]) -> tuple[list[Run], dict[Path, str]]:
-    """Read the runs that are named, and those of the folders of runs that are.
-
-    Returns:
-        The runs, and why those of the others that a folder of runs holds cannot be read.
-
-    Raises:
-        ConfigError: a run that is named cannot be read, or no other can.
-    """
-    runs: dict[Path, Run] = {}
-    left_out: dict[Path, str] = {}
-    for named in folders:
-        for folder in find_runs([named]):
-            try:
-                runs.setdefault(folder.resolve(), read_run(folder))
-            except ConfigError as error:
-                if folder == named:
-                    raise
-                left_out[folder] = str(error)
+def _report(words: Sequence[str]) -> None:
+    own, runs = settings.read(config.ReportConfig, config.CONF / "report.yaml", words)
     if not runs:
-        raise ConfigError(f"no run can be read: {next(iter(left_out.values()))}")
-    return list(runs.values()), left_out
+        raise ConfigError(f"name a run folder: {DOOR.command} {DOOR.usage}; --help says more")
+    from mergan.output import report
+
+    report.make([Path(run).expanduser() for run in runs], Path(own.out), own.overwrite)
 
 
-def write_report(
-    runs: Sequence[Run], out: Path, left_out: Mapping[Path, str] | None = None, new: bool = False
-) -> None:
-    """Write `report.md`, `report.csv`, `accuracy.png` and `samples.png` into `out`.
-
-    Args:
-        runs: the runs.
-        out: the folder, made if need be.
-        left_out: runs that could not be read, and why.
-        new: files that are there already must not be replaced.
-    """
-    varied = _varied_keys([run.config for run in runs])
-    headings = ["run", *(key.removesuffix("._target_") for key in varied), *tables.COLUMNS.values()]
-    names = [[str(run.folder), *(_setting(run.config, key) for key in varied)] for run in runs]
-    figures = [tables.figures(run.metrics) for run in runs]
-    escaped = [[cell if cell == "-" else markdown(cell) for cell in row] for row in names]
-    parts = [
-        "# Comparison of runs",
-        tables.markdown(headings, [own + row for own, row in zip(escaped, figures, strict=True)]),
-        "![accuracy after each task](accuracy.png)",
-    ]
-    labels = _labels(runs)
-    curves = {label: run.averages for label, run in zip(labels, runs, strict=True)}
-    plots.save_png(plots.accuracy_curves(curves), out / "accuracy.png")
-    grids = {label: run.grid for label, run in zip(labels, runs, strict=True) if run.grid is not None}
-    if grids:
-        plots.save_png(plots.side_by_side(grids), out / "samples.png")
-        parts.append("![samples after the last task](samples.png)")
-    if left_out:
-        parts.append("Left out, because they cannot be read:")
-        parts.append("\n".join(f"- {markdown(reason)}" for reason in left_out.values()))
-    keys = sorted({key for run in runs for key in run.metrics})
-    lines = [["run", *varied, *keys]]
-    for run, row in zip(runs, names, strict=True):
-        lines.append([*row, *(str(run.metrics.get(key, "")) for key in keys)])
-    write_text(out / "report.csv", tables.comma_separated(lines), new)
-    write_text(out / "report.md", "\n\n".join(parts) + "\n", new)
-    print(tables.plain(headings, [own + row for own, row in zip(names, figures, strict=True)]))
-    for reason in (left_out or {}).values():
-        print(f"left out: {shown(reason)}")
-    print(f"report: {shown(str(out / 'report.md'))}")
-
-
-def _labels(runs: Sequence[Run]) -> list[str]:
-    """A name for each run, shorter than its folder where that tells them apart."""
-    names = [f"{run.strategy} ({run.folder.absolute().name[:LONGEST]})" for run in runs]
-    return [
-        name if names.count(name) == 1 else f"{run.strategy} ({run.folder})"
-        for name, run in zip(names, runs, strict=True)
-    ]
-
-
-def last_grid(folder: Path) -> Path | None:
-    """The sample grid of a run after its last task.
-
-    Raises:
-        ConfigError: the file is no picture of a sensible size.
-    """
-    grids = list(RunFolder(folder).grids.values())
-    if not grids:
-        return None
-    check_picture(grids[-1])
-    return grids[-1]
-
-
-def _varied_keys(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The settings of interest in which the runs differ; always the strategy."""
-    values = {key: [_setting(config, key) for config in configs] for key in SETTINGS}
-    return [key for key in SETTINGS if len(set(values[key])) > 1 or key == SETTINGS[0]]
-
-
-def _setting(config: Mapping[str, Any], key: str) -> str:
-    """A setting as it is shown: of classes the name without the module, "-" where there is none."""
-    value: Any = config
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    if value is None:
-        return "-"
-    text = str(value).rsplit(".", 1)[-1] if key.endswith("_target_") else str(value)
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
-
-
-def run(arguments: Sequence[str]) -> None:
-    """What the command line asks for.
-
-    Raises:
-        ConfigError: a word that means nothing, a folder that holds no run, a place for the report where
-            none must be written.
-    """
-    if {"-h", "--help"} & set(arguments):
-        print(USAGE)
-        return
-    own = {"out": "", "overwrite": ""}
-    folders = []
-    for word in arguments:
-        key, _, value = word.partition("=")
-        if key in own and not own[key] and value:
-            own[key] = value
-        elif key in own or word.startswith("-") or not word:
-            raise ConfigError(f"{shown(word) or repr(word)}: not understood; --help shows the usage")
-        else:
-            folders.append(Path(word).expanduser())
-    if not folders:
-        raise ConfigError(USAGE.splitlines()[0])
-    if own["overwrite"] not in ("", "true", "false"):
-        raise ConfigError(f"overwrite={shown(own['overwrite'])}: use true or false")
-    overwrite = own["overwrite"] == "true"
-    out = check_output_folder(Path(own["out"] or "report"))
-    for name in FILES:
-        check_output(out / name, overwrite)
-    runs, left_out = collect(folders)
-    write_report(runs, out, left_out, new=not overwrite)
-
-
-def main(arguments: Sequence[str]) -> int:
+def main(typed: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    return cli.guard(lambda: run(arguments))
+    return guard(DOOR, typed, _report)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

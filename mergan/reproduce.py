@@ -1,277 +1,46 @@
-"""Train every row of the results table and write the table; see USAGE."""
+"""Train every row of the README's table of results, and write the table.
+
+Trainings run side by side, one thread each; together they take hours. What is finished is not trained again,
+what was interrupted goes on, and a run folder that was made with other settings than its row has now is
+refused. table.md and samples.png are written anew each time. Other settings than those below are for the
+trainings.
+"""
 
 from __future__ import annotations
 
-import os
-import re
-import statistics
-import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-import hydra
-from omegaconf import OmegaConf
-
-from mergan import config, report
-from mergan.cli import guard as cli
-from mergan.output import plots, tables
-from mergan.output.folder import RunFolder
-from mergan.output.places import check_output, check_output_folder
-from mergan.output.reading import read_config, read_figures
-from mergan.system.errors import ConfigError, TrainingError
-from mergan.system.files import write_text
+from mergan import config
+from mergan.cli import settings, words
+from mergan.cli.door import Door
+from mergan.cli.guard import guard
+from mergan.system.errors import ConfigError
 from mergan.system.text import shown
 
-USAGE = """usage: python -m mergan.reproduce [out=runs/reproduce] [jobs=2] [only=joint,ewc] [OVERRIDE ...]
-
-OVERRIDE is one for train.py. Trainings run side by side, one thread each. What is finished is not trained
-again, what was interrupted goes on, and a run folder that was made with other settings than its row has now
-is refused. table.md and samples.png in out are written anew."""
-TRAIN = config.CONF.parent / "train.py"
-DEFAULTS = {"out": "runs/reproduce", "jobs": str(os.cpu_count() or 1), "only": ""}
-FIGURES = {  # of metrics.json: heading, factor and decimals in the table
-    "accuracy": ("accuracy %", 100, 1),
-    "reverse_accuracy": ("reverse accuracy %", 100, 1),
-    "precision": ("precision", 1, 2),
-    "recall": ("recall", 1, 2),
-    "coverage": ("coverage", 1, 2),
-    "forgetting": ("forgetting %", 100, 1),
-    "train_seconds": ("training, minutes", 1 / 60, 1),
-}
+DOOR = Door(
+    "reproduce",
+    about=__doc__ or "",
+    usage="[KEY=VALUE ...]",
+    examples=("jobs=2", "only=joint,ewc out=runs/two", "debug=smoke out=runs/smoke"),
+    composed=False,
+)
 
 
-@dataclass(frozen=True)
-class Row:
-    """A row of the table.
+def _reproduce(typed: Sequence[str]) -> None:
+    own, others = settings.read(config.ReproduceConfig, config.CONF / "reproduce.yaml", typed)
+    for word in others:
+        if "=" not in word and not word.startswith("~"):
+            raise ConfigError(f"{shown(word)}: not understood; --help shows the usage")
+    from mergan.run import reproduction
 
-    Attributes:
-        experiment: its recipe, a file of conf/experiment.
-        seeds: one training each.
-        paper: the accuracy that the paper reports, in per cent.
-    """
-
-    experiment: str
-    seeds: Sequence[int]
-    paper: float | None = None
+    reproduction.reproduce(reproduction.plan(own, words.overrides(others)))
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is to be reproduced, where, how many trainings side by side, and with what overrides."""
-
-    rows: Mapping[str, Row]
-    out: Path
-    jobs: int
-    overrides: Sequence[str]
-
-
-@dataclass(frozen=True)
-class Training:
-    """One training of the table.
-
-    Attributes:
-        row: the row it counts for.
-        overrides: its command line.
-        folder: its run folder.
-    """
-
-    row: str
-    overrides: tuple[str, ...]
-    folder: Path
-
-    @property
-    def log(self) -> Path:
-        """What it printed."""
-        return self.folder.with_suffix(".log")
-
-    @property
-    def finished(self) -> bool:
-        """Whether its figures are there."""
-        return RunFolder(self.folder).finished
-
-    def command(self) -> list[str]:
-        """The command that starts it, or goes on where it was interrupted."""
-        own = (f"hydra.run.dir={self.folder}", "resume=auto")
-        return [sys.executable, str(TRAIN), *self.overrides, *own]
-
-
-def trainings(plan: Plan) -> list[Training]:
-    """What is to be trained, the first seed of every row before the second of any.
-
-    Raises:
-        ConfigError: a run folder that holds another configuration, or what `train.py` would refuse.
-    """
-    planned = [
-        (position, Training(
-            name, (f"experiment={row.experiment}", f"seed={seed}", *plan.overrides),
-            plan.out / f"{name}_seed{seed}",
-        ))
-        for name, row in plan.rows.items()
-        for position, seed in enumerate(row.seeds)
-    ]  # fmt: skip
-    planned.sort(key=lambda entry: entry[0])
-    found = [training for _, training in planned]
-    config.register()
-    with hydra.initialize_config_dir(str(config.CONF), version_base="1.3"):
-        for training in found:
-            _check_unchanged(training)
-    return found
-
-
-def _check_unchanged(training: Training) -> None:
-    """Refuse a run that was made with other settings than its row has now: it would be passed off as new."""
-    path = RunFolder(training.folder).config
-    wanted = hydra.compose("train", overrides=list(training.overrides))
-    config.check(wanted)
-    if not os.path.lexists(path):
-        return
-    now: Any = OmegaConf.to_container(config.apply_caps(wanted), resolve=True, enum_to_str=True)
-    then = read_config(path)
-    changed = [key for key in config.differences(then, now) if not config.harmless(key)]
-    if changed:
-        raise ConfigError(
-            f"{training.folder}: was trained with another {changed[0]}; "
-            "remove that folder or name another out="
-        )
-
-
-class Pool:
-    """Trainings side by side, one thread each, their output in log files beside the run folders."""
-
-    def __init__(self, jobs: int) -> None:
-        self.jobs = jobs
-        self._running: list[subprocess.Popen[bytes]] = []
-
-    def run(self, waiting: Sequence[Training]) -> list[int]:
-        """Train all of them; returns their exit statuses."""
-        with ThreadPoolExecutor(self.jobs) as threads:
-            try:
-                return list(threads.map(self._train, waiting))
-            except BaseException:
-                # Ctrl-C or SIGTERM: no further one is started, those that run keep their checkpoints
-                threads.shutdown(wait=False, cancel_futures=True)
-                for process in self._running:
-                    process.terminate()
-                raise
-
-    def _train(self, training: Training) -> int:
-        training.folder.parent.mkdir(parents=True, exist_ok=True)
-        with training.log.open("a", encoding="utf-8") as log:
-            process = subprocess.Popen(
-                training.command(), stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}
-            )
-            self._running.append(process)
-            status = process.wait()
-            self._running.remove(process)
-        print(f"{training.folder}: {'done' if status == 0 else f'failed, see {training.log}'}", flush=True)
-        return status
-
-
-def results_table(rows: Mapping[str, Row], found: Sequence[Training]) -> str:
-    """The Markdown table; several seeds as mean and standard deviation, what is missing as a dash."""
-    headings = ["strategy", "paper: accuracy %", *(heading for heading, _, _ in FIGURES.values()), "seeds"]
-    lines = []
-    for name in dict.fromkeys(training.row for training in found):
-        runs = [
-            read_figures(RunFolder(training.folder).figures)
-            for training in found
-            if training.row == name and training.finished
-        ]
-        paper = rows[name].paper
-        lines.append(
-            [
-                name,
-                "-" if paper is None else f"{paper:.2f}",
-                *(
-                    _spread([float(run[key]) for run in runs if key in run], *FIGURES[key][1:])
-                    for key in FIGURES
-                ),
-                str(len(runs)),
-            ]
-        )
-    return tables.markdown(headings, lines)
-
-
-def _spread(values: Sequence[float], factor: float, decimals: int) -> str:
-    if not values:
-        return "-"
-    mean = f"{factor * statistics.mean(values):z.{decimals}f}"  # z: no minus before 0
-    if len(values) == 1:
-        return mean
-    return f"{mean} ± {factor * statistics.stdev(values):.{decimals}f}"
-
-
-def reproduce(plan: Plan) -> None:
-    """Train what is not finished; write `table.md` and `samples.png` into `plan.out`.
-
-    Raises:
-        ConfigError: see `trainings`; files of a finished training that cannot be read; a folder that is none.
-        TrainingError: a training failed; the table holds the others.
-    """
-    check_output_folder(plan.out)
-    for name in ("table.md", "samples.png"):
-        check_output(plan.out / name, overwrite=True)
-    found = trainings(plan)
-    for training in found:
-        if training.finished:  # what cannot be read is named before hours of training
-            read_figures(RunFolder(training.folder).figures)
-            report.last_grid(training.folder)
-    waiting = [training for training in found if not training.finished]
-    print(f"{len(found)} trainings, {len(found) - len(waiting)} of them finished; log files in {plan.out}")
-    statuses = Pool(plan.jobs).run(waiting)
-    table = results_table(plan.rows, found)
-    write_text(plan.out / "table.md", table + "\n")
-    grids: dict[str, Path] = {}  # of the first seed of each row
-    for training in found:
-        grid = report.last_grid(training.folder)
-        if training.finished and grid is not None:
-            grids.setdefault(training.row, grid)
-    if grids:
-        plots.save_png(plots.side_by_side(grids), plan.out / "samples.png")
-    print(table)
-    failed = [training for training, status in zip(waiting, statuses, strict=True) if status != 0]
-    if failed:
-        raise TrainingError(f"{failed[0].folder}: failed, see {failed[0].log}")
-
-
-def read_plan(arguments: Sequence[str], rows: Path = config.CONF / "reproduce.yaml") -> Plan:
-    """What the command line asks for.
-
-    Raises:
-        ConfigError: a word that means nothing, an unknown row, a number of jobs that is none.
-    """
-    own = dict(DEFAULTS)
-    overrides = []
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if key in own and equals:
-            own[key] = value
-        elif argument.startswith("-") or not (equals or argument.startswith("~")):
-            raise ConfigError(f"{shown(argument) or repr(argument)}: not understood; --help shows the usage")
-        else:
-            overrides.append(argument)
-    table: Any = OmegaConf.to_container(OmegaConf.load(rows))
-    names = own["only"].split(",") if own["only"] else list(table)
-    for name in names:
-        if name not in table:
-            raise ConfigError(f"only={shown(name)}: there is no such row, use some of {','.join(table)}")
-    if not re.fullmatch("0*[1-9][0-9]{0,5}", own["jobs"], re.ASCII):
-        raise ConfigError(f"jobs={shown(own['jobs'])}: use a whole number of 1 or more")
-    out = Path(own["out"] or DEFAULTS["out"]).expanduser()
-    return Plan({name: Row(**table[name]) for name in names}, out, int(own["jobs"]), overrides)
-
-
-def main(arguments: Sequence[str]) -> None:
-    """The command line."""
-    if {"-h", "--help"} & set(arguments):
-        print(USAGE)
-    else:
-        reproduce(read_plan(arguments))
+def main(typed: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    return guard(DOOR, typed, _reproduce)
 
 
 if __name__ == "__main__":
-    sys.exit(cli.guard(lambda: main(sys.argv[1:])))
+    sys.exit(main())

@@ -16,7 +16,7 @@ import tiny
 import warm
 from PIL import Image
 
-from mergan.cli import guard as cli
+from mergan.cli.words import literal
 
 FOLDER = [part for part in tiny.SETTINGS if not part.startswith("data")] + [
     "data=image_folder", "data.image_size=16", "strategy=finetune", "scenario.classes_per_task=1", "epochs=1",
@@ -173,7 +173,7 @@ def test_paths_of_all_kinds_work(tmp_path: Path, name: str) -> None:
     sampled = warm.run(["-m", "mergan.sample", *words], tmp_path)
     assert sampled.returncode == 0, sampled.stderr
     # as it stands in a message, for a shell
-    (word,) = shlex.split(cli._override("ckpt_path", place / "run" / "checkpoints" / "last.ckpt"))
+    (word,) = shlex.split(literal("ckpt_path", str(place / "run" / "checkpoints" / "last.ckpt")))
     assert warm.run([script, word], tmp_path).returncode == 0
     assert np.load(place / "samples.npz")["images"].shape == (4, 3, 16, 16)
 

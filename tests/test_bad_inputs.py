@@ -10,7 +10,7 @@ import pytest
 import tiny
 from bad_inputs import OF_STRATEGIES, OF_STREAMS, OUT_OF_RANGE, Bad
 
-from mergan.cli import guard as cli
+from mergan.cli import messages
 from mergan.run import experiment
 
 
@@ -19,8 +19,8 @@ def refusal(cache_dir: Path, folder: Path, overrides: Sequence[str]) -> str:
     with pytest.raises(Exception) as caught:  # noqa: PT011
         # of which kind it is is judged below
         experiment.Experiment(tiny.compose(cache_dir, *overrides), folder)
-    line = cli._one_line(caught.value)
-    assert cli._status(caught.value) == cli.REFUSED, f"{caught.type.__name__}: {line}"
+    line = messages.one_line(caught.value)
+    assert messages.status(caught.value) == messages.REFUSED, f"{caught.type.__name__}: {line}"
     assert not folder.exists()
     return line
 

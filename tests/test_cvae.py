@@ -12,8 +12,8 @@ from torch import nn
 from torch.distributions import Normal, kl_divergence
 
 from mergan.checkpoints import file as checkpoint
+from mergan.config.instantiate import part
 from mergan.learners.cvae import CVAE, Encoder, divergence_from_prior
-from mergan.networks import dcgan
 from mergan.run import experiment
 from mergan.run.trained import load_generator
 from mergan.strategies import TrainingBatch
@@ -38,7 +38,10 @@ def test_the_divergence_is_that_of_two_normal_distributions() -> None:
 
 
 def test_a_step_descends_the_bound_that_is_documented(cache_dir: Path, tmp_path: Path) -> None:
-    run = tiny.build(tiny.compose(cache_dir, LEARNER, "strategy=finetune", "learner.noise=0.5"), tmp_path)
+    run = tiny.build(
+        tiny.compose(cache_dir, LEARNER, "strategy=finetune", "learner.noise=0.5", "learner.first_noise=0.5"),
+        tmp_path,
+    )
     module, context = learner(run), tiny.context(run.scenario.tasks[0])
     images, labels = torch.rand(6, 1, 16, 16) * 2 - 1, torch.tensor([0, 1, 0, 1, 0, 1])
     weights = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
@@ -156,7 +159,9 @@ def test_a_discriminator_without_a_trunk_is_refused(cache_dir: Path, tmp_path: P
 
 
 def test_the_encoder_of_a_network_is_its_trunk_with_heads_of_its_own() -> None:
-    discriminator = dcgan.Discriminator(4, 1, 16, width=4, spectral=True, projection=False)
+    discriminator = part(
+        "network.discriminator", "network=dcgan", num_classes=4, channels=1, image_size=16, width=4
+    )
     encoder = Encoder(discriminator.trunk, discriminator.num_features, 4, 8)
     mean, log_variance = encoder(torch.zeros(2, 1, 16, 16), torch.tensor([0, 3]))
     assert mean.shape == log_variance.shape == (2, 8)

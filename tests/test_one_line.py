@@ -14,8 +14,7 @@ import warm
 from omegaconf import OmegaConf
 
 from mergan import config
-from mergan.cli import guard as cli
-from mergan.cli import words
+from mergan.cli import messages, words
 from mergan.config import trainer_arguments
 from mergan.system.errors import ConfigError
 
@@ -118,7 +117,7 @@ def test_values_that_no_run_can_have(cache_dir: Path, override: str, parts: list
     with pytest.raises(ConfigError) as caught:
         tiny.compose(cache_dir, override)
     for part in parts:
-        assert part in cli._one_line(caught.value)
+        assert part in messages.one_line(caught.value)
 
 
 @pytest.mark.parametrize("name", trainer_arguments.OWNED)
@@ -229,8 +228,8 @@ def test_a_working_directory_that_is_gone_is_named(tmp_path: Path) -> None:
 
 
 def test_errors_of_the_system_and_of_memory_are_one_line() -> None:
-    assert cli._one_line(PermissionError(13, "Permission denied", "x/y")) == "x/y: Permission denied"
-    assert cli._status(PermissionError(13, "Permission denied", "x/y")) == cli.REFUSED
+    assert messages.one_line(PermissionError(13, "Permission denied", "x/y")) == "x/y: Permission denied"
+    assert messages.status(PermissionError(13, "Permission denied", "x/y")) == messages.REFUSED
     for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")):
-        assert cli._status(error) == cli.REFUSED and "batch_size" in cli._one_line(error)
-    assert cli._status(RuntimeError("a bug")) == cli.UNEXPECTED
+        assert messages.status(error) == messages.REFUSED and "batch_size" in messages.one_line(error)
+    assert messages.status(RuntimeError("a bug")) == messages.UNEXPECTED

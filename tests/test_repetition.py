@@ -16,7 +16,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
-from tiny import context, strategy_of, tasks
+from tiny import context, strategy_of, stream_kind, tasks
 from torch import Tensor, nn
 
 from mergan import config, evaluate
@@ -25,7 +25,6 @@ from mergan.evaluation import continual
 from mergan.networks.solver import Solver
 from mergan.run import estimate, experiment
 from mergan.scenarios import Classes, Scenario
-from mergan.scenarios.repetition import Repetition
 from mergan.strategies import Context, TrainingBatch
 from mergan.strategies.deep_generative_replay import DeepGenerativeReplay
 from mergan.strategies.finetune import Finetune
@@ -52,7 +51,7 @@ def test_past_new_and_seen_follow_from_what_was_seen_before() -> None:
 
 
 def test_known_classes_may_come_back() -> None:
-    stream = Repetition(tasks=[[1, 4], [0]]).scenario(Classes(6), 1, known=(4, 5)).tasks
+    stream = stream_kind("repetition", tasks=[[1, 4], [0]]).scenario(Classes(6), 1, known=(4, 5)).tasks
     assert [(task.new, task.returning, task.past) for task in stream] == [
         ((1,), (4,), (5,)),
         ((0,), (), (4, 5, 1)),
@@ -61,7 +60,7 @@ def test_known_classes_may_come_back() -> None:
 
 
 def test_joined_stream_has_every_class_once() -> None:
-    (task,) = Repetition(tasks=LISTS).scenario(Classes(4), epochs=3, joined=True).tasks
+    (task,) = stream_kind("repetition", tasks=LISTS).scenario(Classes(4), epochs=3, joined=True).tasks
     assert (task.classes, task.past, task.span, task.epochs) == ((2, 0, 3), (), 5, 3)
 
 
@@ -80,7 +79,14 @@ def test_drawn_streams_bring_every_class_at_its_turn(
     needed = math.ceil((num_classes - len(known)) / per_task)
     if needed + extra == 0:
         return
-    kind = Repetition(needed + extra, per_task, repetition, class_order="shuffled", order_seed=seed)
+    kind = stream_kind(
+        "repetition",
+        num_tasks=needed + extra,
+        classes_per_task=per_task,
+        repetition=repetition,
+        class_order="shuffled",
+        order_seed=seed,
+    )
     stream = kind.scenario(Classes(num_classes), 1, known)
     assert stream == kind.scenario(Classes(num_classes), 1, known)
     assert len(stream.tasks) == needed + extra
@@ -100,15 +106,17 @@ def test_drawn_streams_bring_every_class_at_its_turn(
 def test_classes_come_back_as_often_as_they_should() -> None:
     again = chances = 0
     for seed in range(200):
-        for task in Repetition(20, 2, 0.3, order_seed=seed).scenario(Classes(10), 1).tasks[1:]:
+        for task in (
+            stream_kind("repetition", num_tasks=20, order_seed=seed).scenario(Classes(10), 1).tasks[1:]
+        ):
             again, chances = again + len(task.returning), chances + len(task.before)
     assert again / chances == pytest.approx(0.3, abs=0.01)
 
 
 def test_the_seed_moves_repetitions_whatever_the_order() -> None:
-    fixed, other = (Repetition(order_seed=seed).tasks(Classes(10)) for seed in (0, 1))
+    fixed, other = (stream_kind("repetition", order_seed=seed).tasks(Classes(10)) for seed in (0, 1))
     assert fixed != other
-    shuffled = Repetition(class_order="shuffled").scenario(Classes(10), 1)
+    shuffled = stream_kind("repetition", class_order="shuffled").scenario(Classes(10), 1)
     order = shuffled.classes
     assert [[order[label] for label in labels] for labels in fixed] == [
         list(t.classes) for t in shuffled.tasks
@@ -124,15 +132,16 @@ def test_the_seed_moves_repetitions_whatever_the_order() -> None:
             r"scenario\.num_tasks=2: 10 classes, 2 new ones in each task, take 5; use 5 or more",
         ),
         ({"num_tasks": None}, range(10), r"scenario\.num_tasks=null: init_from already knows every class"),
+        ({"repetition": 1.01}, (), r"scenario\.repetition=1\.01: use a number from 0 to 1"),
     ],
 )
 def test_streams_that_make_no_sense_are_refused(arguments: dict[str, Any], known: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        Repetition(**arguments).tasks(Classes(10), tuple(known))
+        stream_kind("repetition", **arguments).tasks(Classes(10), tuple(known))
 
 
 def test_no_length_is_as_long_as_it_takes() -> None:
-    assert len(Repetition(num_tasks=None, classes_per_task=3).tasks(Classes(10))) == 4
+    assert len(stream_kind("repetition", num_tasks=None, classes_per_task=3).tasks(Classes(10))) == 4
 
 
 # ---------------------------------------------------------------- what is measured
@@ -332,13 +341,13 @@ class Alternating(Solver):
 def test_a_task_without_past_classes_is_trained_on_its_images_alone(divide: bool) -> None:
     setting = context(ALL_BACK)
     for made in (
-        Finetune(),
         strategy_of("joint_retrain"),
         strategy_of("joint_retrain", mode="live"),
-        strategy_of("replay_alignment", divide_by_classes=divide),
-        strategy_of("retrain_and_align", divide_by_classes=divide),
         built(strategy_of("experience_replay", capacity=8)),
         built(strategy_of("deep_generative_replay", solver_width=4)),
+        Finetune(),
+        strategy_of("replay_alignment", divide_by_classes=divide),
+        strategy_of("retrain_and_align", divide_by_classes=divide),
     ):
         made.begin_task(setting)
         assert made.real_per_step(ALL_BACK, 8, setting.counts) == 8

@@ -6,8 +6,6 @@ import csv
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +14,8 @@ import tiny
 from PIL import Image
 from test_run_files import bomb
 
-from mergan import report
-from mergan.output import plots
+from mergan.output import plots, report
+from mergan.report import main
 
 
 def finished_run(folder: Path, strategy: str, accuracy: float, forgetting: float | None) -> Path:
@@ -38,7 +36,7 @@ def test_report_compares_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     first = finished_run(tmp_path / "a b=c,d", "Finetune", 0.2, 0.9)
     second = finished_run(tmp_path / "second", "Joint", 0.97, None)
     out = tmp_path / "report"
-    assert report.main([str(first), str(second), f"out={out}"]) == 0
+    assert main([str(first), str(second), f"out={out}"]) == 0
     text = (out / "report.md").read_text()
     assert "| Finetune | 0.200 | - | - | - | 251.3 | 0.900 | 12 |" in text
     assert "| Joint | 0.970 | - | - | - | 251.3 | - | 12 |" in text
@@ -81,17 +79,17 @@ def test_a_broken_run_is_refused_by_name_and_in_a_sweep_left_out(
     broken = finished_run(tmp_path / "sweep" / "0_broken", "Joint", 0.9, None)
     (broken / name).write_bytes(content)
     # a sweep of which none is left
-    assert report.main([str(tmp_path / "sweep")]) == 2
+    assert main([str(tmp_path / "sweep")]) == 2
     assert str(broken / name) in capsys.readouterr().err
     # named
     whole = finished_run(tmp_path / "sweep" / "1_whole", "Finetune", 0.2, 0.9)
-    assert report.main([str(whole), str(broken)]) == 2
+    assert main([str(whole), str(broken)]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and str(broken / name) in error and error.isprintable() is False
     assert error.strip().isprintable()
     assert os.listdir(tmp_path) == ["sweep"]
     # one of a sweep
-    assert report.main([str(tmp_path / "sweep")]) == 0
+    assert main([str(tmp_path / "sweep")]) == 0
     printed = capsys.readouterr().out
     (line,) = [line for line in printed.splitlines() if line.startswith("left out: ")]
     assert str(broken / name) in line and line.isprintable()
@@ -122,7 +120,7 @@ def test_names_from_files_are_escaped_wherever_they_are_shown(
         (run / "metrics.json").write_text(
             json.dumps({"accuracy": 0.5, f"recall_class_{name}".replace("\udcff", "?"): 1})
         )
-    assert report.main([str(tmp_path / "runs"), f"out={tmp_path / 'report'}"]) == 0
+    assert main([str(tmp_path / "runs"), f"out={tmp_path / 'report'}"]) == 0
     printed = capsys.readouterr().out
     markdown, table = ((tmp_path / "report" / f"report.{kind}").read_text() for kind in ("md", "csv"))
     for text in (printed, markdown, table):
@@ -141,15 +139,15 @@ def test_nothing_is_written_over_unless_the_command_says_so(
 ) -> None:
     run, out = finished_run(tmp_path / "run", "Joint", 0.5, None), tmp_path / "report"
     arguments = [str(run), f"out={out}"]
-    assert report.main(arguments) == 0
+    assert main(arguments) == 0
     before = (out / "report.md").read_text()
     finished_run(tmp_path / "other", "Finetune", 0.1, None)
     arguments[0] = str(tmp_path / "other")
-    assert report.main(arguments) == 2
+    assert main(arguments) == 2
     error = capsys.readouterr().err
     assert "overwrite=true" in error and error.count("\n") == 1
     assert (out / "report.md").read_text() == before
-    assert report.main([*arguments, "overwrite=true"]) == 0
+    assert main([*arguments, "overwrite=true"]) == 0
     assert "Finetune" in (out / "report.md").read_text()
     (out / "report.csv").unlink()
     (out / "report.csv").symlink_to(run / "metrics.json")
@@ -158,13 +156,13 @@ def test_nothing_is_written_over_unless_the_command_says_so(
     (tmp_path / "dangling").symlink_to("nowhere")
     places = [out, run, run / "samples", tmp_path / "file", tmp_path / "dangling", Path("/dev/null")]
     for place in places:
-        assert report.main([str(run), f"out={place}", "overwrite=true"]) == 2, place
+        assert main([str(run), f"out={place}", "overwrite=true"]) == 2, place
         assert capsys.readouterr().err.count("\n") == 1
     assert (run / "metrics.json").read_bytes() == figures
     (tmp_path / "linked").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere").mkdir()
-    assert report.main([str(run), f"out={tmp_path / 'linked'}"]) == 0
-    assert report.main([str(run), f"out={run / 'report'}"]) == 0  # a folder of its own below the run's
+    assert main([str(run), f"out={tmp_path / 'linked'}"]) == 0
+    assert main([str(run), f"out={run / 'report'}"]) == 0  # a folder of its own below the run's
 
 
 @pytest.mark.parametrize(
@@ -177,25 +175,10 @@ def test_words_that_mean_nothing_are_refused_in_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     run = finished_run(tmp_path / "run", "Joint", 0.5, None)
-    assert report.main([str(run), *words]) == 2
+    assert main([str(run), *words]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and error.strip().isprintable()
     assert os.listdir(tmp_path) == ["run"]
-
-
-@pytest.mark.parametrize("module", ["mergan.report", "mergan.reproduce"])
-@pytest.mark.parametrize("word", ["--help", "-h"])
-def test_help_is_printed_without_torch(module: str, word: str, tmp_path: Path) -> None:
-    code = (
-        f"import sys, runpy; sys.argv = ['x', {word!r}]\n"
-        f"try: runpy.run_module({module!r}, run_name='__main__')\n"
-        "finally: print('torch' in sys.modules)"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
-    )
-    assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout.startswith(f"usage: python -m {module}") and result.stdout.endswith("False\n")
 
 
 def test_runs_of_the_same_name_are_told_apart_and_none_counts_twice(tmp_path: Path) -> None:
@@ -234,7 +217,7 @@ def test_what_is_no_finished_run_is_refused(
         finished_run(folder, "Joint", 0.9, None)
         (folder / "metrics.json").write_text("{")
     arguments = [] if case == "nothing" else [str(folder)]
-    assert report.main([*arguments, f"out={tmp_path / 'report'}"]) == 2
+    assert main([*arguments, f"out={tmp_path / 'report'}"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert case == "nothing" or str(folder) in error

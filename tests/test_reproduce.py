@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 import tiny
-from omegaconf import OmegaConf
 
-from mergan import config, reproduce
+from mergan import config
+from mergan.cli import settings
+from mergan.reproduce import main
+from mergan.run import reproduction
+from mergan.run.reproduction import Plan, Training
 from mergan.system.errors import ConfigError, TrainingError
 
 ROWS = {
@@ -21,28 +24,27 @@ ROWS = {
 
 
 @pytest.fixture(scope="module")
-def plan(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> reproduce.Plan:
+def plan(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Plan:
     """Both rows, in seconds."""
-    folder = tmp_path_factory.mktemp("reproduce")
-    rows = folder / "rows.yaml"
-    OmegaConf.save(OmegaConf.create(ROWS), rows)
-    return reproduce.read_plan([f"out={folder / 'out'}", "debug=smoke", f"cache_dir={cache_dir}"], rows)
+    out = str(tmp_path_factory.mktemp("reproduce") / "out")
+    own = config.ReproduceConfig(out=out, jobs=None, only=None, rows=ROWS)
+    return reproduction.plan(own, ["debug=smoke", f"cache_dir={cache_dir}"])
 
 
 @pytest.fixture(scope="module")
-def trained(plan: reproduce.Plan) -> list[reproduce.Training]:
-    reproduce.reproduce(plan)
-    return reproduce.trainings(plan)
+def trained(plan: Plan) -> list[Training]:
+    reproduction.reproduce(plan)
+    return reproduction.trainings(plan)
 
 
-def cells(plan: reproduce.Plan) -> dict[str, dict[str, str]]:
+def cells(plan: Plan) -> dict[str, dict[str, str]]:
     """table.md as {row: {heading: cell}}."""
     lines = [line.strip("| ").split(" | ") for line in (plan.out / "table.md").read_text().splitlines()]
     return {line[0]: dict(zip(lines[0][1:], line[1:], strict=True)) for line in lines[2:]}
 
 
 def test_the_table_has_a_row_per_strategy_with_mean_and_deviation_over_its_seeds(
-    plan: reproduce.Plan, trained: list[reproduce.Training]
+    plan: Plan, trained: list[Training]
 ) -> None:
     assert [training.folder.name for training in trained] == ["joint_seed0", "finetune_seed0", "joint_seed1"]
     table = cells(plan)
@@ -61,7 +63,7 @@ def test_the_table_has_a_row_per_strategy_with_mean_and_deviation_over_its_seeds
 
 
 def test_finished_rows_are_left_alone_and_an_interrupted_one_goes_on(
-    plan: reproduce.Plan, trained: list[reproduce.Training]
+    plan: Plan, trained: list[Training]
 ) -> None:
     kept, interrupted = trained[0], trained[1]
     before = (kept.folder / "metrics.json").stat().st_mtime_ns
@@ -72,7 +74,7 @@ def test_finished_rows_are_left_alone_and_an_interrupted_one_goes_on(
         interrupted.folder / "checkpoints" / "task_00.ckpt", interrupted.folder / "checkpoints" / "last.ckpt"
     )
 
-    reproduce.reproduce(plan)
+    reproduction.reproduce(plan)
 
     assert (kept.folder / "metrics.json").stat().st_mtime_ns == before
     assert interrupted.finished
@@ -80,25 +82,21 @@ def test_finished_rows_are_left_alone_and_an_interrupted_one_goes_on(
     assert (interrupted.folder / "samples" / "task_00.png").stat().st_mtime_ns == first_task
 
 
-def test_runs_of_other_settings_are_not_passed_off_as_these(
-    plan: reproduce.Plan, trained: list[reproduce.Training]
-) -> None:
-    other = reproduce.Plan(plan.rows, plan.out, plan.jobs, [*plan.overrides, "lr=0.5"])
+def test_runs_of_other_settings_are_not_passed_off_as_these(plan: Plan, trained: list[Training]) -> None:
+    other = Plan(plan.rows, plan.out, plan.jobs, [*plan.overrides, "lr=0.5"])
     with pytest.raises(ConfigError, match="joint_seed0: was trained with another lr"):
-        reproduce.reproduce(other)
+        reproduction.reproduce(other)
 
 
-def test_a_failed_training_is_named_and_the_table_written_all_the_same(
-    plan: reproduce.Plan, tmp_path: Path
-) -> None:
-    failing = reproduce.Plan(
+def test_a_failed_training_is_named_and_the_table_written_all_the_same(plan: Plan, tmp_path: Path) -> None:
+    failing = Plan(
         {"finetune": plan.rows["finetune"]},
         tmp_path,
         1,
         [*plan.overrides, "init_from=" + str(tiny.ROOT / "README.md")],
     )
     with pytest.raises(TrainingError, match="finetune_seed0: failed"):
-        reproduce.reproduce(failing)
+        reproduction.reproduce(failing)
     assert cells(failing)["finetune"]["accuracy %"] == "-"
     assert "README.md" in (tmp_path / "finetune_seed0.log").read_text()
 
@@ -106,9 +104,13 @@ def test_a_failed_training_is_named_and_the_table_written_all_the_same(
 @pytest.mark.parametrize("name", ["metrics.json", "config.yaml", "samples/task_100.png"])
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", None])
 def test_a_run_folder_that_cannot_be_read_is_named_before_anything_is_trained(
-    name: str, content: bytes | None, plan: reproduce.Plan, trained: list[reproduce.Training], tmp_path: Path
+    name: str,
+    content: bytes | None,
+    plan: Plan,
+    trained: list[Training],
+    tmp_path: Path,
 ) -> None:
-    broken = reproduce.Plan(plan.rows, tmp_path / "out", plan.jobs, plan.overrides)
+    broken = Plan(plan.rows, tmp_path / "out", plan.jobs, plan.overrides)
     first = tmp_path / "out" / trained[0].folder.name
     shutil.copytree(trained[0].folder, first)
     (first / name).unlink(missing_ok=True)
@@ -119,28 +121,35 @@ def test_a_run_folder_that_cannot_be_read_is_named_before_anything_is_trained(
     if content is None and name == "metrics.json":
         return  # counts as unfinished; train.py has the word
     with pytest.raises(ConfigError, match=name.rsplit(".")[0]) as error:
-        reproduce.reproduce(broken)
+        reproduction.reproduce(broken)
     assert str(first / name) in str(error.value) and "\n" not in str(error.value)
     assert os.listdir(tmp_path / "out") == [first.name]
 
 
-def test_results_are_not_written_into_a_run(plan: reproduce.Plan, trained: list[reproduce.Training]) -> None:
+def test_results_are_not_written_into_a_run(plan: Plan, trained: list[Training]) -> None:
     for place in (trained[0].folder, trained[0].folder / "metrics.json"):
         with pytest.raises(ConfigError, match="out="):
-            reproduce.reproduce(reproduce.Plan(plan.rows, place, plan.jobs, plan.overrides))
+            reproduction.reproduce(Plan(plan.rows, place, plan.jobs, plan.overrides))
 
 
 @pytest.mark.parametrize(
     "arguments",
     [["only=joint,nothing"], ["jobs=0"], ["jobs=two"], ["jobs="], ["jobs=" + "9" * 5000], ["--x"], ["-m"],
-     ["foo"],     ["jobs"], ["only=\x1b[31m"]],
+     ["foo"], ["jobs"], ["jobs=1", "jobs=2"], ["only=\x1b[31m"]],
 )  # fmt: skip
-def test_bad_arguments_are_refused(arguments: list[str]) -> None:
-    with pytest.raises(ConfigError, match=arguments[0].split("=")[0]):
-        reproduce.read_plan(arguments)
+def test_bad_arguments_are_refused(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {arguments[0].split('=')[0]}") and error.count("\n") == 1
+    assert not any(tmp_path.iterdir())
 
 
 def test_every_row_of_the_results_names_a_recipe() -> None:
-    plan = reproduce.read_plan([])
+    own, others = settings.read(config.ReproduceConfig, config.CONF / "reproduce.yaml", [])
+    plan = reproduction.plan(own, others)
+    assert len(plan.rows) == 9 and plan.jobs == os.cpu_count() and plan.out == Path("runs/reproduce")
     for row in plan.rows.values():
         assert (config.CONF / "experiment" / f"{row.experiment}.yaml").is_file(), row.experiment

@@ -11,8 +11,10 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from mergan import config, evaluate, sample
+from mergan import config
 from mergan.run import experiment
+from mergan.run.measurement import measure
+from mergan.run.sampling import sample
 from mergan.run.trained import load_generator
 from mergan.system.errors import CheckpointError, ConfigError
 
@@ -31,7 +33,7 @@ def sample_config(checkpoint: Path, out: Path, **settings: object) -> DictConfig
 
 
 def drawn(run_folder: Path, out: Path, **settings: object) -> tuple[np.ndarray, np.ndarray]:
-    sample.run(sample_config(run_folder / "checkpoints" / "last.ckpt", out, **settings))
+    sample(sample_config(run_folder / "checkpoints" / "last.ckpt", out, **settings))
     with np.load(out) as arrays:
         return arrays["images"], arrays["labels"]
 
@@ -63,18 +65,18 @@ def test_images_come_from_the_averaged_generator(run_folder: Path) -> None:
 
 def test_a_task_checkpoint_knows_only_its_classes(run_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "samples.npz"
-    sample.run(sample_config(run_folder / "checkpoints" / "task_00.ckpt", out, per_class=2))
+    sample(sample_config(run_folder / "checkpoints" / "task_00.ckpt", out, per_class=2))
     with np.load(out) as arrays:
         assert set(arrays["labels"].tolist()) == {0, 1}
     with pytest.raises(ConfigError, match=r"classes=\[2\]"):
-        sample.run(sample_config(run_folder / "checkpoints" / "task_00.ckpt", tmp_path / "2", classes=[2]))
+        sample(sample_config(run_folder / "checkpoints" / "task_00.ckpt", tmp_path / "2", classes=[2]))
 
 
 def test_bad_checkpoint_and_count_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no such file"):
-        sample.run(sample_config(tmp_path / "none.ckpt", tmp_path / "out.npz"))
+        sample(sample_config(tmp_path / "none.ckpt", tmp_path / "out.npz"))
     with pytest.raises(ConfigError, match="per_class=0"):
-        sample.run(sample_config(tmp_path / "none.ckpt", tmp_path / "out.npz", per_class=0))
+        sample(sample_config(tmp_path / "none.ckpt", tmp_path / "out.npz", per_class=0))
     assert not (tmp_path / "out.npz").exists()
 
 
@@ -84,15 +86,15 @@ def test_what_is_there_is_not_written_over(run_folder: Path, tmp_path: Path) -> 
         before = checkpoint.lstat()[:4], checkpoint.lstat().st_mtime_ns
         for overwrite in (False, True):
             with pytest.raises(ConfigError, match="out="):
-                sample.run(sample_config(last, checkpoint, per_class=1, overwrite=overwrite))
+                sample(sample_config(last, checkpoint, per_class=1, overwrite=overwrite))
             settings = config.compose(name="evaluate")
             settings.checkpoint, settings.out, settings.overwrite = str(last), str(checkpoint), overwrite
             with pytest.raises(ConfigError, match="out="):
-                evaluate.run(settings)
+                measure(settings)
         assert (checkpoint.lstat()[:4], checkpoint.lstat().st_mtime_ns) == before
     first, _ = drawn(run_folder, tmp_path / "samples.npz", per_class=1)
     with pytest.raises(ConfigError, match="overwrite=true"):
-        sample.run(sample_config(last, tmp_path / "samples.npz", per_class=2))
+        sample(sample_config(last, tmp_path / "samples.npz", per_class=2))
     second, _ = drawn(run_folder, tmp_path / "samples.npz", per_class=2, overwrite=True)
     assert len(second) == 2 * len(first)
 
@@ -106,7 +108,7 @@ def test_evaluate_measures_what_the_run_measured(
         str(tmp_path / "figures.json"),
     )
     settings.evaluation = compose().evaluation
-    evaluate.run(settings)
+    measure(settings)
     again = json.loads((tmp_path / "figures.json").read_text())
     before = json.loads((run_folder / "metrics.json").read_text())
     for key in ("accuracy", "reverse_accuracy", "forgetting"):

@@ -18,6 +18,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
+from tiny import stream_kind
 
 from mergan import config
 from mergan.scenarios import Classes, Scenario, StreamKind
@@ -32,7 +33,7 @@ KINDS = {"class_incremental": ClassIncremental, "repetition": Repetition}
 
 def divided(num_classes: int, known: Sequence[int] = (), **arguments: Any) -> list[list[int]]:
     """The tasks of a class-incremental stream over classes without names."""
-    return ClassIncremental(**arguments).tasks(Classes(num_classes), known)
+    return stream_kind("class_incremental", **arguments).tasks(Classes(num_classes), known)
 
 
 def test_classes_per_task_leaves_the_rest_to_the_last_task() -> None:
@@ -85,6 +86,8 @@ def test_classes_per_task_divides_only_what_is_not_known_yet() -> None:
         ({"classes_per_task": 2, "class_order": [0, 0, 1]}, r"class_order: class 0 stands twice"),
         ({"classes_per_task": 2, "class_order": [0, 9]}, r"class_order: unknown class 9"),
         ({"classes_per_task": None}, r"give scenario\.classes_per_task or explicit scenario\.tasks"),
+        ({"classes_per_task": 0}, r"scenario\.classes_per_task=0: use"),
+        ({"order_seed": -1}, r"scenario\.order_seed=-1: use"),
     ],
 )
 def test_streams_that_make_no_sense_are_refused(arguments: dict[str, Any], message: str) -> None:
@@ -107,7 +110,7 @@ def test_tasks_and_orders_take_names_and_numbers(kind: Callable[..., StreamKind]
 
 def test_a_number_is_a_label_and_a_string_a_name() -> None:
     classes = Classes.of(["2", "1", "0"])
-    assert ClassIncremental(tasks=[["2"], [2], ["1"]]).tasks(classes) == [[0], [2], [1]]
+    assert stream_kind("class_incremental", tasks=[["2"], [2], ["1"]]).tasks(classes) == [[0], [2], [1]]
 
 
 @pytest.mark.parametrize(
@@ -123,23 +126,25 @@ def test_a_number_is_a_label_and_a_string_a_name() -> None:
 )
 def test_names_that_no_class_has_are_refused_with_a_remedy(tasks: list[list[Any]], message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
-        ClassIncremental(tasks=tasks).tasks(Classes.of(PETS))
+        stream_kind("class_incremental", tasks=tasks).tasks(Classes.of(PETS))
     assert "\n" not in str(caught.value)
 
 
 def test_a_number_out_of_range_that_is_a_name_is_told_so() -> None:
     with pytest.raises(ConfigError, match=r"unknown class 30 .* classes 0 to 1; .* written '30'"):
-        ClassIncremental(tasks=[[30]]).tasks(Classes.of(["10", "30"]))
+        stream_kind("class_incremental", tasks=[[30]]).tasks(Classes.of(["10", "30"]))
 
 
 def test_many_names_are_not_all_listed() -> None:
     with pytest.raises(ConfigError, match=r"'c9' and 990 more$"):
-        ClassIncremental(tasks=[["?"]]).tasks(Classes.of([f"c{label}" for label in range(1000)]))
+        stream_kind("class_incremental", tasks=[["?"]]).tasks(
+            Classes.of([f"c{label}" for label in range(1000)])
+        )
 
 
 def test_before_the_data_is_read_everything_but_the_names_is_checked() -> None:
     unnamed = Classes.of(3)
-    stream = ClassIncremental(tasks=[["cat", 1], ["dog"]]).scenario(unnamed, epochs=[1, 2])
+    stream = stream_kind("class_incremental", tasks=[["cat", 1], ["dog"]]).scenario(unnamed, epochs=[1, 2])
     assert [len(task.classes) for task in stream.tasks] == [2, 1]
     for tasks, message in (
         ([["cat"], ["cat"]], r"class 'cat' is in task 0 and again in task 1"),
@@ -148,7 +153,7 @@ def test_before_the_data_is_read_everything_but_the_names_is_checked() -> None:
         ([["cat"]], r"epochs=\[1, 2\]: 2 entries for 1 task"),
     ):
         with pytest.raises(ConfigError, match=message):
-            ClassIncremental(tasks=tasks).scenario(unnamed, epochs=[1, 2])
+            stream_kind("class_incremental", tasks=tasks).scenario(unnamed, epochs=[1, 2])
 
 
 # ---------------------------------------------------------------- the stream
@@ -211,7 +216,9 @@ def test_explicit_streams_cover_their_classes_once_and_in_order_or_are_refused(
         and all(0 <= label < num_classes for label in flat)
     )
     try:
-        stream = ClassIncremental(tasks=tasks).scenario(Classes(num_classes), epochs, joined=joined)
+        stream = stream_kind("class_incremental", tasks=tasks).scenario(
+            Classes(num_classes), epochs, joined=joined
+        )
     except ConfigError as error:
         message = str(error)
     else:
@@ -240,7 +247,7 @@ def test_divided_streams_cover_every_class_that_is_not_known(
     num_classes: int, per_task: int, order: str, seed: int, data: st.DataObject
 ) -> None:
     known = data.draw(st.lists(st.integers(0, num_classes - 1), unique=True, max_size=num_classes - 1))
-    kind = ClassIncremental(per_task, class_order=order, order_seed=seed)
+    kind = stream_kind("class_incremental", classes_per_task=per_task, class_order=order, order_seed=seed)
     tasks = kind.tasks(Classes(num_classes), known)
     flat = [label for classes in tasks for label in classes]
     assert sorted([*flat, *known]) == list(range(num_classes))
@@ -373,14 +380,18 @@ def test_a_kind_of_another_package_works_from_its_own_folder(cache_dir: Path, tm
 
 def test_too_many_tasks_are_refused_before_they_are_listed() -> None:
     with pytest.raises(ConfigError, match=r"20000 tasks with 20000 classes in all are too many"):
-        ClassIncremental(classes_per_task=1).scenario(Classes(20_000), epochs=1)
-    (task,) = ClassIncremental(classes_per_task=1).scenario(Classes(20_000), epochs=1, joined=True).tasks
+        stream_kind("class_incremental", classes_per_task=1).scenario(Classes(20_000), epochs=1)
+    (task,) = (
+        stream_kind("class_incremental", classes_per_task=1)
+        .scenario(Classes(20_000), epochs=1, joined=True)
+        .tasks
+    )
     assert (len(task.classes), task.span) == (20_000, 20_000)
-    for kind in (ClassIncremental(), Repetition(num_tasks=None)):
+    for kind in (stream_kind("class_incremental"), stream_kind("repetition", num_tasks=None)):
         with pytest.raises(ConfigError, match=r"data\.num_classes=2000000000: too many"):
             kind.tasks(Classes(2_000_000_000))
     with pytest.raises(ConfigError, match=r"scenario\.num_tasks=2000000000: .*too many"):
-        Repetition(num_tasks=2_000_000_000).tasks(Classes(10))
+        stream_kind("repetition", num_tasks=2_000_000_000).tasks(Classes(10))
 
 
 def test_a_stream_is_told_in_one_line() -> None:

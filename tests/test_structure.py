@@ -28,7 +28,7 @@ ROOMS = [
     "run",
     "cli",
 ]
-DOORS = {"__init__", "evaluate", "report", "reproduce", "sample"}
+DOORS = {"__init__", "__main__", "evaluate", "report", "reproduce", "sample", "train"}
 ALONE = {  # modules of the core and what of this project they may import
     "scenarios/base.py": {"mergan.scenarios.classes", "mergan.system.errors", "mergan.system.text"},
     "scenarios/classes.py": {"mergan.system.errors", "mergan.system.text"},

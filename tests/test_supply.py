@@ -67,11 +67,28 @@ def test_a_run_calls_nobody_and_writes_into_its_own_folders_only(tmp_path: Path)
 
 
 def test_a_module_started_by_name_imports_nothing_from_the_working_directory(tmp_path: Path) -> None:
-    for name in ("hydra", "omegaconf", "yaml", "numpy", "torch", "sympy", "tqdm", "filelock", "logging"):
+    for name in (
+        "hydra",
+        "omegaconf",
+        "yaml",
+        "numpy",
+        "torch",
+        "sympy",
+        "tqdm",
+        "filelock",
+        "logging",
+        "pathlib",
+    ):
         (tmp_path / f"{name}.py").write_text(
             "import pathlib\npathlib.Path(__file__).with_name('ran').touch()\n"
         )
-    for words, status in ((["mergan.report", "--help"], 0), (["mergan.sample", "checkpoint=no.ckpt"], 2)):
+    for words, status in (
+        (["mergan.report", "--help"], 0),
+        (["mergan.sample", "checkpoint=no.ckpt"], 2),
+        (["mergan"], 0),
+        (["mergan", "evaluate", "checkpoint=no.ckpt"], 2),
+        (["mergan.train", "batchsize=3"], 2),
+    ):
         result = subprocess.run(
             [sys.executable, "-m", *words],
             cwd=tmp_path,

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 
 from mergan import config
 from mergan.callbacks.evaluation import ContinualEvaluation
-from mergan.config.instantiate import part
+from mergan.config.composition import node_of
+from mergan.config.instantiate import instantiate, part
 from mergan.data.datamodule import ClassIncrementalDataModule
 from mergan.data.image_set import ImageSet
 from mergan.networks import dcgan
 from mergan.run.experiment import Experiment
-from mergan.scenarios.base import Scenario, Task
+from mergan.scenarios.base import Scenario, StreamKind, Task
 from mergan.strategies import Context, Drawn, Strategy
 from torture.compare import equal, event_steps, untimed
 
@@ -95,6 +96,15 @@ def build(cfg: DictConfig, folder: Path) -> Run:
     """Build a run, without fitting it."""
     run = Experiment(cfg, folder)
     return Run(run.learner, run.data, run.scenario, run.evaluation, run.trainer, folder)
+
+
+def stream_kind(name: str, **changes: Any) -> StreamKind:
+    """A kind of stream as conf/ describes it, with changes."""
+    node = node_of("scenario", f"scenario={name}")
+    node.pop("joined")
+    node.update(changes)
+    kind: StreamKind = instantiate(node, "scenario")
+    return kind
 
 
 def tasks(*classes: list[int]) -> tuple[Task, ...]:

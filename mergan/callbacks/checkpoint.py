@@ -10,12 +10,12 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 
-from mergan import __version__
 from mergan.checkpoints.contents import FORMAT, KEY
 from mergan.config.ranges import Count
 from mergan.data.pool import ImagePool
 from mergan.learners import ContinualLearner
 from mergan.output.folder import RunFolder
+from mergan.system.version import VERSION
 
 
 class StreamCheckpoint(Checkpoint):
@@ -53,7 +53,7 @@ class StreamCheckpoint(Checkpoint):
         pool: ImagePool = trainer.datamodule.pool  # type: ignore[attr-defined]
         checkpoint[KEY] = {
             "format": FORMAT,
-            "version": __version__,
+            "version": VERSION,
             "config": self.config,
             "links": self.links,
             "class_names": list(pool.class_names),

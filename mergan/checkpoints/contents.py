@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from mergan import __version__
 from mergan.system.errors import CheckpointError
+from mergan.system.version import VERSION
 
 Value = TypeVar("Value")
 KEY = "mergan"  # what this project adds to Lightning's checkpoint
@@ -53,7 +53,7 @@ def _check_format(own: Mapping[str, Any]) -> None:
     reader = LAST_OF_FORMAT.get(found) if isinstance(found, int) else None
     remedy = f"mergan {reader} reads it" if reader else "a later version may read it"
     named = found if isinstance(found, (int, str)) else type(found).__name__
-    raise CheckpointError(f"written in format {named}; mergan {__version__} reads format {FORMAT}, {remedy}")
+    raise CheckpointError(f"written in format {named}; mergan {VERSION} reads format {FORMAT}, {remedy}")
 
 
 def _check_own(own: Mapping[str, Any]) -> None:

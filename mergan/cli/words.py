@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import shlex
 from collections.abc import Sequence
@@ -15,11 +16,25 @@ from hydra.errors import HydraException
 
 from mergan import config
 from mergan.system.errors import ConfigError
+from mergan.system.text import shortened
 
 FOLDERS = ("hydra.run.dir", "hydra.sweep.dir")
 MANY = ("experiment", "debug", "callbacks", "logger")  # of these groups several may be taken together
+RENAMED = {"acgan": "learner"}  # keys by their old names
 KEY = re.compile(r"[\w.@/+~:-]+", re.ASCII)
+OLD = re.compile(rf"([+~]*)({'|'.join(RENAMED)})(?![\w-])", re.ASCII)
 SHOWN = 200  # characters of a word
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """Hydra's reading of the flags; the other words are its `overrides`.
+
+    Raises:
+        ConfigError: an unknown flag.
+    """
+    parser = get_args_parser()
+    parser.error = _refuse  # type: ignore[method-assign]  # instead of its usage in eight lines
+    return parser.parse_intermixed_args(list(words))
 
 
 def prepare(words: Sequence[str]) -> list[str]:
@@ -33,25 +48,42 @@ def prepare(words: Sequence[str]) -> list[str]:
         ConfigError: an unknown flag, or an override that cannot be read; the message names the word and says
             how to write it.
     """
-    parser = get_args_parser()
-    parser.error = _refuse  # type: ignore[method-assign]  # instead of its usage in eight lines
-    args = parser.parse_intermixed_args(list(words))
+    args = parse(words)
     flags, rest = [], list(args.overrides)
     if args.experimental_rerun is not None:
         raise ConfigError("--experimental-rerun: runs code from a file, which no command here does")
     if not args.shell_completion:
-        reader = OverridesParser.create()
         sweep = args.multirun or any(word.startswith("hydra.mode=") for word in args.overrides)
-        for index, word in enumerate(args.overrides):
-            override = _read(word, reader)
-            _check(override, word, sweep)
-            args.overrides[index] = _from_home(override, word)
+        args.overrides = overrides(args.overrides, sweep)
     for word in words:
         if rest and word == rest[0]:
             rest.pop(0)
         else:
             flags.append(word)
     return [*flags, *args.overrides]
+
+
+def overrides(words: Sequence[str], sweep: bool = False) -> list[str]:
+    """The overrides among the words of a command line, as Hydra is to read them.
+
+    Args:
+        words: KEY=VALUE, +KEY=VALUE, ~KEY.
+        sweep: whether a key may have several values.
+
+    Raises:
+        ConfigError: one that cannot be read or makes no sense; see `prepare`.
+    """
+    reader = OverridesParser.create()
+    ready = []
+    for word in words:
+        if old := OLD.match(word):
+            name = RENAMED[old[2]]
+            instead = shortened(f"{old[1]}{name}{word[old.end() :]}", SHOWN)
+            raise ConfigError(f"{shortened(word, SHOWN)}: {old[2]}.* is called {name}.* now; write {instead}")
+        override = _read(word, reader)
+        _check(override, word, sweep)
+        ready.append(_from_home(override, word))
+    return ready
 
 
 def _from_home(override: Override, word: str) -> str:
@@ -63,7 +95,7 @@ def _from_home(override: Override, word: str) -> str:
         place = str(Path(value).expanduser())
     except RuntimeError as error:
         raise ConfigError(f"{word}: there is no such home folder; write the path out") from error
-    return _quoted(override.key_or_group, place)
+    return quoted(override.key_or_group, place)
 
 
 def _refuse(message: str) -> NoReturn:
@@ -100,11 +132,11 @@ def literal(key: str, value: str) -> str:
     """A word for the shell that sets a key to a text, whatever characters that has."""
     if re.fullmatch(r"[\w./:+-]+", value, re.ASCII):
         return f"{key}={value}"
-    word = _quoted(key, value)
+    word = quoted(key, value)
     return shlex.quote(word) if re.search(r'["$`\\!]', word) else f'"{word}"'
 
 
-def _quoted(key: str, value: str) -> str:
+def quoted(key: str, value: str) -> str:
     """A word for Hydra that sets a key to a text."""
     # Hydra reads a backslash as such, unless quotes follow
     quoted = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)
@@ -119,8 +151,8 @@ def _check(override: Override, word: str, sweep: bool) -> None:
     if override.is_sweep_override():
         if not sweep:
             raise ConfigError(
-                f"{word}: several values are a sweep, add -m for it; a list is written {key}=[...], "
-                "and a text with a comma in quotes"
+                f"{word}: several values are a sweep, for which the command has -m; "
+                f"a list is written {key}=[...], and a text with a comma in quotes"
             )
         return
     if override.is_delete():

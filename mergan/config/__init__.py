@@ -18,11 +18,13 @@ from mergan.config.comparison import (
     harmless,
     links,
 )
-from mergan.config.composition import CONF, compose
+from mergan.config.composition import CONF, compose, load_configuration
 from mergan.config.schema import (
     EvaluateConfig,
     EvaluationConfig,
     Features,
+    ReportConfig,
+    ReproduceConfig,
     Resume,
     SampleConfig,
     Split,
@@ -38,6 +40,8 @@ __all__ = [
     "EvaluateConfig",
     "EvaluationConfig",
     "Features",
+    "ReportConfig",
+    "ReproduceConfig",
     "Resume",
     "SampleConfig",
     "Split",
@@ -56,6 +60,7 @@ __all__ = [
     "harmless",
     "is_file",
     "links",
+    "load_configuration",
     "register",
     "scenario",
 ]

@@ -1,29 +1,65 @@
-"""The files of conf/ put together as a command does it."""
+"""The files of conf/: where they lie, and what a command composes from them."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 
-import hydra
-from omegaconf import DictConfig, OmegaConf
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.utils import setup_globals
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mergan.config.schema import register
 from mergan.system.errors import ConfigError
 
-CONF = Path(__file__).resolve().parent.parent.parent / "conf"
+_PACKAGE = Path(__file__).resolve().parent.parent
+_INSTALLED = _PACKAGE / "conf"  # a wheel carries the files inside the package
+CONF = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "conf"
+
+
+def load_configuration(
+    name: str, overrides: Sequence[str], folders: Sequence[Path] = (), hydra: bool = False
+) -> DictConfig:
+    """The configuration that a command composes.
+
+    Hydra's own `compose` works on one global object, which another program may be using: a notebook, or a
+    program of Hydra's that calls this package.
+
+    Args:
+        name: of the file in conf/, e.g. "train".
+        overrides: settings, KEY=VALUE each.
+        folders: further folders of YAML files, searched before conf/ (--config-dir).
+        hydra: whether to keep Hydra's own settings, under the key `hydra`.
+
+    Raises:
+        HydraException: an override that cannot be read, a key or a choice that is not there.
+        OmegaConfBaseException: a value of another type.
+    """
+    register()
+    setup_globals()
+    path = create_config_search_path(str(CONF))
+    for folder in reversed(folders):
+        path.prepend("command-line", f"file://{folder.absolute()}", SearchPathQuery(provider="schema"))
+    cfg = ConfigLoaderImpl(path).load_configuration(name, list(overrides), RunMode.RUN)
+    if not hydra:
+        with open_dict(cfg):
+            del cfg["hydra"]
+    return cfg
 
 
 def compose(*words: str, name: str = "train") -> DictConfig:
-    """The configuration that a command has: `compose("strategy=ewc", "lr=1e-4")`. Values are not checked.
+    """The configuration of a command: `compose("strategy=ewc", "lr=1e-4")`. Values are not checked.
 
     Args:
         *words: as on the command line, each for itself.
         name: of the command: train, evaluate or sample.
 
     Raises:
-        HydraException, OmegaConfBaseException: a word names what conf/ does not have, or a value of another
-            type.
+        HydraException, OmegaConfBaseException: as `load_configuration`.
     """
     return _composed(name, words).copy()
 
@@ -44,6 +80,4 @@ def node_of(key: str, *words: str) -> DictConfig:
 @functools.lru_cache(maxsize=128)
 def _composed(name: str, words: tuple[str, ...]) -> DictConfig:
     """Composing takes a tenth of a second."""
-    register()
-    with hydra.initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
-        return hydra.compose(name, list(words))
+    return load_configuration(name, words)

@@ -136,7 +136,7 @@ class SampleConfig:
     per_class: Count32 = MISSING
     out: str = MISSING
     overwrite: bool = MISSING
-    classes: list[int] | None = MISSING
+    classes: list[Any] | None = MISSING  # numbers or names
     seed: Whole32 = MISSING
     trust: list[Any] = MISSING
 
@@ -153,6 +153,24 @@ class EvaluateConfig:
     allow_changes: bool = MISSING
     trust: list[Any] = MISSING
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+
+@dataclass
+class ReportConfig:
+    """The keys of conf/report.yaml."""
+
+    out: str
+    overwrite: bool
+
+
+@dataclass
+class ReproduceConfig:
+    """The keys of conf/reproduce.yaml, and the rows of its table."""
+
+    out: str
+    jobs: int | None
+    only: str | None
+    rows: dict[str, dict[str, Any]]
 
 
 def register() -> None:

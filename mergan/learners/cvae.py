@@ -60,11 +60,14 @@ class CVAE(ContinualLearner):
         discriminator: its trunk becomes that of the encoder; its heads are not used.
         strategy, scenario: see ContinualLearner.
         num_classes: classes of the data set.
-        noise: standard deviation of a pixel around its mean, in [-1, 1].
+        noise: standard deviation of a pixel, in [-1, 1], around its mean at the end of a task.
+        first_noise: the same when a task begins; it falls to `noise` by equal factors in the first half. As z
+            gets its capacity slowly (see Burgess et al. 2018, arXiv 1804.03599), the decoder learns from c
+            what c says, and z need not say it again.
         **shared: the other arguments of ContinualLearner.
 
     Raises:
-        ConfigError: a discriminator without a trunk.
+        ConfigError: the discriminator has no trunk.
     """
 
     def __init__(

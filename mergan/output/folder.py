@@ -15,6 +15,7 @@ from mergan.system import files
 CHECKPOINTS, SAMPLES, TENSORBOARD = "checkpoints", "samples", "tensorboard"
 LAST = "last.ckpt"
 GRID = re.compile(r"task_([0-9]{1,9})\.png")
+TASK = re.compile(r"task_([0-9]{1,9})\.ckpt")
 # what a run writes, by folder below the run folder
 WRITTEN = {
     "": ("config.yaml", "metrics.json", "metrics.csv", "*_matrix.csv", "matrices.png", ".*"),
@@ -99,6 +100,12 @@ class RunFolder:
     def checkpoints(self) -> list[Path]:
         """The checkpoints that are there, by name."""
         return sorted((self.path / CHECKPOINTS).glob("*.ckpt"))
+
+    @property
+    def task_checkpoints(self) -> dict[int, Path]:
+        """The checkpoints of tasks' ends that are there, by task, in their order."""
+        found = ((TASK.fullmatch(path.name), path) for path in self.checkpoints)
+        return dict(sorted((int(name[1]), path) for name, path in found if name is not None))
 
     @property
     def parts(self) -> list[Path]:

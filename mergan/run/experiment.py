@@ -13,7 +13,7 @@ import lightning.pytorch as pl
 from omegaconf import DictConfig, OmegaConf
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from mergan import __version__, config
+from mergan import config
 from mergan.callbacks.evaluation import ContinualEvaluation
 from mergan.checkpoints import file as checkpoint
 from mergan.checkpoints.fitting import for_lightning
@@ -29,6 +29,7 @@ from mergan.system import cpu, files, interrupts
 from mergan.system.errors import StorageError, TrainingError
 from mergan.system.files import write_text
 from mergan.system.text import shortened
+from mergan.system.version import VERSION
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ class Experiment:
         if self.start.epochs < self.scenario.total_epochs:
             self.folder.figures.unlink(missing_ok=True)  # of a finished run that is made longer
         settings = OmegaConf.to_yaml(self.cfg, resolve=True)
-        write_text(self.folder.config, f"# mergan {__version__}\n# tasks: {self._tasks()}\n{settings}")
+        write_text(self.folder.config, f"# mergan {VERSION}\n# tasks: {self._tasks()}\n{settings}")
         self._fit()
         metrics = self._final_metrics()
         maps = plots.heat_maps(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from annotated_types import Interval
+from annotated_types import Ge, Lt
 
 from mergan.scenarios.base import StreamKind
 from mergan.scenarios.classes import Classes, ordered, read_tasks
@@ -25,10 +25,10 @@ class ClassIncremental(StreamKind):
 
     def __init__(
         self,
-        classes_per_task: Annotated[int, Interval(ge=1, lt=2**31)] | None = 1,
-        tasks: Sequence[Sequence[int | str]] | None = None,
-        class_order: str | Sequence[int | str] = "fixed",
-        order_seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0,
+        classes_per_task: Annotated[int, Ge(1), Lt(2**31)] | None,
+        tasks: Sequence[Sequence[int | str]] | None,
+        class_order: str | Sequence[int | str],
+        order_seed: Annotated[int, Ge(0), Lt(2**31)],
     ) -> None:
         self.classes_per_task = classes_per_task
         self.explicit = tasks

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import Annotated
 
-from annotated_types import Interval
+from annotated_types import Ge, Le, Lt
 
 from mergan.scenarios.base import StreamKind
 from mergan.scenarios.classes import Classes, ordered, read_tasks
@@ -41,12 +41,12 @@ class Repetition(StreamKind):
 
     def __init__(
         self,
-        num_tasks: Annotated[int, Interval(ge=1, lt=2**31)] | None = 10,
-        classes_per_task: Annotated[int, Interval(ge=1, lt=2**31)] = 2,
-        repetition: Annotated[float, Interval(ge=0, le=1)] = 0.3,
-        tasks: Sequence[Sequence[int | str]] | None = None,
-        class_order: str | Sequence[int | str] = "fixed",
-        order_seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0,
+        num_tasks: Annotated[int, Ge(1), Lt(2**31)] | None,
+        classes_per_task: Annotated[int, Ge(1), Lt(2**31)],
+        repetition: Annotated[float, Ge(0), Le(1)],
+        tasks: Sequence[Sequence[int | str]] | None,
+        class_order: str | Sequence[int | str],
+        order_seed: Annotated[int, Ge(0), Lt(2**31)],
     ) -> None:
         self.num_tasks = num_tasks
         self.classes_per_task = classes_per_task

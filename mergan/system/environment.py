@@ -9,7 +9,7 @@ import warnings
 from mergan.system.errors import ConfigError
 
 FIXED = {
-    "HYDRA_FULL_ERROR": "1",  # errors come through to cli.guard, which says them in one line
+    "HYDRA_FULL_ERROR": "1",  # errors come through to mergan.cli.guard, which says them in one line
     "MPLBACKEND": "Agg",  # pictures go into files; that of a notebook may not even be installed
 }
 IGNORED = (
@@ -24,14 +24,23 @@ def settle() -> None:
     """Make the command independent of the environment, as far as Hydra, Lightning and warnings go.
 
     Raises:
-        ConfigError: the working directory is gone, or the environment sets arguments of Lightning's Trainer,
-            of which no checkpoint and no config.yaml would know.
+        ConfigError: see `check`.
     """
     os.environ.update(FIXED)
     for name in IGNORED:
         os.environ.pop(name, None)
     if any(option.startswith("error") for option in sys.warnoptions):
         warnings.simplefilter("default")  # a library's warning must not end a run
+    check()
+
+
+def check() -> None:
+    """Refuse an environment in which nothing can be trained as it was asked for.
+
+    Raises:
+        ConfigError: the working directory is gone, or the environment sets arguments of Lightning's Trainer,
+            of which no checkpoint and no config.yaml would know.
+    """
     for name, value in os.environ.items():
         if name.startswith(TRAINER) and value:
             key = f"trainer.{name.removeprefix(TRAINER).lower()}"

@@ -1,0 +1,144 @@
+"""`mergan.train`: the command without a command line, for scripts and notebooks."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, open_dict
+
+from mergan import config
+from mergan.cli import jobs, keys, messages, words
+from mergan.output.record import Record, read_run
+from mergan.run import launch
+from mergan.system import environment
+from mergan.system.errors import ConfigError, MerganError
+
+NAME = "hydra.run.dir"
+
+
+def train(
+    overrides: Sequence[str] = (), folder: str | Path | None = None, config_dir: str | Path | None = None
+) -> Record:
+    """Train in this process; see `mergan.train`."""
+    try:
+        environment.check()
+        cfg = _composed(overrides, folder, config_dir)
+        with _hydra_config(cfg), _settings_of_the_process(), _ctrl_c(), _news():
+            return read_run(_train(cfg))
+    except Exception as error:
+        if isinstance(error, MerganError) or messages.status(error) == messages.UNEXPECTED:
+            raise
+        key = messages.unknown_key(error)
+        folders = [] if config_dir is None else [Path(config_dir).expanduser()]
+        said = keys.unknown(key, "train", overrides, folders) if key else messages.one_line(error)
+        raise ConfigError(said) from error
+
+
+def _composed(
+    overrides: Sequence[str], folder: str | Path | None, config_dir: str | Path | None
+) -> DictConfig:
+    """The configuration, Hydra's own settings included."""
+    if isinstance(overrides, str):
+        raise ConfigError(f"{overrides}: the settings are a list, e.g. [{overrides!r}]")
+    for word in overrides:
+        if word.startswith("-"):
+            raise ConfigError(f"{word}: flags are for the command line; mergan.train takes KEY=VALUE only")
+    given = words.overrides(overrides)
+    if folder is not None:
+        if any(word.startswith(f"{NAME}=") for word in given):
+            raise ConfigError(f"{NAME}: is given, and folder={folder} as well; give one of them")
+        given.append(words.quoted(NAME, str(Path(folder).expanduser())))
+    folders = [] if config_dir is None else [Path(config_dir).expanduser()]
+    for further in folders:
+        if not further.is_dir():
+            raise ConfigError(f"config_dir={further}: there is no such folder")
+    return config.load_configuration("train", given, folders, hydra=True)
+
+
+def _train(composed: DictConfig) -> Path:
+    """Train as the configuration says; returns the run folder."""
+    folder = Path(composed.hydra.run.dir).absolute()
+    cfg = composed.copy()
+    with open_dict(cfg):
+        del cfg["hydra"]
+    cfg, place = jobs.checked(cfg, folder)
+    jobs.get_ready(cfg)
+    launch.run(cfg, folder)
+    return place
+
+
+@contextmanager
+def _hydra_config(cfg: DictConfig) -> Iterator[None]:
+    """For as long as it is open `HydraConfig` tells of this training; the caller may be Hydra's as well."""
+    own = HydraConfig.instance()
+    before = own.cfg
+    own.set_config(cfg)
+    try:
+        yield
+    finally:
+        own.cfg = before
+
+
+@contextmanager
+def _settings_of_the_process() -> Iterator[None]:
+    """Undo at the end what a command may leave changed: loggers, filters of warnings, variables."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "matplotlib")]
+    levels = [logger.level for logger in loggers]
+    hook, fonts = threading.excepthook, os.environ.get("MPLCONFIGDIR")
+    try:
+        with warnings.catch_warnings():
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        threading.excepthook = hook
+        if fonts is None:
+            os.environ.pop("MPLCONFIGDIR", None)
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[None]:
+    """Give Ctrl-C back to the caller: Lightning ignores it once it has seen it."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread() and handler is not None:
+            signal.signal(signal.SIGINT, handler)
+
+
+@contextmanager
+def _news() -> Iterator[None]:
+    """Print what the command prints about its tasks, unless the caller has set up logging."""
+    logger = logging.getLogger("mergan")
+    if logger.hasHandlers():
+        yield
+        return
+    handler, level = _AboveTheBar(), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = True
+
+
+class _AboveTheBar(logging.Handler):
+    """Prints records to standard output, above a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        tqdm.write(self.format(record), file=sys.stdout)

@@ -1,0 +1,185 @@
+"""The jobs of a command: a single one, or those of a sweep; what each came to, and the closing table."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from mergan import config
+from mergan.cli import messages, words
+from mergan.output import places, tables
+from mergan.output.folder import RunFolder
+from mergan.run import launch
+from mergan.system.errors import ConfigError
+
+
+@dataclass
+class Job:
+    """One job of this process and what it came to."""
+
+    folder: Path | None
+    name: str
+    metrics: dict[str, float | str] = field(default_factory=dict)
+    error: Exception | None = None
+
+
+started: list[Job] = []  # by this process, in their order
+
+
+def sweeping() -> bool:
+    """Whether the jobs are those of a sweep, even of one job."""
+    own = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    return len(started) > 1 or (bool(started) and own)
+
+
+def train_job(cfg: DictConfig) -> float | None:
+    """Check the configuration and train.
+
+    In a single run an error is kept for `guard`, which reports it in one line. In a multirun it is
+    reported at once and raised: Hydra goes on with the next job, and a sweeper learns of it.
+
+    Returns:
+        The final accuracy, for sweepers that optimise.
+    """
+    hydra_cfg = HydraConfig.get()
+    multirun = hydra_cfg.mode == RunMode.MULTIRUN
+    folder = Path(hydra_cfg.runtime.output_dir)
+    overrides = OmegaConf.to_container(hydra_cfg.overrides.task)  # as they stand, interpolations and all
+    assert isinstance(overrides, list)
+    job = Job(folder, ",".join(map(str, overrides)) or "defaults")
+    started.append(job)
+    if multirun:
+        print(f"job {len(started) - 1}: {job.name}", flush=True)
+    try:
+        job.metrics = _train(cfg, job, folder)
+    except Exception as error:
+        job.error = error
+        if not multirun:
+            return None
+        messages.report(error)
+        raise
+    if not multirun:
+        print(tables.plain(list(tables.COLUMNS.values()), [tables.figures(job.metrics)]))
+        print(f"run folder: {job.folder}")
+    return float(job.metrics["accuracy"])
+
+
+def _train(cfg: DictConfig, job: Job, folder: Path) -> dict[str, float | str]:
+    try:
+        cfg, job.folder = checked(cfg, folder)
+        get_ready(cfg)
+        return launch.run(cfg, folder)
+    finally:
+        places.remove_if_empty(folder)  # Hydra makes one for every job
+
+
+def checked(cfg: DictConfig, folder: Path) -> tuple[DictConfig, Path]:
+    """Check the configuration of a training.
+
+    Args:
+        cfg: as it was composed.
+        folder: of a new run.
+
+    Returns:
+        What to train, with paths from the root and within its caps, and the run folder, new or not.
+
+    Raises:
+        ConfigError, DataError: see mergan.config.check and mergan.run.launch.choose_place.
+    """
+    config.check(cfg)
+    cfg = config.apply_caps(config.absolute_paths(cfg))
+    return cfg, launch.choose_place(cfg, folder).folder.path
+
+
+def get_ready(cfg: DictConfig) -> None:
+    """Set up the process for a training."""
+    keep_fonts_in(Path(cfg.cache_dir))
+    import lightning.pytorch  # noqa: F401  # which sets the levels of its loggers when it is imported
+
+    quieten()
+
+
+def small_job(run: Callable[[DictConfig], None], cfg: DictConfig) -> None:
+    """Run a command that has no run folder (sample, evaluate), and keep its error for `guard`."""
+    job = Job(None, run.__module__)
+    started.append(job)
+    quieten()
+    try:
+        _look_at(cfg)
+        with tempfile.TemporaryDirectory() as nowhere:
+            keep_fonts_in(Path(cfg.get("cache_dir", nowhere)).expanduser().absolute())
+            run(cfg)
+    except Exception as error:
+        job.error = error
+
+
+def _look_at(cfg: DictConfig) -> None:
+    """Refuse a command whose file is missing, before torch is imported to read it.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    config.check_interpolations(cfg)
+    for key in sorted(OmegaConf.missing_keys(cfg)):
+        raise ConfigError(f"{key}: is missing; name it with {key}=...")
+    if "checkpoint" in cfg and not config.is_file(cfg.checkpoint):
+        raise ConfigError(f"checkpoint={cfg.checkpoint}: there is no such file")
+
+
+def keep_fonts_in(folder: Path) -> None:
+    """Tell matplotlib, which torchmetrics imports, to keep its list of fonts in a cache and not at home."""
+    os.environ.setdefault("MPLCONFIGDIR", str(folder / "matplotlib"))
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # a cache that cannot be written is named later
+
+
+def quieten() -> None:
+    """Keep Lightning's hints for its own users off the screen; what matters here is checked here."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="lightning.*")
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+    threading.excepthook = _thread_failed
+
+
+def _thread_failed(arguments: threading.ExceptHookArgs) -> None:
+    """TensorBoard's writer raises what the disk says to it in the main thread too: one report is enough."""
+    if not isinstance(arguments.exc_value, OSError):
+        threading.__excepthook__(arguments)
+
+
+def how_to_go_on(command: str) -> str:
+    """What to add to the news that the last job was stopped.
+
+    Args:
+        command: the words that started it, e.g. "mergan train".
+    """
+    folder = started[-1].folder if started else None
+    if folder is None:
+        return ""
+    last = RunFolder(folder).last
+    if not last.is_file():
+        return " before the first checkpoint; start again"
+    return f"; go on with {command} {words.literal('ckpt_path', str(last))}"
+
+
+def sweep_table() -> str:
+    """The closing table of a sweep: a line per job."""
+    rows = []
+    for index, job in enumerate(started):
+        outcome = (
+            tables.figures(job.metrics)
+            if job.error is None
+            else ["failed", *["-"] * (len(tables.COLUMNS) - 1)]
+        )
+        rows.append([f"{index} {job.name}", *outcome, str(job.folder)])
+    return tables.plain(["job", *tables.COLUMNS.values(), "run folder"], rows)

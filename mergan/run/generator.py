@@ -1,0 +1,146 @@
+"""`mergan.load`: a trained generator to draw from, by the names of its classes."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mergan import config
+from mergan.config import hints
+from mergan.config.ranges import Count32, Whole32
+from mergan.output.folder import RunFolder
+from mergan.system.errors import CheckpointError, ConfigError
+from mergan.system.text import shortened, shown
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from mergan.run.trained import TrainedGenerator
+
+
+def load(path: Path, trust: Sequence[str] = ()) -> Generator:
+    """The generator of a checkpoint or of a run folder; see `mergan.load`."""
+    from mergan.checkpoints.trust import of_command
+    from mergan.run.trained import load_generator
+
+    path = path.expanduser()
+    if isinstance(trust, str):
+        raise ConfigError(f"trust={trust}: is a list of modules, e.g. [{trust!r}]")
+    return Generator(load_generator(_checkpoint(path), of_command({}, [config.CONF], list(trust))))
+
+
+def _checkpoint(path: Path) -> Path:
+    """The checkpoint that a path stands for."""
+    if not path.is_dir():
+        return path
+    run = RunFolder(path)
+    if run.last.is_file():
+        return run.last
+    if not run.task_checkpoints:
+        raise CheckpointError(f"{path}: holds no checkpoint; name a run folder, or a file of its checkpoints")
+    return run.task_checkpoints[max(run.task_checkpoints)]
+
+
+class Generator:
+    """A trained generator. On a machine with a GPU it draws there; pictures are handed over on the CPU.
+
+    Args:
+        trained: as it was rebuilt from the checkpoint.
+
+    Attributes:
+        class_names: of all classes of the data set; their numbers are their places.
+        seen: names of the classes that it has learned.
+    """
+
+    def __init__(self, trained: TrainedGenerator) -> None:
+        self._trained = trained
+        self.class_names = list(trained.class_names)
+        self.seen = [self.class_names[label] for label in sorted(trained.seen)]
+
+    def __repr__(self) -> str:
+        return f"<generator of {len(self.seen)} classes: {shortened(shown(', '.join(self.seen)))}>"
+
+    def sample(
+        self, classes: Sequence[str | int] | None = None, per_class: int = 1, seed: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        """Draw images: for the same seed those that `mergan sample` writes, whatever the other classes are.
+
+        Args:
+            classes: by name or by number; None: all that the generator has learned.
+            per_class: images of each.
+            seed: of z.
+
+        Returns:
+            Images uint8 (N, C, S, S) and their labels int64 (N,), class after class.
+
+        Raises:
+            ConfigError: a class that the generator has not learned, a number out of range, more images than
+                memory holds.
+        """
+        from mergan.evaluation.evaluator import sample
+        from mergan.run import estimate
+
+        check_request(per_class, seed)
+        labels = self._labels(classes)
+        trained, shape = self._trained, self._trained.config.data
+        estimate.check_samples(per_class, len(labels), shape.channels, shape.image_size)
+        return sample(trained, labels, per_class, trained.latent_dim, seed)
+
+    def grid(self, columns: int = 10, seed: int = 0) -> np.ndarray:
+        """The picture of `samples/task_NN.png`: a row per class learned, the same z in every row.
+
+        Args:
+            columns: images per class.
+            seed: of z.
+
+        Returns:
+            uint8 (H, W, 3), as PIL's `Image.fromarray` takes it.
+
+        Raises:
+            ConfigError: a number out of range.
+        """
+        from mergan.output import plots
+
+        hints.check("columns", columns, Count32)
+        hints.check("seed", seed, Whole32)
+        trained = self._trained
+        return plots.sample_grid(trained, sorted(trained.seen), columns, trained.latent_dim, seed)
+
+    def _labels(self, classes: Sequence[str | int] | None) -> list[int]:
+        """The numbers of classes that the generator has learned."""
+        learned = sorted(self._trained.seen)
+        if classes is None:
+            return learned
+        asked = [classes] if isinstance(classes, str) else list(classes)
+        labels = [self._label(each) for each in asked]
+        if not labels or any(label not in learned for label in labels):
+            names = ", ".join(self._named(label) for label in learned)
+            raise ConfigError(
+                f"classes={shown(str(asked))}: the generator has learned {shortened(names, 400)}"
+            )
+        return [label for label in labels if label is not None]
+
+    def _label(self, asked: Any) -> int | None:
+        """The number of a class, None for what is neither a name nor a number."""
+        if isinstance(asked, str):
+            return self.class_names.index(asked) if asked in self.class_names else None
+        if isinstance(asked, bool) or not hasattr(asked, "__index__"):
+            return None
+        return operator.index(asked)
+
+    def _named(self, label: int) -> str:
+        name = shown(self.class_names[label])
+        return name if name == str(label) else f"{label} ({name})"
+
+
+def check_request(per_class: int, seed: int) -> None:
+    """Refuse numbers out of range, before anything is loaded.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    hints.check("per_class", per_class, Count32)
+    hints.check("seed", seed, Whole32)

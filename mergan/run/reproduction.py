@@ -1,0 +1,255 @@
+"""Training every row of a table of results, and writing the table."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from mergan import config
+from mergan.output import plots, report, tables
+from mergan.output.folder import RunFolder
+from mergan.output.places import check_output, check_output_folder
+from mergan.output.reading import read_config, read_figures
+from mergan.system.errors import ConfigError, TrainingError
+from mergan.system.files import write_text
+from mergan.system.text import shown
+
+PACKAGE = Path(__file__).resolve().parent.parent
+FIGURES = {  # of metrics.json: heading, factor and decimals in the table
+    "accuracy": ("accuracy %", 100, 1),
+    "reverse_accuracy": ("reverse accuracy %", 100, 1),
+    "precision": ("precision", 1, 2),
+    "recall": ("recall", 1, 2),
+    "coverage": ("coverage", 1, 2),
+    "forgetting": ("forgetting %", 100, 1),
+    "train_seconds": ("training, minutes", 1 / 60, 1),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table.
+
+    Attributes:
+        experiment: its recipe, a file of conf/experiment.
+        seeds: one training each.
+        paper: the accuracy that the paper reports, in per cent.
+    """
+
+    experiment: str
+    seeds: Sequence[int]
+    paper: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be reproduced, where, how many trainings side by side, and with what overrides."""
+
+    rows: Mapping[str, Row]
+    out: Path
+    jobs: int
+    overrides: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of the table.
+
+    Attributes:
+        row: the row it counts for.
+        overrides: its command line.
+        folder: its run folder.
+    """
+
+    row: str
+    overrides: tuple[str, ...]
+    folder: Path
+
+    @property
+    def log(self) -> Path:
+        """What it printed."""
+        return self.folder.with_suffix(".log")
+
+    @property
+    def finished(self) -> bool:
+        """Whether its figures are there."""
+        return RunFolder(self.folder).finished
+
+    def command(self) -> list[str]:
+        """The command that starts it, or goes on where it was interrupted."""
+        own = (f"hydra.run.dir={self.folder}", "resume=auto")
+        return [sys.executable, "-P", "-m", "mergan.train", *self.overrides, *own]
+
+    def environment(self) -> dict[str, str]:
+        """Its environment variables: one thread, and the same mergan as here where that is not installed."""
+        paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+        if PACKAGE.parent != Path(sysconfig.get_path("purelib")):
+            paths.append(str(PACKAGE.parent))
+        return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def trainings(plan: Plan) -> list[Training]:
+    """What is to be trained, the first seed of every row before the second of any.
+
+    Raises:
+        ConfigError: a run folder that holds another configuration, or what `train.py` would refuse.
+    """
+    planned = [
+        (position, Training(
+            name, (f"experiment={row.experiment}", f"seed={seed}", *plan.overrides),
+            plan.out / f"{name}_seed{seed}",
+        ))
+        for name, row in plan.rows.items()
+        for position, seed in enumerate(row.seeds)
+    ]  # fmt: skip
+    planned.sort(key=lambda entry: entry[0])
+    found = [training for _, training in planned]
+    for training in found:
+        _check_unchanged(training)
+    return found
+
+
+def _check_unchanged(training: Training) -> None:
+    """Refuse a run that was made with other settings than its row has now: it would be passed off as new."""
+    path = RunFolder(training.folder).config
+    wanted = config.compose(*training.overrides)
+    config.check(wanted)
+    if not os.path.lexists(path):
+        return
+    now: Any = OmegaConf.to_container(config.apply_caps(wanted), resolve=True, enum_to_str=True)
+    then = read_config(path)
+    changed = [key for key in config.differences(then, now) if not config.harmless(key)]
+    if changed:
+        raise ConfigError(
+            f"{training.folder}: was trained with another {changed[0]}; "
+            "remove that folder or name another out="
+        )
+
+
+class Pool:
+    """Trainings side by side, one thread each, their output in log files beside the run folders."""
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    def run(self, waiting: Sequence[Training]) -> list[int]:
+        """Train all of them; returns their exit statuses."""
+        with ThreadPoolExecutor(self.jobs) as threads:
+            try:
+                return list(threads.map(self._train, waiting))
+            except BaseException:
+                # Ctrl-C or SIGTERM: no further one is started, those that run keep their checkpoints
+                threads.shutdown(wait=False, cancel_futures=True)
+                for process in self._running:
+                    process.terminate()
+                raise
+
+    def _train(self, training: Training) -> int:
+        training.folder.parent.mkdir(parents=True, exist_ok=True)
+        with training.log.open("a", encoding="utf-8") as log:
+            process = subprocess.Popen(training.command(), stdout=log, stderr=log, env=training.environment())
+            self._running.append(process)
+            status = process.wait()
+            self._running.remove(process)
+        print(f"{training.folder}: {'done' if status == 0 else f'failed, see {training.log}'}", flush=True)
+        return status
+
+
+def results_table(rows: Mapping[str, Row], found: Sequence[Training]) -> str:
+    """The Markdown table; several seeds as mean and standard deviation, what is missing as a dash."""
+    headings = ["strategy", "paper: accuracy %", *(heading for heading, _, _ in FIGURES.values()), "seeds"]
+    lines = []
+    for name in dict.fromkeys(training.row for training in found):
+        runs = [
+            read_figures(RunFolder(training.folder).figures)
+            for training in found
+            if training.row == name and training.finished
+        ]
+        paper = rows[name].paper
+        lines.append(
+            [
+                name,
+                "-" if paper is None else f"{paper:.2f}",
+                *(
+                    _spread([float(run[key]) for run in runs if key in run], *FIGURES[key][1:])
+                    for key in FIGURES
+                ),
+                str(len(runs)),
+            ]
+        )
+    return tables.markdown(headings, lines)
+
+
+def _spread(values: Sequence[float], factor: float, decimals: int) -> str:
+    if not values:
+        return "-"
+    mean = f"{factor * statistics.mean(values):z.{decimals}f}"  # z: no minus before 0
+    if len(values) == 1:
+        return mean
+    return f"{mean} ± {factor * statistics.stdev(values):.{decimals}f}"
+
+
+def reproduce(plan: Plan) -> None:
+    """Train what is not finished; write `table.md` and `samples.png` into `plan.out`.
+
+    Raises:
+        ConfigError: see `trainings`; files of a finished training that cannot be read; a folder that is none.
+        TrainingError: a training failed; the table holds the others.
+    """
+    check_output_folder(plan.out)
+    for name in ("table.md", "samples.png"):
+        check_output(plan.out / name, overwrite=True)
+    found = trainings(plan)
+    for training in found:
+        if training.finished:  # what cannot be read is named before hours of training
+            read_figures(RunFolder(training.folder).figures)
+            report.last_grid(training.folder)
+    waiting = [training for training in found if not training.finished]
+    print(f"{len(found)} trainings, {len(found) - len(waiting)} of them finished; log files in {plan.out}")
+    statuses = Pool(plan.jobs).run(waiting)
+    table = results_table(plan.rows, found)
+    write_text(plan.out / "table.md", table + "\n")
+    grids: dict[str, Path] = {}  # of the first seed of each row
+    for training in found:
+        grid = report.last_grid(training.folder)
+        if training.finished and grid is not None:
+            grids.setdefault(training.row, grid)
+    if grids:
+        plots.save_png(plots.side_by_side(grids), plan.out / "samples.png")
+    print(table)
+    failed = [training for training, status in zip(waiting, statuses, strict=True) if status != 0]
+    if failed:
+        raise TrainingError(f"{failed[0].folder}: failed, see {failed[0].log}")
+
+
+def plan(settings: config.ReproduceConfig, overrides: Sequence[str]) -> Plan:
+    """What is to be trained for a command.
+
+    Args:
+        settings: of the command.
+        overrides: settings of every training, KEY=VALUE each.
+
+    Raises:
+        ConfigError: an unknown row, no number of jobs.
+    """
+    rows = settings.rows
+    names = list(rows) if settings.only is None else settings.only.split(",")
+    for name in names:
+        if name not in rows:
+            raise ConfigError(f"only={shown(name)}: there is no such row, use some of {','.join(rows)}")
+    jobs = (os.cpu_count() or 1) if settings.jobs is None else settings.jobs
+    if jobs < 1:
+        raise ConfigError(f"jobs={jobs}: use a whole number of 1 or more")
+    out = Path(settings.out).expanduser()
+    return Plan({name: Row(**rows[name]) for name in names}, out, jobs, overrides)

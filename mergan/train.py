@@ -1,0 +1,85 @@
+"""Train one generator on a stream of tasks, and measure what it forgets.
+
+After each task the generator is judged on all classes seen so far, a sample grid is drawn and a checkpoint
+is written. The run folder holds configuration, figures, matrices, grids, checkpoints and logs. After Ctrl-C
+or a crash, ckpt_path=RUN/checkpoints/last.ckpt goes on, and needs no other setting. Several values and -m are
+a sweep: one run for each combination, and a table at the end.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig
+
+from mergan import config
+from mergan.cli import jobs
+from mergan.cli.door import Door
+from mergan.cli.guard import guard
+
+config.register()
+
+DOOR = Door(
+    "train",
+    about=__doc__ or "",
+    usage="[KEY=VALUE ...] [-m] [--config-dir FOLDER] [--cfg job]",
+    examples=(
+        "strategy=joint_retrain",
+        "strategy=replay_alignment scenario=five_tasks 'epochs=[4,4,4,4,8]'",
+        "experiment=mnist_align data=fashion_mnist hydra.run.dir=runs/first resume=auto",
+        "ckpt_path=runs/first/checkpoints/last.ckpt",
+        "-m strategy=finetune,joint_retrain seed=0,1,2 hydra.sweep.dir=runs/six",
+        "experiment=paper_svhn_retrain debug=smoke",
+    ),
+    keys=(
+        "epochs",
+        "steps_per_epoch",
+        "batch_size",
+        "embedding_dim",
+        "lr",
+        "lr_d",
+        "seed",
+        "scenario.tasks",
+        "data.root",
+        "data.download",
+        "evaluation.split",
+        "cache_dir",
+        "hydra.run.dir",
+        "hydra.sweep.dir",
+        "resume",
+        "ckpt_path",
+        "init_from",
+        "allow_changes",
+        "trust",
+    ),
+)
+
+
+@hydra.main(version_base="1.3", config_path=str(config.CONF), config_name=DOOR.name)
+def _train(cfg: DictConfig) -> float | None:
+    """One job; in a multirun Hydra calls this once per job."""
+    return jobs.train_job(cfg)
+
+
+def main(typed: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    return guard(DOOR, typed, lambda _: _train())
+
+
+class _Callable(ModuleType):
+    """`import mergan.train` puts this module where the function `mergan.train` was; both can be called."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        from mergan.cli.in_process import train
+
+        return train(*arguments, **options)
+
+
+sys.modules[__name__].__class__ = _Callable
+
+if __name__ == "__main__":
+    sys.exit(main())
