@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from mergan import config
 from mergan.learners.acgan import ACGAN
-from mergan.run.experiment import Experiment
+from mergan.run.experiment import build_experiment
 from mergan.system import cpu
 
 ONE_TASK = "scenario.tasks=[[0,1,2,3,4,5,6,7,8,9]]"
@@ -51,7 +51,7 @@ class Fit:
         cpu.tune()
         self.cfg = compose(*SHORT_EVALUATION, *overrides, f"cache_dir={cache_dir}")
         self._folder = tempfile.TemporaryDirectory()
-        self.experiment = Experiment(self.cfg, Path(self._folder.name))
+        self.experiment = build_experiment(self.cfg, Path(self._folder.name))
         learner = self.experiment.learner
         if not isinstance(learner, ACGAN):
             raise TypeError("the benchmarks know the steps of learner=acgan only")

@@ -18,7 +18,7 @@ def refusal(cache_dir: Path, folder: Path, overrides: Sequence[str]) -> str:
     """The line that train.py would end with, built as far as a run is before it begins."""
     with pytest.raises(Exception) as caught:  # noqa: PT011
         # of which kind it is is judged below
-        experiment.Experiment(tiny.compose(cache_dir, *overrides), folder)
+        experiment.build_experiment(tiny.compose(cache_dir, *overrides), folder)
     line = messages.one_line(caught.value)
     assert messages.status(caught.value) == messages.REFUSED, f"{caught.type.__name__}: {line}"
     assert not folder.exists()

@@ -282,7 +282,7 @@ def test_any_key_removed_or_of_another_type_is_refused_or_harmless(run: Path, tm
                 trained.load_generator(path)
                 if tried % 8 == 0 and place[0] != "mergan":
                     own = ["strategy=finetune", "epochs=1", f"ckpt_path={path}"]
-                    experiment.Experiment(tiny.compose(tmp_path / "cache", *own), tmp_path / "run")
+                    experiment.build_experiment(tiny.compose(tmp_path / "cache", *own), tmp_path / "run")
             except MerganError as error:
                 refused.append((error, place, value))
     assert not [case for case in refused if case[0].exit_status != 2 or "\n" in str(case[0])]

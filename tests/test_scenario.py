@@ -84,6 +84,7 @@ def test_classes_per_task_divides_only_what_is_not_known_yet() -> None:
         ({"classes_per_task": 1, "known": (0, 1, 2, 3)}, r"init_from already knows every class"),
         ({"classes_per_task": 1, "class_order": "random"}, r"scenario\.class_order=random"),
         ({"classes_per_task": 2, "class_order": [0, 0, 1]}, r"class_order: class 0 stands twice"),
+        ({"classes_per_task": 2, "class_order": []}, r"class_order is empty"),
         ({"classes_per_task": 2, "class_order": [0, 9]}, r"class_order: unknown class 9"),
         ({"classes_per_task": None}, r"give scenario\.classes_per_task or explicit scenario\.tasks"),
         ({"classes_per_task": 0}, r"scenario\.classes_per_task=0: use"),

@@ -20,7 +20,7 @@ from mergan.config.instantiate import instantiate, part
 from mergan.data.datamodule import ClassIncrementalDataModule
 from mergan.data.image_set import ImageSet
 from mergan.networks import dcgan
-from mergan.run.experiment import Experiment
+from mergan.run.experiment import build_experiment
 from mergan.scenarios.base import Scenario, StreamKind, Task
 from mergan.strategies import Context, Drawn, Strategy
 from torture.compare import equal, event_steps, untimed
@@ -94,7 +94,7 @@ class Run:
 
 def build(cfg: DictConfig, folder: Path) -> Run:
     """Build a run, without fitting it."""
-    run = Experiment(cfg, folder)
+    run = build_experiment(cfg, folder)
     return Run(run.learner, run.data, run.scenario, run.evaluation, run.trainer, folder)
 
 

@@ -32,6 +32,7 @@ from mergan.config.schema import (
     register,
 )
 from mergan.config.stream import apply_caps, scenario
+from mergan.config.typed import plain, typed
 
 __all__ = [
     "CONF",
@@ -61,6 +62,8 @@ __all__ = [
     "is_file",
     "links",
     "load_configuration",
+    "plain",
     "register",
     "scenario",
+    "typed",
 ]

@@ -9,14 +9,16 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from mergan.config import hints
 from mergan.config.instantiate import instantiate
-from mergan.config.schema import Features
+from mergan.config.schema import Features, TrainConfig
 from mergan.scenarios.base import Scenario, StreamKind
 from mergan.scenarios.classes import Classes
 
 SMOKE_CLASSES = 10  # of the generated images, where the configured data set finds out its own number late
 
 
-def scenario(cfg: DictConfig, classes: int | Sequence[str], known: Sequence[int] = ()) -> Scenario:
+def scenario(
+    cfg: DictConfig | TrainConfig, classes: int | Sequence[str], known: Sequence[int] = ()
+) -> Scenario:
     """The stream that the configuration describes, within its `caps` (debug=smoke).
 
     Args:
@@ -39,20 +41,19 @@ def scenario(cfg: DictConfig, classes: int | Sequence[str], known: Sequence[int]
     return Scenario.from_classes([task.classes for task in apart], durations, known, joined)
 
 
-def stream_kind(cfg: DictConfig) -> StreamKind:
+def stream_kind(cfg: DictConfig | TrainConfig) -> StreamKind:
     """The kind of stream that `scenario` names.
 
     Raises:
         ConfigError: it is none, or refuses its arguments.
     """
-    node = cfg.scenario.copy()
-    OmegaConf.set_struct(node, False)
+    node = {str(key): value for key, value in cfg.scenario.items()}
     node.pop("joined", None)  # the strategy's word on any kind of stream, no argument of the kind
-    kind: StreamKind = instantiate(node)
+    kind: StreamKind = instantiate(node, "scenario")
     return kind
 
 
-def is_joined(cfg: DictConfig) -> bool:
+def is_joined(cfg: DictConfig | TrainConfig) -> bool:
     """Whether all tasks become one (`scenario.joined`, which strategy=joint sets).
 
     Raises:

@@ -10,13 +10,13 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
-from omegaconf import DictConfig, OmegaConf
 
 from mergan import config
 from mergan.callbacks.evaluation import ContinualEvaluation
 from mergan.callbacks.interruption import StopBetweenSteps
 from mergan.callbacks.snapshot import GeneratorSnapshot
 from mergan.checkpoints.file import AtomicCheckpointIO
+from mergan.config import TrainConfig
 from mergan.config.inception_weights import find_weights
 from mergan.config.instantiate import arguments_of, instantiate
 from mergan.data.datamodule import ClassIncrementalDataModule
@@ -35,119 +35,128 @@ log = logging.getLogger(__name__)
 
 
 def build_pool(
-    cfg: DictConfig, max_per_class: int | None = None, classes: Sequence[str] | None = None
+    settings: TrainConfig, max_per_class: int | None = None, classes: Sequence[str] | None = None
 ) -> ImagePool:
     """The real images of a run.
 
     Args:
-        cfg: the configuration.
+        settings: the configuration.
         max_per_class: cap on the images of each class that are trained on, None for all.
         classes: the names of the classes to keep, in their order; None for all.
     """
     pool = ImagePool(
-        instantiate(cfg.data.source),
-        image_size=cfg.data.image_size,
-        cache_dir=cfg.cache_dir,
-        split=cfg.evaluation.split.name,
-        val_fraction=cfg.data.val_fraction,
+        instantiate(settings.data.source, "data.source"),
+        image_size=settings.data.image_size,
+        cache_dir=settings.cache_dir,
+        split="val" if settings.evaluation.split is config.Split.val else "test",
+        val_fraction=settings.data.val_fraction,
         max_per_class=max_per_class,
         classes=classes,
     )
-    if cfg.data.num_classes not in (None, pool.num_classes):
+    if settings.data.num_classes not in (None, pool.num_classes):
         raise ConfigError(
-            f"data.num_classes={cfg.data.num_classes}: {pool.source.name} has {pool.num_classes} classes"
+            f"data.num_classes={settings.data.num_classes}: {pool.source.name} has {pool.num_classes} classes"
         )
     return pool
 
 
 def build_learner(
-    cfg: DictConfig, pool: ImagePool, strategy: Strategy, scenario: Scenario
+    settings: TrainConfig, pool: ImagePool, strategy: Strategy, scenario: Scenario
 ) -> ContinualLearner:
     """The learner with fresh weights, for the images of a pool.
 
     It gets what its constructor has arguments for, by their names: networks, `objective`, and of the images
     `num_classes`, `channels` and `image_size`.
     """
-    asked = arguments_of(cfg.learner)
+    asked = arguments_of(settings.learner, "learner")
     parts: dict[str, Any] = {
-        name: instantiate(node, **pool.shape)
-        for name, node in cfg.network.items()
-        if name in asked and isinstance(node, DictConfig)
+        name: instantiate(node, f"network.{name}", **pool.shape)
+        for name, node in settings.network.items()
+        if name in asked and isinstance(node, dict)
     }
     strategy.build(parts["generator"], **pool.shape)
     parts |= {name: value for name, value in pool.shape.items() if name in asked}
     if "objective" in asked:
-        parts["objective"] = instantiate(cfg.objective)
+        parts["objective"] = instantiate(settings.objective, "objective")
     else:
-        log.info("objective is not used: %s has a loss of its own", cfg.learner._target_.rpartition(".")[2])
+        log.info(
+            "objective is not used: %s has a loss of its own", settings.learner["_target_"].rpartition(".")[2]
+        )
     return instantiate(
-        cfg.learner,
+        settings.learner,
+        "learner",
         **parts,
         strategy=strategy,
         scenario=scenario,
-        lr_scale=cfg.recovery.lr_factor**cfg.recovery.used,
+        lr_scale=settings.recovery.lr_factor**settings.recovery.used,
     )
 
 
-def build_data(cfg: DictConfig, pool: ImagePool, learner: ContinualLearner) -> ClassIncrementalDataModule:
+def build_data(
+    settings: TrainConfig, pool: ImagePool, learner: ContinualLearner
+) -> ClassIncrementalDataModule:
     """The data module; the strategy decides how many real images a batch holds."""
 
     def real_per_step(task: Task) -> float:
-        return learner.strategy.real_per_step(task, cfg.batch_size, pool.counts(task.classes))
+        return learner.strategy.real_per_step(task, settings.batch_size, pool.counts(task.classes))
 
     return ClassIncrementalDataModule(
         pool,
         learner.scenario,
-        batch_size=cfg.batch_size,
-        steps_per_epoch=cfg.steps_per_epoch,
-        seed=cfg.seed,
+        batch_size=settings.batch_size,
+        steps_per_epoch=settings.steps_per_epoch,
+        seed=settings.seed,
         batches_per_step=learner.batches_per_step,
         real_per_step=real_per_step,
     )
 
 
-def build_evaluator(cfg: DictConfig, pool: ImagePool) -> Evaluator:
+def build_evaluator(settings: TrainConfig, pool: ImagePool) -> Evaluator:
     """The evaluator, with its judge trained or read from the cache.
 
     Raises:
         ConfigError: a metric refuses its settings, or is none.
         DataError: the Inception weights are asked for and missing or broken.
     """
-    settings = cfg.evaluation
-    metrics = {name: instantiate(node) for name, node in settings.metrics.items() if node is not None}
+    measures = settings.evaluation
+    metrics = {
+        name: instantiate(node, f"evaluation.metrics.{name}")
+        for name, node in measures.metrics.items()
+        if node is not None
+    }
     for name, metric in metrics.items():
         if not isinstance(metric, Metric):
             raise ConfigError(f"evaluation.metrics.{name}: {type(metric).__name__} is not a Metric")
     extract = None
-    if settings.features is config.Features.inception:
-        extract = inception.load(find_weights(settings.inception_weights, cfg.cache_dir))
+    if measures.features is config.Features.inception:
+        extract = inception.load(find_weights(measures.inception_weights, settings.cache_dir))
     source = pool.source
     shape = f"{pool.image_size}|{source.channels}"
-    part = settings.split.name if settings.split.name == "test" else f"val {cfg.data.val_fraction}"
+    part = measures.split.name if measures.split.name == "test" else f"val {settings.data.val_fraction}"
     judge = load_or_train(
         pool.train_set,
         pool.num_classes,
         key=f"{source.name}|{pool.fingerprint()}|{shape}|{part}",
-        cache_dir=Path(cfg.cache_dir),
-        max_steps=settings.classifier_steps,
+        cache_dir=Path(settings.cache_dir),
+        max_steps=measures.classifier_steps,
     )
     return Evaluator(
         judge,
         pool.evaluation_set,
-        latent_dim=cfg.embedding_dim,
+        latent_dim=settings.embedding_dim,
         metrics=metrics,
-        samples_per_class=settings.samples_per_class,
-        references_per_class=settings.references_per_class,
-        features=settings.features.name,
+        samples_per_class=measures.samples_per_class,
+        references_per_class=measures.references_per_class,
+        features=measures.features.name,
         extract=extract,
-        reverse_per_class=settings.reverse_per_class,
-        reverse_steps=settings.reverse_steps,
-        seed=settings.seed,
+        reverse_per_class=measures.reverse_per_class,
+        reverse_steps=measures.reverse_steps,
+        seed=measures.seed,
     )
 
 
 def build_trainer(
-    cfg: DictConfig,
+    settings: TrainConfig,
     folder: RunFolder,
     scenario: Scenario,
     evaluation: ContinualEvaluation,
@@ -162,7 +171,7 @@ def build_trainer(
     configuration as plain values; `links`, how it was composed (mergan.config.links).
 
     Args:
-        cfg: the configuration.
+        settings: the configuration.
         folder: the run folder.
         scenario: the stream.
         evaluation: the callback that measures.
@@ -173,16 +182,17 @@ def build_trainer(
     offered = {
         "folder": folder.path,
         "resume_step": resume_step,
-        "config": OmegaConf.to_container(cfg, resolve=True, enum_to_str=True),
+        "config": config.plain(settings),
         "links": links,
     }
-    callbacks = [_offer(node, offered) for node in cfg.callbacks.values() if node is not None]
-    loggers = [_offer(node, offered) for node in cfg.logger.values() if node is not None]
+    callbacks = _offer_each("callbacks", settings.callbacks, offered)
+    loggers = _offer_each("logger", settings.logger, offered)
     # Under Slurm no requeueing by Lightning, whose checkpoint in the middle of an epoch would not go on to
     # the bit; that of Slurm or submitit does, with resume=auto.
     slurm = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
     return instantiate(
-        cfg.trainer,
+        settings.trainer,
+        "trainer",
         default_root_dir=str(folder.path),
         max_epochs=scenario.total_epochs,
         callbacks=[StopBetweenSteps(), GeneratorSnapshot(), evaluation, *callbacks],
@@ -196,11 +206,15 @@ def build_trainer(
     )
 
 
-def _offer(node: DictConfig, offered: dict[str, Any]) -> Any:
-    """A part, given what its constructor asks for and the configuration does not say."""
+def _offer_each(group: str, nodes: dict[str, Any], offered: dict[str, Any]) -> list[Any]:
+    """The parts of a group, given what their constructors ask for and the configuration does not say."""
+    return [_offer(node, f"{group}.{name}", offered) for name, node in nodes.items() if node is not None]
+
+
+def _offer(node: dict[str, Any], key: str, offered: dict[str, Any]) -> Any:
     if node.get("_partial_"):
-        part = instantiate(node)
-        own = {key: offered[key] for key in ("folder", "resume_step")}
+        part = instantiate(node, key)
+        own = {name: offered[name] for name in ("folder", "resume_step")}
         return part if isinstance(part, Logger) else part(**own)
-    asked = arguments_of(node)
-    return instantiate(node, **{key: value for key, value in offered.items() if key in asked})
+    asked = arguments_of(node, key)
+    return instantiate(node, key, **{name: value for name, value in offered.items() if name in asked})

@@ -6,8 +6,8 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import lightning.pytorch as pl
 from omegaconf import DictConfig, OmegaConf
@@ -17,6 +17,7 @@ from mergan import config
 from mergan.callbacks.evaluation import ContinualEvaluation
 from mergan.checkpoints import file as checkpoint
 from mergan.checkpoints.fitting import for_lightning
+from mergan.config import TrainConfig
 from mergan.config.instantiate import instantiate
 from mergan.evaluation.evaluator import Evaluator
 from mergan.output import places, plots
@@ -61,44 +62,58 @@ def train(cfg: DictConfig, folder: Path, going_on: Continuation | None = None) -
         MerganError: something the user can mend.
     """
     cpu.tune()
-    run = Experiment(cfg, folder, going_on)
+    run = build_experiment(cfg, folder, going_on)
     with _how_to_go_on(folder):
         while True:
             try:
                 return run.train()
             except TrainingError as error:
-                run = Experiment(*_slower(run, error))
+                run = _slower(run, error)
+
+
+def build_experiment(cfg: DictConfig, folder: Path, going_on: Continuation | None = None) -> Experiment:
+    """A run from what Hydra has composed; see `train`. From here on the configuration is an object."""
+    if going_on is None and cfg.ckpt_path is not None:
+        going_on = Continuation(cfg, config.links(cfg), checkpoint.read(Path(cfg.ckpt_path)))
+    links = config.links(cfg) if going_on is None else going_on.links
+    return Experiment(config.typed(cfg), links, RunFolder(folder), going_on)
 
 
 class Experiment:
     """A run, complete when it is built. What the user can mend is refused while it is built.
 
     Args:
-        cfg, folder, going_on: see `train`.
+        settings: the configuration.
+        links: how it was composed, see mergan.config.links.
+        folder: the run folder.
+        going_on: what is known of the checkpoint that the run goes on from, if it does.
     """
 
-    def __init__(self, cfg: DictConfig, folder: Path, going_on: Continuation | None = None) -> None:
-        if going_on is None and cfg.ckpt_path is not None:
-            going_on = Continuation(cfg, config.links(cfg), checkpoint.read(Path(cfg.ckpt_path)))
-        self.cfg, self.folder = cfg, RunFolder(folder)
-        self.links = config.links(cfg) if going_on is None else going_on.links
-        pl.seed_everything(cfg.seed, verbose=False)
-        strategy: Strategy = instantiate(cfg.strategy)
-        self.pool = build.build_pool(cfg, strategy.max_per_class)
-        self.start = find_start(cfg, self.pool, going_on)
-        self.scenario = config.scenario(cfg, self.pool.class_names, self.start.known)
-        self.learner = build.build_learner(cfg, self.pool, strategy, self.scenario)
+    def __init__(
+        self,
+        settings: TrainConfig,
+        links: dict[str, str],
+        folder: RunFolder,
+        going_on: Continuation | None = None,
+    ) -> None:
+        self.settings, self.links, self.folder = settings, links, folder
+        pl.seed_everything(settings.seed, verbose=False)
+        strategy: Strategy = instantiate(settings.strategy, "strategy")
+        self.pool = build.build_pool(settings, strategy.max_per_class)
+        self.start = find_start(settings, self.pool, going_on)
+        self.scenario = config.scenario(settings, self.pool.class_names, self.start.known)
+        self.learner = build.build_learner(settings, self.pool, strategy, self.scenario)
         self.start.load(self.learner)
         self.start.check(self.scenario)
-        self.data = build.build_data(cfg, self.pool, self.learner)
-        self.evaluator = build.build_evaluator(cfg, self.pool)
+        self.data = build.build_data(settings, self.pool, self.learner)
+        self.evaluator = build.build_evaluator(settings, self.pool)
         self.evaluation = ContinualEvaluation(self.evaluator)
         checkpoints = checkpoint.AtomicCheckpointIO()
         self.trainer = build.build_trainer(
-            cfg, self.folder, self.scenario, self.evaluation, checkpoints, self.links, self.start.step
+            settings, folder, self.scenario, self.evaluation, checkpoints, links, self.start.step
         )
-        if going_on is not None:
-            content, path = going_on.content, Path(cfg.ckpt_path)
+        if going_on is not None and settings.ckpt_path is not None:
+            content, path = going_on.content, Path(settings.ckpt_path)
             batches = self.data.steps_per_epoch_of(self.scenario.task_at(content["epoch"]))
             restored = for_lightning(content, self.learner, self.trainer, batches, path)
             checkpoints.hand_over(path, restored)
@@ -107,7 +122,7 @@ class Experiment:
         """Fit, evaluate, write the results; metrics.json comes last and says that the run is finished."""
         if self.start.epochs < self.scenario.total_epochs:
             self.folder.figures.unlink(missing_ok=True)  # of a finished run that is made longer
-        settings = OmegaConf.to_yaml(self.cfg, resolve=True)
+        settings = OmegaConf.to_yaml(OmegaConf.structured(self.settings))
         write_text(self.folder.config, f"# mergan {VERSION}\n# tasks: {self._tasks()}\n{settings}")
         self._fit()
         metrics = self._final_metrics()
@@ -127,7 +142,7 @@ class Experiment:
         try:
             with logging_redirect_tqdm(), interrupts.deferred():
                 self.trainer.fit(
-                    self.learner, datamodule=self.data, ckpt_path=self.cfg.ckpt_path, weights_only=True
+                    self.learner, datamodule=self.data, ckpt_path=self.settings.ckpt_path, weights_only=True
                 )
         except SystemExit:
             # this is how Lightning ends after SIGTERM and after Ctrl-C
@@ -147,12 +162,12 @@ class Experiment:
             "evaluation_seconds": round(clocks.evaluation_seconds, 2),
             "images_per_second": round(images / max(clocks.train_seconds, 1e-9), 1),
             "steps": float(steps),
-            **conditions(self.cfg, evaluator, self.scenario.classes),
+            **conditions(self.settings, evaluator, self.scenario.classes),
         }
 
     def _log_final(self, metrics: dict[str, float | str]) -> None:
         final = {f"final/{key}": value for key, value in metrics.items() if not isinstance(value, str)}
-        settings: Any = OmegaConf.to_container(self.cfg, resolve=True, enum_to_str=True)
+        settings = config.plain(self.settings)
         settings["tasks"] = self._tasks()
         step = self.trainer.global_step
         for logger in self.trainer.loggers:
@@ -165,29 +180,30 @@ class Experiment:
             logger.finalize("success")
 
 
-def _slower(run: Experiment, error: TrainingError) -> tuple[DictConfig, Path, Continuation | None]:
-    """How to go back to the last checkpoint with lower learning rates: the arguments of a new experiment.
+def _slower(run: Experiment, error: TrainingError) -> Experiment:
+    """The same run again, from the last checkpoint and with lower learning rates.
 
     Raises:
         TrainingError: `error`, if no attempt is left.
     """
-    cfg, last = run.cfg.copy(), run.folder.last
-    if cfg.recovery.used >= cfg.recovery.attempts:
+    recovery, last = run.settings.recovery, run.folder.last
+    if recovery.used >= recovery.attempts:
         raise error
-    cfg.recovery.used += 1
+    recovery = replace(recovery, used=recovery.used + 1)
+    settings = replace(run.settings, recovery=recovery)
     going_on = None
     if last.is_file():
-        cfg.ckpt_path = str(last)
-        going_on = Continuation(cfg, run.links, checkpoint.read(last))
+        settings = replace(settings, ckpt_path=str(last))
+        going_on = Continuation(OmegaConf.structured(settings), run.links, checkpoint.read(last))
     log.warning(
         "%s; going back to %s with learning rates times %g (attempt %d of %d)",
         error,
-        cfg.ckpt_path or "the start",
-        cfg.recovery.lr_factor**cfg.recovery.used,
-        cfg.recovery.used,
-        cfg.recovery.attempts,
+        settings.ckpt_path or "the start",
+        recovery.lr_factor**recovery.used,
+        recovery.used,
+        recovery.attempts,
     )
-    return cfg, run.folder.path, going_on
+    return Experiment(settings, run.links, run.folder, going_on)
 
 
 @contextmanager
@@ -206,9 +222,9 @@ def _how_to_go_on(folder: Path) -> Iterator[None]:
         raise StorageError(f"{folder}: no room is left to write there; free some, then {remedy}") from error
 
 
-def conditions(cfg: DictConfig, evaluator: Evaluator, classes: Sequence[int]) -> dict[str, float | str]:
+def conditions(settings: TrainConfig, evaluator: Evaluator, classes: Sequence[int]) -> dict[str, float | str]:
     """What stands beside the figures: split, sample counts, features and k."""
-    found = {"evaluation_split": cfg.evaluation.split.name, **evaluator.conditions(classes)}
+    found = {"evaluation_split": settings.evaluation.split.name, **evaluator.conditions(classes)}
     if evaluator.metrics:
-        found["evaluation_k"] = cfg.evaluation.k
+        found["evaluation_k"] = settings.evaluation.k
     return found

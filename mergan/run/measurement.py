@@ -51,9 +51,10 @@ def measure(cfg: DictConfig) -> None:
         if cfg.root is None and "download" in node:
             node.download = False  # into a folder that only the checkpoint names
     run_cfg = config.apply_caps(run_cfg)  # a debug=smoke run is measured in seconds too
-    pool = build.build_pool(run_cfg, classes=generator.class_names)
+    settings = config.typed(run_cfg)
+    pool = build.build_pool(settings, classes=generator.class_names)
     start.check_data(generator.content, pool.description(), f"checkpoint {path}", cfg.allow_changes)
-    evaluator = build.build_evaluator(run_cfg, pool)
+    evaluator = build.build_evaluator(settings, pool)
 
     classes, epoch = sorted(generator.seen), generator.content["epoch"]
     try:
@@ -72,7 +73,7 @@ def measure(cfg: DictConfig) -> None:
     }
     if evaluator.reverse_per_class > 0:
         metrics["reverse_accuracy"] = evaluator.reverse_accuracy(generator, classes)
-    metrics |= experiment.conditions(run_cfg, evaluator, classes)
+    metrics |= experiment.conditions(settings, evaluator, classes)
     names = generator.class_names
     print(_class_table(measured.per_class, classes, names))
     print()

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 
+from mergan import config
 from mergan.checkpoints import file as checkpoint
 from mergan.checkpoints.contents import EVALUATION, KEY
 from mergan.checkpoints.fitting import restore
-from mergan.checkpoints.trust import of_this_command
+from mergan.checkpoints.trust import folders_of_this_command, of_command
+from mergan.config import TrainConfig
 from mergan.data.pool import ImagePool
 from mergan.learners import ContinualLearner
 from mergan.run.resume import Continuation
@@ -57,7 +58,8 @@ class Transferred(Start):
     """The trained networks of a checkpoint (`init_from`).
 
     Args:
-        cfg: the configuration.
+        path: of the checkpoint.
+        settings: the configuration.
         pool: the data.
 
     Raises:
@@ -65,12 +67,12 @@ class Transferred(Start):
             or names what the command does not trust.
     """
 
-    def __init__(self, cfg: DictConfig, pool: ImagePool) -> None:
-        self.path = Path(cfg.init_from)
+    def __init__(self, path: Path, settings: TrainConfig, pool: ImagePool) -> None:
+        self.path = path
         self.content = checkpoint.read(self.path)
-        of_this_command(cfg).check(self.content[KEY]["config"], f"checkpoint {self.path}")
-        network: Any = OmegaConf.to_container(cfg.network, resolve=True)
-        self.labels = labels_here(self.content, self.path, network, pool.class_names)
+        trust = of_command(config.plain(settings), folders_of_this_command(), settings.trust)
+        trust.check(self.content[KEY]["config"], f"checkpoint {self.path}")
+        self.labels = labels_here(self.content, self.path, settings.network, pool.class_names)
         self.known = tuple(int(self.labels[label]) for label in self.content[KEY]["seen"])
 
     def load(self, learner: ContinualLearner) -> None:
@@ -85,7 +87,8 @@ class Continued(Start):
     before anything is written.
 
     Args:
-        cfg: the configuration.
+        path: of the checkpoint.
+        settings: the configuration.
         pool: the data.
         going_on: what was found out of the checkpoint.
 
@@ -93,9 +96,9 @@ class Continued(Start):
         CheckpointError: the data is not the run's.
     """
 
-    def __init__(self, cfg: DictConfig, pool: ImagePool, going_on: Continuation) -> None:
-        self.path, self.content, self.changed = Path(cfg.ckpt_path), going_on.content, going_on.changed
-        _check_same_data(self.content, pool, self.path, cfg.allow_changes)
+    def __init__(self, path: Path, settings: TrainConfig, pool: ImagePool, going_on: Continuation) -> None:
+        self.path, self.content, self.changed = path, going_on.content, going_on.changed
+        _check_same_data(self.content, pool, self.path, settings.allow_changes)
         self.known = tuple(self.content[KEY]["known"])
         self.step, self.epochs = self.content["global_step"], self.content["epoch"] + 1
 
@@ -117,15 +120,17 @@ class Continued(Start):
         check_progress(self.content, scenario, self.path)
 
 
-def find_start(cfg: DictConfig, pool: ImagePool, going_on: Continuation | None) -> Start:
+def find_start(settings: TrainConfig, pool: ImagePool, going_on: Continuation | None) -> Start:
     """What a run begins with.
 
     Raises:
         CheckpointError: see Transferred and Continued.
     """
-    if going_on is not None:
-        return Continued(cfg, pool, going_on)
-    return Start() if cfg.init_from is None else Transferred(cfg, pool)
+    if going_on is not None and settings.ckpt_path is not None:
+        return Continued(Path(settings.ckpt_path), settings, pool, going_on)
+    if settings.init_from is not None:
+        return Transferred(Path(settings.init_from), settings, pool)
+    return Start()
 
 
 def _check_same_data(content: Mapping[str, Any], pool: ImagePool, path: Path, allowed: bool) -> None:

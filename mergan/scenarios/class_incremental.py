@@ -61,6 +61,7 @@ class ClassIncremental(StreamKind):
 
 def _check_disjoint(tasks: list[list[int]], classes: Classes, known: Sequence[int]) -> None:
     place: dict[int, int] = {}
+    learned = set(known)
     for index, labels in enumerate(tasks):
         for label in labels:
             if label in place:
@@ -68,7 +69,7 @@ def _check_disjoint(tasks: list[list[int]], classes: Classes, known: Sequence[in
                     f"scenario.tasks: class {classes.text(label)} is in task {place[label]} and again in "
                     f"task {index}, each class belongs to one task; with scenario=repetition it may come back"
                 )
-            if label in known:
+            if label in learned:
                 raise ConfigError(
                     f"scenario.tasks: class {classes.text(label)} in task {index} was already learned in "
                     "init_from, leave it out"

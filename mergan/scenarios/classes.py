@@ -64,8 +64,9 @@ class Classes:
 
     def has(self, label: object) -> bool:
         """Whether something is the label of a class, a provisional one included."""
-        most = max(self.count, max(self._labels.values(), default=-1) + 1)
-        return isinstance(label, int) and not isinstance(label, bool) and 0 <= label < most
+        provisional = len(self._labels) if self.names is None else 0
+        whole = isinstance(label, int) and not isinstance(label, bool)
+        return whole and 0 <= label < self.count + provisional  # type: ignore[operator]
 
     def text(self, label: int) -> str:
         """A class in the words of a message: its number, with the name where that says more."""
@@ -104,6 +105,8 @@ def ordered(classes: Classes, class_order: str | Sequence[int | str], order_seed
     """
     key = "scenario.class_order"
     if not isinstance(class_order, str):
+        if not class_order:
+            raise ConfigError(f"{key} is empty: name at least one class, e.g. [2,0,1]")
         order = [classes.label(entry, key) for entry in class_order]
         twice = _first_repeated(order)
         if twice is not None:
