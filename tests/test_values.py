@@ -24,7 +24,6 @@ from mergan.strategies.ewc import EWC
 from mergan.system.errors import ConfigError
 
 GROUPS = sorted(path.name for path in (tiny.ROOT / "conf").iterdir() if path.is_dir())
-OVERRIDING = ("experiment", "debug")  # set what other groups have set before
 
 
 def choices(*groups: str) -> list[str]:
@@ -47,15 +46,15 @@ def parts_of(cfg: DictConfig) -> Iterator[DictConfig]:
 
 
 def own_parts() -> dict[str, DictConfig]:
-    """The nodes that the files of the groups make, by file and key."""
+    """The nodes that the files of conf/ themselves describe, by file and key."""
     found = {}
-    for word in choices(*(group for group in GROUPS if group not in OVERRIDING)):
-        group = word.split("=")[0]
-        for node in parts_of(config.compose(word)):
-            key = node._get_full_key(None)
-            target = slots.locate("_target_", node._target_)
-            if key.split(".")[0] == group and target.__module__.startswith("mergan."):
-                found[f"{word} {key}"] = node
+    conf = tiny.ROOT / "conf"
+    for path in sorted(conf.rglob("*.yaml")):
+        content = OmegaConf.load(path)
+        assert isinstance(content, DictConfig)
+        for node in parts_of(content):
+            if node._target_.startswith("mergan."):
+                found[f"{path.relative_to(conf)} {node._get_full_key(None)}"] = node
     return found
 
 
@@ -69,13 +68,10 @@ OWN = own_parts()
 def test_no_constructor_has_a_value_of_its_own(name: str) -> None:
     """One that differs from conf/ would hold wherever a key is left out."""
     node = OWN[name]
-    parameters = inspect.signature(slots.locate("_target_", node._target_)).parameters
-    other = {
-        key: (parameter.default, node[key])
-        for key, parameter in parameters.items()
-        if key in node and parameter.default not in (inspect.Parameter.empty, node[key])
-    }
-    assert not other
+    for key, parameter in inspect.signature(slots.locate("_target_", node._target_)).parameters.items():
+        if key in node and parameter.default is not inspect.Parameter.empty:
+            assert not OmegaConf.is_interpolation(node, key), key
+            assert parameter.default == node[key], key
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -93,7 +89,8 @@ def test_every_value_of_conf_fits(word: str) -> None:
     assert not OmegaConf.missing_keys(cfg)
     config.check_fields(cfg, TrainConfig)
     for node in parts_of(cfg):
-        check_types(node)
+        given = {str(name): node[name] for name in node if name != "joined"}  # which is config.stream's
+        check_types(given, node._get_full_key(None))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +100,7 @@ def test_every_value_of_conf_fits(word: str) -> None:
 def test_the_schema_has_no_values(schema: type, command: str) -> None:
     """Apart from what no file of conf/ sets."""
     empty, cfg = OmegaConf.structured(schema), config.compose(name=command)
-    given = {key for key in _leaves(empty) if not key.startswith(("caps", "scenario."))}
+    given = {key for key in _leaves(empty) if not key.startswith("caps")}
     assert not given
     assert OmegaConf.missing_keys(cfg) <= {"checkpoint"}
 
@@ -142,9 +139,9 @@ BAD: list[tuple[Any, Any, str]] = [
     (1, str, "a word"),
     ("x", int | None, "a whole number, or null"),
     (None, int, "a whole number"),
-    ("ab", list[str], "a list, each a word"),
-    ([1, "2"], list[int], "a list, each a whole number"),
-    ("x", int | list[int], "a whole number or a list, each a whole number"),
+    ("ab", list[str], "a list of words"),
+    ([1, "2"], list[int], "a list of whole numbers"),
+    ("x", int | list[int], "a whole number or a list of whole numbers"),
     ([1], Mapping[str, int], "a mapping"),
     (0, Count, "a whole number of 1 or more"),
     (True, Count, "a whole number of 1 or more"),
@@ -167,10 +164,12 @@ BAD: list[tuple[Any, Any, str]] = [
     (1.0, Channels, "1 or 3"),
     (28, Annotated[int, Literal[16, 32, 64]], "16, 32 or 64"),
     ("c", Literal["a", "b"] | None, "a or b, or null"),
-    ([], Annotated[list[int], MinLen(1)], "a list of 1 or more, each a whole number"),
-    ([0.5], Annotated[Sequence[Share], Len(2, 2)], "a list of 2, each a number of 0 or more, below 1"),
-    ([0, 1], Annotated[Sequence[Share], Len(2, 2)], "a list of 2, each a number of 0 or more, below 1"),
-    ([1] * 4, Annotated[list[int], Len(1, 3)], "a list of 1 to 3, each a whole number"),
+    ([], Annotated[list[int], MinLen(1)], "a list of 1 or more whole numbers"),
+    ([0.5], Annotated[Sequence[Share], Len(2, 2)], "a list of 2 numbers of 0 or more, below 1"),
+    ([0, 1], Annotated[Sequence[Share], Len(2, 2)], "a list of 2 numbers of 0 or more, below 1"),
+    ([["a"], 1], list[list[int | str]], "a list of lists of whole numbers or words"),
+    ("a", list[float], "a list of finite numbers"),
+    ([1] * 4, Annotated[list[int], Len(1, 3)], "a list of 1 to 3 whole numbers"),
 ]
 
 
@@ -280,11 +279,14 @@ def test_composing_gives_everybody_a_configuration_of_their_own() -> None:
         ("evaluation.k=0", "a whole number of 1 or more, below 2^31"),
         ("epochs=[1, 0]", "a whole number of 1 or more, below 2^31, or a list with one per task"),
         ("scenario.order_seed=-1", "a whole number of 0 or more, below 2^31"),
+        ("scenario.classes_per_task=0", "a whole number of 1 or more, below 2^31, or null"),
+        ("scenario.repetition=1.01", "a number from 0 to 1"),
     ],
 )
-def test_ranges_of_the_schema(word: str, wanted: str) -> None:
+def test_ranges_that_need_no_torch(word: str, wanted: str) -> None:
+    choice = ["scenario=repetition"] if "repetition" in word else []
     with pytest.raises(ConfigError) as error:
-        config.check_values(config.compose(word))
+        config.check_values(config.compose(*choice, word))
     assert str(error.value) == f"{word}: use {wanted}"
 
 

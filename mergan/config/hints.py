@@ -21,11 +21,11 @@ from mergan.system.errors import ConfigError
 
 LARGEST = 2**63  # whole numbers from there on fit no tensor
 WORDS = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a finite number",
-    str: "a word",
-    type(None): "null",
+    bool: ("true or false",) * 2,
+    int: ("a whole number", "whole numbers"),
+    float: ("a finite number", "finite numbers"),
+    str: ("a word", "words"),
+    type(None): ("null",) * 2,
 }
 BOUNDS = {Ge: "ge", Gt: "gt", Le: "le", Lt: "lt"}
 RANGES = {
@@ -82,8 +82,8 @@ def fits(value: Any, hint: Any) -> bool:
     return True
 
 
-def wanted(hint: Any) -> str:
-    """A type and its range in the words of a message."""
+def wanted(hint: Any, several: bool = False) -> str:
+    """A type and its range in the words of a message; in the plural where `several` are spoken of."""
     rules: list[Any] = []
     if typing.get_origin(hint) is Annotated:
         hint, *metadata = typing.get_args(hint)
@@ -91,19 +91,19 @@ def wanted(hint: Any) -> str:
         hint = next((rule for rule in rules if typing.get_origin(rule) is Literal), hint)
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin in UNIONS:
-        words = " or ".join(wanted(part) for part in parts if part is not type(None))
+        words = " or ".join(wanted(part, several) for part in parts if part is not type(None))
         return f"{words}, or null" if type(None) in parts else words
     if origin is Literal:
         *others, last = map(shown, parts)
         return f"{', '.join(others)} or {last}" if others else last
     if (origin or hint) in LISTS:
-        return _list(parts, rules)
+        entries = f" of {_length(rules)}{wanted(parts[0], several=True)}" if parts else ""
+        return f"{'lists' if several else 'a list'}{entries}"
     if (origin or hint) in MAPPINGS:
-        return "a mapping"
+        return "mappings" if several else "a mapping"
+    words = WORDS.get(hint, (str(hint),) * 2)[several]
     bounds = _bounds(rules)
-    if bounds and hint in (int, float):
-        return f"{'a whole number' if hint is int else 'a number'} {bounds}"
-    return WORDS.get(hint, str(hint))
+    return f"{words.replace('finite ', '')} {bounds}" if bounds else words
 
 
 def shown(value: Any) -> str:
@@ -153,13 +153,11 @@ def _number(bound: Any) -> str:
     return f"2^{power}" if power > 16 and bound == 1 << power else str(bound)
 
 
-def _list(parts: tuple[Any, ...], rules: Iterable[Any]) -> str:
+def _length(rules: Iterable[Any]) -> str:
     least, most = 0, None
     for rule in rules:
         least = rule.min_length if isinstance(rule, MinLen) else least
         most = rule.max_length if isinstance(rule, MaxLen) else most
-    if most is not None:
-        entries = f"a list of {most if least == most else f'{least} to {most}'}"
-    else:
-        entries = f"a list of {least} or more" if least else "a list"
-    return f"{entries}, each {wanted(parts[0])}" if parts else entries
+    if most is None:
+        return f"{least} or more " if least else ""
+    return f"{most} " if least == most else f"{least} to {most} "
