@@ -1,4 +1,4 @@
-"""Every command of the README runs, in the order in which it stands there."""
+"""Every command of the README and of docs/configuration.md runs, in the order in which it stands there."""
 
 from __future__ import annotations
 
@@ -11,24 +11,31 @@ import pytest
 import tiny
 import warm
 
-TEXT = (tiny.ROOT / "README.md").read_text(encoding="utf-8")
+README = (tiny.ROOT / "README.md").read_text(encoding="utf-8")
+CONFIGURATION = "docs/configuration.md"
+PAGES = {"README.md": README, CONFIGURATION: (tiny.ROOT / CONFIGURATION).read_text(encoding="utf-8")}
+LONGEST = 200  # lines of the README
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", TEXT, flags=re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
-COMMANDS = [line for block in blocks("bash") for line in block.splitlines() if not line.startswith("make ")]
+COMMANDS = [
+    line
+    for text in PAGES.values()
+    for block in blocks("bash", text)
+    for line in block.splitlines()
+    if not line.startswith("make ")
+]
 SWEEP = next(line for line in COMMANDS if "epochs=30,50,100" in line)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working folder with the example strategy, as the README says where to put it."""
+    """A working folder that sees the examples, as a checkout does."""
     folder = tmp_path_factory.mktemp("readme")
-    (folder / "plugins" / "strategy").mkdir(parents=True)
-    (folder / "plugins" / "stay_close.py").write_text(blocks("python")[0])
-    (folder / "plugins" / "strategy" / "stay_close.yaml").write_text(blocks("yaml")[0])
+    (folder / "examples").symlink_to(tiny.ROOT / "examples")
     return folder
 
 
@@ -38,11 +45,15 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     environment = {}
     if words[0].startswith("PYTHONPATH="):
         environment["PYTHONPATH"] = words.pop(0).removeprefix("PYTHONPATH=")
-    assert words.pop(0) == "python", command
-    if words[0] == "train.py":
+    program = words.pop(0)
+    assert program in ("python", "mergan"), command
+    if program == "mergan":  # the console script of an installed package
+        words = ["-m", "mergan", *words]
+    elif words[0] == "train.py":
         words[0] = str(tiny.ROOT / "train.py")
-        if not any(word.startswith("ckpt_path=") or word == "debug=smoke" for word in words):
-            words.append("debug=smoke")
+    trains = "train" in words or words[0].endswith("train.py")
+    if trains and not any(word.startswith("ckpt_path=") or word == "debug=smoke" for word in words):
+        words.append("debug=smoke")
     return warm.run(words, folder, environment)
 
 
@@ -50,9 +61,9 @@ def test_the_readme_shows_the_commands_a_newcomer_needs() -> None:
     for needed in (
         "ckpt_path=",
         "init_from=",
-        "mergan.sample",
-        "mergan.evaluate",
-        "mergan.report",
+        "mergan sample",
+        "mergan evaluate",
+        "mergan report",
         "-m strategy=",
     ):
         assert any(needed in command for command in COMMANDS), needed
@@ -70,8 +81,27 @@ def test_commands_run_in_order(folder: Path) -> None:
 
 
 def test_files_and_keys_that_the_readme_names_exist() -> None:
-    for path in re.findall(r"\]\((?!http)([^)]+)\)", TEXT):
-        assert (tiny.ROOT / path).exists(), path
-    for group in ("strategy", "data", "scenario", "network", "objective", "experiment"):
-        for name in re.findall(rf"`{group}=(\w+)`", TEXT):
-            assert (tiny.ROOT / "conf" / group / f"{name}.yaml").is_file(), f"{group}={name}"
+    for page, text in PAGES.items():
+        for path in re.findall(r"\]\((?!http)([^)#]+)[^)]*\)", text):
+            assert (tiny.ROOT / page).parent.joinpath(path).exists(), path
+        for group in ("strategy", "learner", "data", "scenario", "network", "objective", "experiment"):
+            for name in re.findall(rf"`{group}=(\w+)`", text):
+                assert (tiny.ROOT / "conf" / group / f"{name}.yaml").is_file(), f"{group}={name}"
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= LONGEST
+
+
+def test_the_strategy_of_the_readme_is_that_of_the_examples() -> None:
+    example = (tiny.ROOT / "examples" / "strategy" / "stay_close.py").read_text(encoding="utf-8")
+    assert blocks("python")[1] in example
+
+
+def test_the_python_of_the_readme_runs(folder: Path) -> None:
+    """On the run that the first commands leave."""
+    code = blocks("python")[0].replace('["3", "7"]', '["0", "1"]')  # those that a smoke run learns
+    (folder / "script.py").write_text(code, encoding="utf-8")
+    result = warm.run([str(folder / "script.py")], folder, {"PYTHONPATH": str(tiny.ROOT)})
+    assert result.returncode == 0, result.stderr
+    assert (folder / "grid.png").is_file()

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import test_readme
 import tiny
 import torch
 import warm
@@ -282,9 +281,7 @@ def test_a_folder_that_only_a_checkpoint_names_is_not_downloaded_into(
 
 
 def test_the_strategy_of_the_readme_goes_through_every_door(cache_dir: Path, tmp_path: Path) -> None:
-    (tmp_path / "plugins" / "strategy").mkdir(parents=True)
-    (tmp_path / "plugins" / "stay_close.py").write_text(test_readme.blocks("python")[0])
-    (tmp_path / "plugins" / "strategy" / "stay_close.yaml").write_text(test_readme.blocks("yaml")[0])
+    shutil.copytree(tiny.ROOT / "examples" / "strategy", tmp_path / "plugins")
     train = [str(tiny.ROOT / "train.py"), *tiny.SETTINGS, "epochs=1", f"cache_dir={cache_dir}"]
     path = {"PYTHONPATH": "plugins"}
     own = ["--config-dir", "plugins", "strategy=stay_close"]
