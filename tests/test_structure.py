@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -106,3 +107,19 @@ def test_checking_a_configuration_imports_no_torch() -> None:
         "import sys, mergan.cli.guard, mergan.config, mergan.scenarios.base; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=tiny.ROOT, check=False).returncode == 0
+
+
+def test_the_configuration_does_not_travel_into_the_depth() -> None:
+    """Parts get values; what Hydra composes stays with the rooms that build them."""
+    deep = [name for name in ROOMS if name not in ("config", "checkpoints", "run", "cli")]
+    for module, file in MODULES.items():
+        if room(module) in deep:
+            assert "omegaconf" not in file.read_text(encoding="utf-8"), module
+
+
+def test_the_files_that_the_documentation_names_exist() -> None:
+    for page in [*(tiny.ROOT / "docs").glob("*.md"), tiny.ROOT / "README.md"]:
+        for path in re.findall(
+            r"`((?:mergan|conf|examples|tests)/[\w./]*)`", page.read_text(encoding="utf-8")
+        ):
+            assert (tiny.ROOT / path).exists(), f"{page.name}: {path}"
