@@ -137,7 +137,7 @@ def test_networks_that_need_values_are_not_refused(compose: Compose) -> None:
         ("+callbacks.x._target_=torch.nn.Identity", ["callbacks.x._target_=torch.nn.Identity", "a Callback"]),
         ("logger.csv._target_=torch.nn.Identity", ["logger.csv", "a Logger"]),
         ("trainer._target_=torch.nn.Identity", ["trainer._target_", "a Trainer"]),
-        ("learner._target_=torch.nn.Identity", ["learner._target_", "an ACGAN"]),
+        ("learner._target_=torch.nn.Identity", ["learner._target_", "a ContinualLearner"]),
         ("strategy._target_=mergan.learners.objectives.BCE", ["strategy._target_", "a Strategy"]),
         ("strategy._target_=mergan.strategies.ewc.Nope", ["mergan.strategies.ewc has no 'Nope'"]),
         ("objective._target_=mergan.learners.objectives", ["neither a class nor a function"]),
