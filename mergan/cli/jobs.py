@@ -104,7 +104,7 @@ def checked(cfg: DictConfig, folder: Path) -> tuple[DictConfig, Path]:
 def get_ready(cfg: DictConfig) -> None:
     """Set up the process for a training."""
     keep_fonts_in(Path(cfg.cache_dir))
-    import lightning.pytorch  # noqa: F401  # importing it sets the levels of its loggers
+    import lightning.pytorch  # noqa: F401  # which sets the levels of its loggers when it is imported
 
     quieten()
 
