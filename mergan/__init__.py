@@ -1,19 +1,19 @@
-"""mergan: teach one conditional GAN new image classes task after task, and measure what it forgets.
+"""mergan: teach one conditional GAN new image classes, one task after another, and measure what it forgets.
 
     record = mergan.train(["strategy=joint_retrain", "seed=1"])  # what the command `mergan train` does
     record = mergan.read_run("runs/first")                       # configuration, figures and matrices
     generator = mergan.load("runs/first")                        # or the path of a checkpoint
     images, labels = generator.sample(["3", "7"], per_class=10)
 
-Importing this package imports no torch; the functions import what they need. What the user can mend they
-raise as a `MerganError`, whose message is one line that names the culprit and the remedy.
+Importing this package does not import torch; the functions import what they need. Errors that the user can
+fix are raised as `MerganError`. Its message is one line that names the cause and the remedy.
 """
 
 import sys
 
 if sys.argv[:1] == ["-m"] and not sys.flags.safe_path:
-    # `python -m mergan.sample` is being started, and Python has put the working directory in front of all
-    # that can be imported. It may be a folder from somebody else: what lies there is data, not code.
+    # `python -m mergan.sample` is starting, and Python has put the working directory first in sys.path. That
+    # folder may come from somebody else: its files are data, not code.
     del sys.path[0]
 
 from collections.abc import Sequence
@@ -52,12 +52,12 @@ def load(path: str | Path, trust: Sequence[str] = ()) -> "Generator":
     """The trained generator of a run folder or of a checkpoint.
 
     Args:
-        path: a checkpoint; or a run folder, which stands for its `checkpoints/last.ckpt`, or for the
-            checkpoint of its last task where that is missing.
-        trust: modules whose classes the checkpoint may name besides mergan's own: their code runs.
+        path: a checkpoint, or a run folder. A run folder means its `checkpoints/last.ckpt`; if that is
+            missing, the checkpoint of its last task.
+        trust: modules whose classes the checkpoint may name besides mergan's own; their code runs.
 
     Raises:
-        CheckpointError: there is no checkpoint, it cannot be read, or it names what is not trusted.
+        CheckpointError: there is no checkpoint, it cannot be read, or it names a class that is not trusted.
     """
     from mergan.run import generator
 
@@ -65,11 +65,11 @@ def load(path: str | Path, trust: Sequence[str] = ()) -> "Generator":
 
 
 def read_run(folder: str | Path) -> "Record":
-    """What a run has left in its folder: configuration, figures and matrices. A run that is not finished
-    has no figures yet.
+    """Read the results in a run folder: configuration, figures and matrices. A run that is not finished has
+    no figures yet.
 
     Raises:
-        ConfigError: the folder holds no run, or a file that cannot be read; the message names it.
+        ConfigError: the folder holds no run, or a file cannot be read; the message names it.
     """
     from mergan.output import record
 
@@ -79,19 +79,19 @@ def read_run(folder: str | Path) -> "Record":
 def train(
     overrides: Sequence[str] = (), folder: str | Path | None = None, config_dir: str | Path | None = None
 ) -> "Record":
-    """Train in this process, as the command `mergan train` does, and read what the run has left.
+    """Train in this process, as the command `mergan train` does, and read the results.
 
-    Signals stay the caller's: Ctrl-C raises KeyboardInterrupt, and the last finished epoch can be gone on
-    with (`ckpt_path=...`, or `resume=auto` with the same folder).
+    The caller keeps its signal handlers: Ctrl-C raises KeyboardInterrupt. You can then resume from the last
+    finished epoch (`ckpt_path=...`, or `resume=auto` with the same folder).
 
     Args:
-        overrides: settings, KEY=VALUE each, as on the command line; no flags, and one value per key.
+        overrides: overrides KEY=VALUE, as on the command line; no flags, and one value per key.
         folder: the run folder; None: that of the configuration, `runs/DATE/TIME_STRATEGY`.
-        config_dir: a further folder of YAML files, as --config-dir names one.
+        config_dir: an additional folder of YAML files, as with --config-dir.
 
     Raises:
-        MerganError: something the user can mend; ConfigError before anything is written, where a setting
-            is refused.
+        MerganError: something that the user can fix. A refused setting raises ConfigError before anything is
+            written.
     """
     from mergan.cli import in_process
 

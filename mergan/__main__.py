@@ -27,7 +27,7 @@ python -m mergan COMMAND and python -m mergan.COMMAND do the same."""
 
 
 def _listed() -> str:
-    """A line for each door: the first one of its documentation, which is read without importing anything."""
+    """One line per door: the first line of its docstring, which is read without importing anything."""
     rows = []
     for name in DOORS:
         source = Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
@@ -37,7 +37,7 @@ def _listed() -> str:
 
 
 def _answer(words: Sequence[str]) -> None:
-    """What to say where no door is named."""
+    """Answer a command line that does not name a door."""
     word = words[0] if words else "--help"
     if word == "--version":
         print(f"mergan {__version__}")

@@ -1,7 +1,7 @@
 """Measure the generator of a checkpoint on the classes that it has learned.
 
-The figures are those of a run: accuracy by the judge, the metrics, reverse accuracy, and forgetting by the
-matrices that the checkpoint holds. The data set is that of the run.
+The figures are the same as those of a run: accuracy by the judge, the metrics, reverse accuracy, and
+forgetting, computed from the matrices in the checkpoint. The data set is that of the run.
 """
 
 from __future__ import annotations

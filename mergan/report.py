@@ -1,7 +1,7 @@
 """Compare finished runs: one table, accuracy after each task, sample grids side by side.
 
-RUN is a run folder, or a folder of runs (a sweep), which stands for the finished ones in it. The table shows
-the settings in which the runs differ.
+RUN is a run folder, or a folder of runs (a sweep), which means all finished runs in it. The table shows the
+settings in which the runs differ.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Train every row of the README's table of results, and write the table.
 
-Trainings run side by side, one thread each; together they take hours. What is finished is not trained again,
-what was interrupted goes on, and a run folder that was made with other settings than its row has now is
-refused. table.md and samples.png are written anew each time. Other settings than those below are for the
-trainings.
+Trainings run in parallel, one thread each; together they take hours. Finished trainings are not repeated, and
+interrupted ones resume. A run folder made with other settings than its row has now is refused. Each call
+rewrites table.md and samples.png. Settings other than those below go to the trainings.
 """
 
 from __future__ import annotations

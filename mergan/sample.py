@@ -1,7 +1,7 @@
 """Draw images from the generator of a checkpoint into a file.
 
 The file holds `images` uint8 (N, C, H, W) and `labels` int64 (N,), class after class. The images of a class
-depend on the seed alone, whatever the other classes are.
+depend only on the seed, not on the other classes.
 """
 
 from __future__ import annotations

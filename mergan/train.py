@@ -1,9 +1,9 @@
 """Train one generator on a stream of tasks, and measure what it forgets.
 
-After each task the generator is judged on all classes seen so far, a sample grid is drawn and a checkpoint
-is written. The run folder holds configuration, figures, matrices, grids, checkpoints and logs. After Ctrl-C
-or a crash, ckpt_path=RUN/checkpoints/last.ckpt goes on, and needs no other setting. Several values and -m are
-a sweep: one run for each combination, and a table at the end.
+After each task the generator is evaluated on all classes seen so far, a sample grid is drawn, and a
+checkpoint is written. The run folder holds configuration, figures, matrices, grids, checkpoints and logs.
+After Ctrl-C or a crash, resume with ckpt_path=RUN/checkpoints/last.ckpt; no other setting is needed. With -m
+and several values per key you get a sweep: one run per combination, and a table at the end.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def main(typed: Sequence[str] | None = None) -> int:
 
 
 class _Callable(ModuleType):
-    """`import mergan.train` puts this module where the function `mergan.train` was; both can be called."""
+    """`import mergan.train` replaces the function `mergan.train` by this module; you can call both."""
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         from mergan.cli.in_process import train

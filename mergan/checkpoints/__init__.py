@@ -1,1 +1,1 @@
-"""Checkpoint files: written in one piece, read as data and checked before anything is built from them."""
+"""Checkpoint files: written atomically, read as data, and checked before anything is built from them."""

@@ -1,4 +1,4 @@
-"""Reading what torch.save wrote, in a file from anybody: it is looked through before torch sees it."""
+"""Read files of torch.save from untrusted sources: each file is inspected before torch sees it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from mergan.system.errors import CheckpointError, reason
 from mergan.system.text import shortened, shown
 
 MAX_ENTRIES = 100_000
-MAX_STRUCTURE = 256 * 2**20  # bytes of the pickle that says which tensors and values there are
+MAX_STRUCTURE = 256 * 2**20  # bytes of the pickle that lists the tensors and values
 MAX_DEPTH = 100
 LONGEST_NAME = 255
 ENTRY = re.compile(r"[\w.-]{1,100}(/[\w.-]{1,100}){0,3}", re.ASCII)
-PROTOCOL = b"\x80\x02"  # how a pickle begins that torch.save wrote
+PROTOCOL = b"\x80\x02"  # the first bytes of a pickle that torch.save wrote
 PLAIN = (bool, int, float, str, type(None))
 ITEM_SIZE = {
     "DoubleStorage": 8, "FloatStorage": 4, "HalfStorage": 2, "BFloat16Storage": 2, "LongStorage": 8,
@@ -34,36 +34,34 @@ ITEM_SIZE = {
 def read_archive(path: Path) -> Any:
     """The content of a file of torch.save: tensors on the CPU and plain values, in dicts, lists and tuples.
 
-    Nothing in the file is executed, and reading takes no more memory than the file has bytes. Before
-    torch.load (with `weights_only=True`) reads it, the archive must hold its entries as they are, not
-    compressed, side by side, with matching checksums; and its structure must name nothing but tensors whose
-    storages lie in the archive with exactly the size they claim.
+    Nothing in the file is executed, and reading takes no more memory than the file has bytes. The archive is
+    checked before torch.load (with `weights_only=True`) reads it. Its entries must be uncompressed and
+    adjacent, with matching checksums. Its structure must name only tensors whose storages are in the archive
+    with exactly the size they claim.
 
     Returns:
-        The content, ordered dicts as plain ones.
+        The content, with ordered dicts as plain dicts.
 
     Raises:
-        CheckpointError: the file is missing or anything else than that; the message says what is wrong.
+        CheckpointError: the file is missing or is not such an archive; the message says what is wrong.
     """
     import torch
 
     try:
         with _opened(path) as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch; what is wrong is an error here
+            warnings.simplefilter("ignore")  # of torch; problems are errors here
             size = _look_through(file)
             file.seek(0)
             content = torch.load(file, map_location="cpu", weights_only=True)
         return _Plain(size).copy(content, 0)
     except CheckpointError:
         raise
-    except (
-        Exception
-    ) as error:  # zipfile, pickle and torch raise many kinds for files that are none of their own
+    except Exception as error:  # zipfile, pickle and torch raise many kinds of errors for invalid files
         raise CheckpointError(f"not a readable checkpoint ({reason(error)})") from error
 
 
 def damage(path: Path) -> str:
-    """What is wrong with a file as an archive, "" if it is whole; its tensors are not read."""
+    """What is wrong with a file as an archive, "" if it is intact; its tensors are not read."""
     try:
         with _opened(path) as file:
             _look_through(file)
@@ -76,9 +74,9 @@ def damage(path: Path) -> str:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    """The file, opened once: what is looked through is what is read, even if another takes its place."""
+    """The file, opened only once: the inspected file is also the one read, even if the path is replaced."""
     try:
-        regular = stat.S_ISREG(path.stat().st_mode)  # to open a FIFO would wait for somebody who writes
+        regular = stat.S_ISREG(path.stat().st_mode)  # opening a FIFO would wait for a writer
         file = path.open("rb") if regular else None
     except OSError as error:
         raise CheckpointError(f"cannot be read ({error.strerror})") from error
@@ -89,7 +87,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def _look_through(file: BinaryIO) -> int:
-    """Refuse what torch.save cannot have written; returns the size in bytes."""
+    """Refuse a file that torch.save cannot have written; returns its size in bytes."""
     size = file.seek(0, io.SEEK_END)
     if size == 0:
         raise CheckpointError("the file is empty")
@@ -107,7 +105,7 @@ def _look_through(file: BinaryIO) -> int:
 
 
 def _check_entries(archive: zipfile.ZipFile, size: int) -> str:
-    """Refuse an archive that torch.save cannot have written; returns the name of its one folder."""
+    """Refuse an archive that torch.save cannot have written; returns the name of its only folder."""
     entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
     if not entries or len(entries) > MAX_ENTRIES:
         raise CheckpointError(f"not a readable checkpoint ({len(entries)} entries)")
@@ -142,21 +140,21 @@ def _check_entries(archive: zipfile.ZipFile, size: int) -> str:
 
 @dataclass(frozen=True)
 class _Storage:
-    """A storage as the structure names it: its number of items."""
+    """A storage as described by the structure: its number of items."""
 
     count: int
 
 
 class _Ordered(dict):
-    """Stands for an OrderedDict, whose attributes the structure may set."""
+    """A stand-in for OrderedDict, because the structure may set its attributes."""
 
 
 class _StructureCheck(pickle.Unpickler):
-    """Goes through the structure with stand-ins for tensors. No name in it is looked up.
+    """Reads the structure with stand-ins for tensors. No name in it is looked up.
 
     Args:
         structure: the pickle.
-        sizes: bytes of each storage in the archive, by its key.
+        sizes: size in bytes of each storage in the archive, by its key.
     """
 
     def __init__(self, structure: bytes, sizes: Mapping[str, int]) -> None:
@@ -191,7 +189,7 @@ class _StructureCheck(pickle.Unpickler):
 
 
 def _check_tensor(storage: _Storage, offset: int, size: Any, stride: Any, *rest: Any) -> None:
-    """Refuse a tensor that does not lie in its storage, or shows an item of it twice."""
+    """Refuse a tensor that has more items than its storage or lies outside it."""
     whole = all(type(number) is int and number >= 0 for number in (offset, *size, *stride))
     if not whole or len(size) != len(stride) or len(size) > 16 or prod(size) > storage.count:
         raise CheckpointError("not a readable checkpoint (a tensor is larger than its storage)")
@@ -204,15 +202,15 @@ class _Plain:
     """Copies nested content as plain dicts, lists and tuples.
 
     Args:
-        budget: how many values there may be. Without references that share them, a file has no more values
-            than bytes; twenty lists that each hold the one before ten times would take 10^20.
+        budget: the maximum number of values. Without shared references a file has no more values than bytes;
+            twenty lists that each hold the previous one ten times would expand to 10^20.
     """
 
     def __init__(self, budget: int) -> None:
         self._left = budget
 
     def copy(self, value: Any, depth: int) -> Any:
-        """The value with everything below it."""
+        """Copy the value and everything inside it."""
         import torch
 
         self._left -= 1

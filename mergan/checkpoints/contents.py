@@ -1,4 +1,4 @@
-"""What a checkpoint must hold, key by key, whoever wrote it (pure Python)."""
+"""What every checkpoint must hold, key by key (pure Python)."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from mergan.system.version import VERSION
 Value = TypeVar("Value")
 KEY = "mergan"  # what this project adds to Lightning's checkpoint
 FORMAT = 3
-LAST_OF_FORMAT = {1: "0.1.0", 2: "0.2.0"}  # the last version that reads an earlier format
+LAST_OF_FORMAT = {1: "0.1.0", 2: "0.2.0"}  # the last version that reads each earlier format
 EVALUATION = "ContinualEvaluation"  # the callback whose state holds the matrices
 MAX_STEPS = 2**53
 TRAINED, AVERAGED = "generator.", "ema.module."  # prefixes of the generator in the state dict
-STRATEGY = "strategy."  # that of the strategy
+STRATEGY = "strategy."  # prefix of the strategy
 
 
 def check(content: Any) -> None:
-    """Refuse what is not a checkpoint of this project in its present format.
+    """Refuse content that is not a checkpoint of this project in the current format.
 
-    Whether tensors fit the networks is for the networks to say (mergan.checkpoints.fitting).
+    mergan.checkpoints.fitting checks whether the tensors fit the networks.
 
     Args:
         content: plain values and tensors.
 
     Raises:
-        CheckpointError: naming what is missing or of another type.
+        CheckpointError: the message names what is missing or of another type.
     """
     own = content.get(KEY) if isinstance(content, Mapping) else None
     if not isinstance(own, Mapping) or "state_dict" not in content:
@@ -107,7 +107,7 @@ def _is_row(row: Any, key: type) -> bool:
 
 
 def _table(content: Mapping[str, Any], key: str, of: type, prefix: str = "") -> Mapping[str, Any]:
-    """The dict below a key, whose own keys are of one type."""
+    """The dict at a key; all its keys must be of one type."""
     value = content.get(key)
     _require(isinstance(value, Mapping) and all(type(name) is of for name in value), f"{prefix}{key}")
     return value  # type: ignore[return-value]
@@ -124,5 +124,5 @@ def _require(holds: bool, key: str, wrong: str = "missing or of another type") -
 
 
 def below(state: Mapping[str, Value], prefix: str) -> dict[str, Value]:
-    """The part of a state dict that belongs to the submodule of that name."""
+    """The part of a state dict that belongs to the submodule of that prefix."""
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}

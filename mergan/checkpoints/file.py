@@ -1,4 +1,4 @@
-"""Checkpoint files: written in one piece, read as data, refused with one line."""
+"""Checkpoint files: written atomically, read as data, refused with a one-line error."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from mergan.system.files import save_atomically
 
 
 class AtomicCheckpointIO(CheckpointIO):
-    """Writes beside the target, syncs and renames; hands the trainer what has been read and checked before.
+    """Writes beside the target, syncs and renames. It hands the trainer content that is already checked.
 
-    Lightning's own goes through the temporary folder and a move, which may cross file systems, and
+    Lightning's own class writes to the temporary folder and moves the file, which may cross file systems. It
     does not sync. It also reads the file by itself.
     """
 
@@ -30,24 +30,24 @@ class AtomicCheckpointIO(CheckpointIO):
         self._checked: dict[str, dict[str, Any]] = {}
 
     def hand_over(self, path: Path, content: dict[str, Any]) -> None:
-        """Keep what has been read of a checkpoint and checked, until the trainer asks for it.
+        """Keep the checked content of a checkpoint until the trainer asks for it.
 
         Args:
-            path: of the checkpoint.
+            path: path of the checkpoint.
             content: see mergan.checkpoints.fitting.for_lightning.
         """
         self._checked[str(path)] = content
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Save in one piece: a crash leaves the file that was there before."""
+        """Save atomically: after a crash the previous file is still there."""
         save_atomically(checkpoint, Path(path))
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> Any:
-        """What has been handed over; the file is not read again."""
+        """The content that was handed over; the file is not read again."""
         return self._checked[str(path)]
 
     def remove_checkpoint(self, path: Any) -> None:
-        """Delete the file if it is there."""
+        """Delete the file if it exists."""
         Path(path).unlink(missing_ok=True)
 
 
@@ -55,8 +55,8 @@ def read(path: Path) -> dict[str, Any]:
     """The content of a checkpoint, on the CPU. No code in it is executed.
 
     Raises:
-        CheckpointError: the file is missing, empty, cut short, changed, or not a checkpoint of this project;
-            the message names a whole one that was written before it, if there is one.
+        CheckpointError: the file is missing, empty, truncated, changed, or not a checkpoint of this project;
+            the message names an earlier intact checkpoint, if there is one.
     """
     if not path.exists():
         raise CheckpointError(f"checkpoint {path}: there is no such file{_earlier(path)}")
@@ -72,7 +72,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _earlier(path: Path) -> str:
-    """What to use in place of a broken checkpoint: the last whole one that was written before it."""
+    """What to use instead of a broken checkpoint: the last intact one written before it."""
     others = (other for other in path.parent.glob("*.ckpt") if other != path and other.is_file())
     for other in sorted(others, key=lambda file: file.stat().st_mtime, reverse=True):
         if not damage(other):
@@ -81,15 +81,16 @@ def _earlier(path: Path) -> str:
 
 
 def run_config(content: Mapping[str, Any], path: Path, trust: Trust) -> DictConfig:
-    """The configuration that stands in a checkpoint, with the types of the schema and values in range.
+    """The configuration in a checkpoint, with the types of the schema and values in range.
 
     Args:
-        content: what `read` gave.
-        path: of the checkpoint, for messages.
-        trust: what it may name.
+        content: the checkpoint, as returned by `read`.
+        path: path of the checkpoint, for messages.
+        trust: what the configuration may name.
 
     Raises:
-        CheckpointError: it names what the command does not trust, or is no configuration of a run.
+        CheckpointError: it names a class that the command does not trust, or is not the configuration of a
+            run.
     """
     plain, source = content[KEY]["config"], f"checkpoint {path}"
     trust.check(plain, source)
@@ -98,6 +99,6 @@ def run_config(content: Mapping[str, Any], path: Path, trust: Trust) -> DictConf
         assert isinstance(cfg, DictConfig)
         config.check_values(cfg)
     except (ConfigError, OmegaConfBaseException, AttributeError, ValueError, TypeError) as error:
-        # OmegaConf raises some of Python's own errors for values that no YAML can hold
+        # OmegaConf raises some of Python's own errors for values that YAML cannot hold
         raise CheckpointError(f"{source}: its configuration is none of a run ({reason(error)})") from error
     return cfg

@@ -1,4 +1,4 @@
-"""Whether the tensors of a checkpoint fit the networks, and what Lightning is given of it."""
+"""Check that the tensors of a checkpoint fit the networks, and prepare its content for Lightning."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from torch import Tensor, nn
 
 from mergan.system.errors import CheckpointError, ConfigError
 
-MOMENTS = ("exp_avg", "exp_avg_sq")  # what Adam keeps of each weight, beside the number of its steps
+MOMENTS = ("exp_avg", "exp_avg_sq")  # what Adam keeps for each weight, besides the step count
 
 
 @runtime_checkable
 class ChecksItsState(Protocol):
-    """A module that knows which values its state can have, as strategies do."""
+    """A module that can check the values of its own state, as strategies do."""
 
     def check_state(self) -> None:
-        """Refuse values that no run leaves; see mergan.strategies.Strategy."""
+        """Refuse values that no run can produce; see mergan.strategies.Strategy."""
 
 
 def restore(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
@@ -40,7 +40,7 @@ def restore(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
 
 
 def check_fit(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Refuse a state that is not of this module, which may lie on the meta device.
+    """Refuse a state that does not belong to this module. The module may be on the meta device.
 
     Raises:
         CheckpointError: as `restore`.
@@ -51,7 +51,7 @@ def check_fit(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> Non
 
 
 def misfit(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
-    """The first thing in which a state dict differs in form from a module's own, "" if there is none."""
+    """The first difference in form between a state dict and a module's own, "" if there is none."""
     for key in own.keys() ^ state.keys():
         return f"{key} is {'missing' if key in own else 'not known here'}"
     for key, expected in own.items():
@@ -75,17 +75,17 @@ def _differs(value: Any, expected: Tensor) -> str:
 
 def for_lightning(content: Mapping[str, Any], module: pl.LightningModule, trainer: pl.Trainer, batches: int,
                   path: Path) -> dict[str, Any]:  # fmt: skip
-    """What the trainer restores of a checkpoint whose networks fit: nothing in it has gone unchecked.
+    """The content that the trainer restores from a checkpoint whose networks fit; all of it is checked.
 
     The state of Lightning's loops follows from epoch and step, since checkpoints are written at the ends of
-    epochs. The settings of the optimizers are those of the configuration, so that a changed one holds.
+    epochs. Optimizer settings come from the configuration, so that changed settings take effect.
 
     Args:
         content: the checkpoint.
         module: the freshly built module.
         trainer: the freshly built trainer.
-        batches: of the checkpoint's last epoch.
-        path: of the checkpoint, for messages.
+        batches: number of batches in the checkpoint's last epoch.
+        path: path of the checkpoint, for messages.
 
     Raises:
         CheckpointError: the states of the optimizers do not fit.
@@ -115,7 +115,7 @@ def for_lightning(content: Mapping[str, Any], module: pl.LightningModule, traine
 
 
 def _loops(trainer: pl.Trainer, epoch: int, step: int, batches: int) -> dict[str, Any]:
-    """The state of the fit loop at the end of an epoch, before Lightning has counted it as completed."""
+    """The state of the fit loop at the end of an epoch, before Lightning counts the epoch as completed."""
     state = trainer.fit_loop.state_dict()
     state["epoch_loop.state_dict"] = {"_batches_that_stepped": step}
     state["epoch_loop.batch_progress"] = {
@@ -132,7 +132,7 @@ def _loops(trainer: pl.Trainer, epoch: int, step: int, batches: int) -> dict[str
 
 
 def _moments(state: Any, optimizer: torch.optim.Optimizer, path: Path) -> dict[int, dict[str, Tensor]]:
-    """Adam's state by the number of the weight."""
+    """Adam's state by the index of the weight."""
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     if not isinstance(state, Mapping):
         raise CheckpointError(f"checkpoint {path}: the state of an optimizer is missing or of another type")

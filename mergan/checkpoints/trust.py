@@ -1,4 +1,4 @@
-"""Which classes a configuration that comes from a file may name: a checkpoint is data and never code."""
+"""Which classes a configuration from a file may name: a checkpoint is data, never code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mergan.system.errors import CheckpointError, ConfigError, reason
 from mergan.system.text import shortened
 
 TARGET = "_target_"
-FORBIDDEN = ("_args_", "_partial_", "_recursive_")  # what else Hydra understands beside a target
+FORBIDDEN = ("_args_", "_partial_", "_recursive_")  # Hydra's special keys besides the target
 NAMED = ("callbacks", "logger", "evaluation.metrics")  # their entries have names that the user chooses
 PLACES = ("trainer", "logger", "callbacks")  # their arguments may be files and folders to write to
 PLACE_KEY = re.compile(r"(path|dir|directory|folder|file|filename|root)$", re.IGNORECASE)
@@ -31,13 +31,13 @@ DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 
 @dataclass(frozen=True)
 class Trust:
-    """What a command takes for its own in the configuration of a file.
+    """What a command accepts in the configuration of a file.
 
     Attributes:
         targets: by slot (`strategy`, `network.generator`, `callbacks.*`), the full names of the classes that
-            the YAML files of the command and its own words give it.
-        modules: further modules whose classes are allowed anywhere (`trust=[module,...]`).
-        places: keys of loggers, callbacks and Trainer that the command itself gives a file or folder.
+            the command's YAML files and overrides put there.
+        modules: additional modules whose classes are allowed anywhere (`trust=[module,...]`).
+        places: keys of loggers, callbacks and Trainer that the command itself sets to a file or folder.
     """
 
     targets: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -45,16 +45,15 @@ class Trust:
     places: frozenset[str] = frozenset()
 
     def check(self, config: Mapping[str, Any], source: str) -> None:
-        """Refuse a configuration that names anything else. Nothing is imported or looked up for a name that
-        is refused.
+        """Refuse a configuration that names anything else. A refused name is never imported or looked up.
 
         Args:
             config: plain dicts and lists.
-            source: what it comes from, for messages, as "checkpoint last.ckpt".
+            source: where it comes from, for messages, e.g. "checkpoint last.ckpt".
 
         Raises:
-            CheckpointError: a target that is not allowed, with the `trust=` that would allow it, a node that
-                tells Hydra more than a target, an interpolation, or a place to write to.
+            CheckpointError: a target that is not allowed (the message gives the `trust=` that would allow
+                it), a node with one of Hydra's other special keys, an interpolation, or an output path.
         """
         for slot, key, node in _nodes(config):
             if isinstance(node, str):
@@ -95,7 +94,7 @@ class Trust:
             )
         try:
             found = getattr(importlib.import_module(module), name, None)
-        except Exception as error:  # whatever the module does when it is imported
+        except Exception as error:  # importing a module may raise anything
             raise CheckpointError(
                 f"{source}: {key} is {target}, but the module {module} cannot be imported ({reason(error)}); "
                 "add the folder that holds it to PYTHONPATH"
@@ -110,7 +109,7 @@ class Trust:
 
 
 def of_this_command(cfg: DictConfig) -> Trust:
-    """What the running command trusts: the classes that conf/, its `--config-dir` and its own words name, and
+    """What the running command trusts: the classes that conf/, its `--config-dir` and its overrides name, and
     the modules of its `trust=`.
 
     Raises:
@@ -121,7 +120,7 @@ def of_this_command(cfg: DictConfig) -> Trust:
 
 
 def folders_of_this_command() -> list[Path]:
-    """Where the YAML files of the running command lie: conf/ and its `--config-dir`."""
+    """The folders of the running command's YAML files: conf/ and its `--config-dir`."""
     folders = [CONF]
     if HydraConfig.initialized():
         sources = HydraConfig.get().runtime.config_sources
@@ -134,7 +133,7 @@ def of_command(own: Any, folders: Iterable[Path], modules: Sequence[Any] = ()) -
 
     Args:
         own: its composed configuration as plain dicts and lists, or None.
-        folders: the folders of YAML files that it is composed from (conf/, --config-dir).
+        folders: the folders of its YAML files (conf/, --config-dir).
         modules: its `trust=`.
 
     Raises:
@@ -164,7 +163,7 @@ def places(config: Mapping[str, Any]) -> list[str]:
 
 
 def is_place(slot: str, key: str, value: str) -> bool:
-    """Whether a value of loggers, callbacks and Trainer may name a file or folder; yes in case of doubt."""
+    """Whether a value of loggers, callbacks and Trainer may name a file or folder; if in doubt, yes."""
     name = key.rsplit(".", 1)[-1]
     if slot.split(".")[0] not in PLACES or name == TARGET:
         return False
@@ -173,7 +172,7 @@ def is_place(slot: str, key: str, value: str) -> bool:
 
 @functools.cache
 def _gathered(folder: Path) -> tuple[tuple[str, str], ...]:
-    """Slot and target of every node with a target in the YAML files below a folder."""
+    """Slot and target of every node with a target in the YAML files of a folder and its subfolders."""
     found: list[tuple[str, str]] = []
     for path in sorted(folder.rglob("*.yaml")):
         text = path.read_text(encoding="utf-8")
@@ -181,18 +180,18 @@ def _gathered(folder: Path) -> tuple[tuple[str, str], ...]:
             content = yaml.safe_load(text)
         except (
             yaml.YAMLError
-        ):  # a file that Hydra does not need may be anything; what it needs it reports itself
+        ):  # a file that Hydra does not need may hold anything; Hydra reports the others itself
             continue
         found += _targets(content, package(text, path.relative_to(folder)))
     return tuple(found)
 
 
 def package(text: str, path: Path) -> str:
-    """Where Hydra puts the content of a file of a configuration, "" for the top: `@package` or its folder.
+    """The key where Hydra puts the content of a configuration file: its `@package` or its folder, "" for top.
 
     Args:
-        text: of the file.
-        path: of the file, relative to the folder of configurations.
+        text: text of the file.
+        path: path of the file, relative to the configuration folder.
     """
     header = PACKAGE.search(text.split("\n\n", 1)[0])
     if header is None:
@@ -207,9 +206,9 @@ def _targets(content: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _nodes(content: Any, prefix: str = "") -> Iterator[tuple[str, str, Any]]:
-    """Every dict and every string of a configuration, the whole first, with its slot and its key.
+    """Every dict and string of a configuration with its slot and its key, the whole configuration first.
 
-    The slot of what lies in a list, and of an entry that the user has named, ends with `*`.
+    The slot of a list item, and of an entry that the user has named, ends with `*`.
     """
     waiting = [(prefix, prefix, content)]
     while waiting:

@@ -1,1 +1,1 @@
-"""The command line: the words that are typed, errors in one line, the exit status, --help."""
+"""The command line: its arguments, one-line errors, the exit status, --help."""

@@ -1,4 +1,4 @@
-"""What the command line knows of a door: its name, how it is called, and what its --help shows."""
+"""What the command line knows about a door: its name, how you call it, and what its --help shows."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Door:
     """A command of the package.
 
     Attributes:
-        name: as it is typed; conf/NAME.yaml holds its keys.
-        about: what it does; the first line stands in the list of doors.
-        usage: what is typed after the name.
+        name: as you type it; conf/NAME.yaml holds its keys.
+        about: what it does; the list of doors shows the first line.
+        usage: what you type after the name.
         examples: further command lines, without the name.
         keys: the keys that --help shows; empty: all of conf/NAME.yaml.
         composed: whether Hydra composes its configuration.
@@ -30,7 +30,7 @@ class Door:
 
     @property
     def command(self) -> str:
-        """The words that start it, as they were typed: `mergan sample`, `python -m mergan.sample`,
+        """The command that started it, as typed: `mergan sample`, `python -m mergan.sample`,
         `python train.py`.
         """
         module = getattr(getattr(sys.modules.get("__main__"), "__spec__", None), "name", "")

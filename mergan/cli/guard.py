@@ -1,4 +1,4 @@
-"""What surrounds the work of every door: --help, errors as one line, signals, the exit status."""
+"""The frame around every door: --help, one-line errors, signals, the exit status."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from mergan.system.errors import ConfigError
 
 
 def guard(door: Door | None, typed: Sequence[str] | None, work: Callable[[list[str]], Any]) -> int:
-    """Do the work of a door; turn what happens into one line and an exit status (docs/ARCHITECTURE.md).
+    """Run a door; turn an error or a signal into one line and an exit status (docs/ARCHITECTURE.md).
 
     Args:
-        door: which command it is; None: none of them, and --help is a word like others.
+        door: the command; None: no command, and --help has no special meaning.
         typed: the words after its name; None: those that the process was started with.
-        work: is given the words. Hydra, where it composes the configuration, reads them from sys.argv.
+        work: the function to call with the words. If Hydra composes the configuration, it reads sys.argv.
     """
     standard_streams.secure()
     interrupts.install()
@@ -45,7 +45,7 @@ def guard(door: Door | None, typed: Sequence[str] | None, work: Callable[[list[s
             raise
         status = messages.REFUSED  # Hydra has said why
     except Exception as error:
-        if not any(job.error is error for job in jobs.started):  # else it is reported, or will be below
+        if not any(job.error is error for job in jobs.started):  # otherwise reported already, or below
             status = messages.report(error if jobs.started else _of_command_line(error, door))
     failed = [job.error for job in jobs.started if job.error is not None]
     if jobs.sweeping():
@@ -57,7 +57,7 @@ def guard(door: Door | None, typed: Sequence[str] | None, work: Callable[[list[s
 
 
 def _help(door: Door, typed: Sequence[str]) -> bool:
-    """Print the help of a door where it is asked for."""
+    """Print the help of a door if the command line asks for it; returns whether it does."""
     if not door.composed:
         asked, folder = bool({"-h", "--help"} & set(typed)), None
     else:
@@ -69,7 +69,7 @@ def _help(door: Door, typed: Sequence[str]) -> bool:
 
 
 def _of_command_line(error: Exception, door: Door | None) -> Exception:
-    """An error from before the first job: Hydra could not read the command, or not make the run folder."""
+    """Reword an error from before the first job: Hydra could not read the command or make the run folder."""
     if door is None or not door.composed:
         return error
     if isinstance(error, OSError) and error.strerror:

@@ -1,6 +1,6 @@
 """--help: what a door does, its keys with their meaning and default, examples.
 
-Meanings and defaults stand in the files of conf/ and nowhere else; see mergan.config.comments.
+Meanings and defaults are written only in the files of conf/; see mergan.config.comments.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from mergan.cli.door import Door
 from mergan.config import CONF, comments
 
 WIDTH = 100  # columns
-MEANING = 30  # the column in which meanings begin
+MEANING = 30  # the column where meanings begin
 ALL_KEYS = (
     "These are the keys used most. {command} --cfg job shows all of them with their values, and the files "
     "of {conf} say what they mean. --hydra-help lists the flags."
@@ -21,11 +21,11 @@ ALL_KEYS = (
 
 
 def text(door: Door, config_dir: Path | None = None) -> str:
-    """What --help prints.
+    """The text that --help prints.
 
     Args:
         door: the command.
-        config_dir: a further folder of YAML files, whose choices are listed as well.
+        config_dir: an additional folder of YAML files, whose choices are listed as well.
     """
     command = door.command
     parts = [f"usage: {command} {door.usage}", door.about.strip()]
@@ -46,7 +46,7 @@ def text(door: Door, config_dir: Path | None = None) -> str:
 
 
 def _keys(door: Door) -> list[comments.Key]:
-    """The keys that a door shows, in their order."""
+    """The keys that a door shows, in order."""
     if door.keys:
         return [comments.documented(name, door.name) for name in door.keys]
     found = [key for key in comments.keys(CONF / f"{door.name}.yaml") if key.default and "." not in key.name]

@@ -1,4 +1,4 @@
-"""`mergan.train`: the command without a command line, for scripts and notebooks."""
+"""`mergan.train`: training without a command line, for scripts and notebooks."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def train(
 def _composed(
     overrides: Sequence[str], folder: str | Path | None, config_dir: str | Path | None
 ) -> DictConfig:
-    """The configuration, Hydra's own settings included."""
+    """The configuration, including Hydra's own settings."""
     if isinstance(overrides, str):
         raise ConfigError(f"{overrides}: the settings are a list, e.g. [{overrides!r}]")
     for word in overrides:
@@ -65,7 +65,7 @@ def _composed(
 
 
 def _train(composed: DictConfig) -> Path:
-    """Train as the configuration says; returns the run folder."""
+    """Train with the configuration; returns the run folder."""
     folder = Path(composed.hydra.run.dir).absolute()
     cfg = composed.copy()
     with open_dict(cfg):
@@ -78,7 +78,7 @@ def _train(composed: DictConfig) -> Path:
 
 @contextmanager
 def _hydra_config(cfg: DictConfig) -> Iterator[None]:
-    """For as long as it is open `HydraConfig` tells of this training; the caller may be Hydra's as well."""
+    """Set `HydraConfig` to this training while the context is open: the caller may be a Hydra program too."""
     own = HydraConfig.instance()
     before = own.cfg
     own.set_config(cfg)
@@ -90,7 +90,7 @@ def _hydra_config(cfg: DictConfig) -> Iterator[None]:
 
 @contextmanager
 def _settings_of_the_process() -> Iterator[None]:
-    """Undo at the end what a command may leave changed: loggers, filters of warnings, variables."""
+    """Restore afterwards what a command may change: loggers, warning filters, environment variables."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "matplotlib")]
     levels = [logger.level for logger in loggers]
     hook, fonts = threading.excepthook, os.environ.get("MPLCONFIGDIR")
@@ -107,7 +107,7 @@ def _settings_of_the_process() -> Iterator[None]:
 
 @contextmanager
 def _ctrl_c() -> Iterator[None]:
-    """Give Ctrl-C back to the caller: Lightning ignores it once it has seen it."""
+    """Restore the caller's handler of Ctrl-C: Lightning ignores the signal after the first one."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
@@ -118,7 +118,7 @@ def _ctrl_c() -> Iterator[None]:
 
 @contextmanager
 def _news() -> Iterator[None]:
-    """Print what the command prints about its tasks, unless the caller has set up logging."""
+    """Print the command's progress messages, unless the caller has set up logging."""
     logger = logging.getLogger("mergan")
     if logger.hasHandlers():
         yield

@@ -1,4 +1,4 @@
-"""The jobs of a command: a single one, or those of a sweep; what each came to, and the closing table."""
+"""The jobs of a command (one, or those of a sweep), their results, and the closing table."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mergan.system.errors import ConfigError
 
 @dataclass
 class Job:
-    """One job of this process and what it came to."""
+    """One job of this process, and its result."""
 
     folder: Path | None
     name: str
@@ -33,11 +33,11 @@ class Job:
     error: Exception | None = None
 
 
-started: list[Job] = []  # by this process, in their order
+started: list[Job] = []  # by this process, in order
 
 
 def sweeping() -> bool:
-    """Whether the jobs are those of a sweep, even of one job."""
+    """Whether the jobs are those of a sweep; a sweep may have a single job."""
     own = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
     return len(started) > 1 or (bool(started) and own)
 
@@ -45,8 +45,8 @@ def sweeping() -> bool:
 def train_job(cfg: DictConfig) -> float | None:
     """Check the configuration and train.
 
-    In a single run an error is kept for `guard`, which reports it in one line. In a multirun it is
-    reported at once and raised: Hydra goes on with the next job, and a sweeper learns of it.
+    In a single run an error is kept for `guard`, which reports it in one line. In a multirun it is reported
+    at once and raised, so that Hydra continues with the next job and a sweeper sees the failure.
 
     Returns:
         The final accuracy, for sweepers that optimise.
@@ -54,7 +54,7 @@ def train_job(cfg: DictConfig) -> float | None:
     hydra_cfg = HydraConfig.get()
     multirun = hydra_cfg.mode == RunMode.MULTIRUN
     folder = Path(hydra_cfg.runtime.output_dir)
-    overrides = OmegaConf.to_container(hydra_cfg.overrides.task)  # as they stand, interpolations and all
+    overrides = OmegaConf.to_container(hydra_cfg.overrides.task)  # as typed, with their interpolations
     assert isinstance(overrides, list)
     job = Job(folder, ",".join(map(str, overrides)) or "defaults")
     started.append(job)
@@ -87,11 +87,11 @@ def checked(cfg: DictConfig, folder: Path) -> tuple[DictConfig, Path]:
     """Check the configuration of a training.
 
     Args:
-        cfg: as it was composed.
-        folder: of a new run.
+        cfg: the composed configuration.
+        folder: the folder of a new run.
 
     Returns:
-        What to train, with paths from the root and within its caps, and the run folder, new or not.
+        The configuration to train, with absolute paths and its caps applied, and the run folder, new or not.
 
     Raises:
         ConfigError, DataError: see mergan.config.check and mergan.run.launch.choose_place.
@@ -124,10 +124,10 @@ def small_job(run: Callable[[DictConfig], None], cfg: DictConfig) -> None:
 
 
 def _look_at(cfg: DictConfig) -> None:
-    """Refuse a command whose file is missing, before torch is imported to read it.
+    """Refuse a command whose file is missing, before importing torch to read it.
 
     Raises:
-        ConfigError: naming the key.
+        ConfigError: the message names the key.
     """
     config.check_interpolations(cfg)
     for key in sorted(OmegaConf.missing_keys(cfg)):
@@ -137,13 +137,13 @@ def _look_at(cfg: DictConfig) -> None:
 
 
 def keep_fonts_in(folder: Path) -> None:
-    """Tell matplotlib, which torchmetrics imports, to keep its list of fonts in a cache and not at home."""
+    """Make matplotlib, which torchmetrics imports, keep its font list in a cache, not in the home folder."""
     os.environ.setdefault("MPLCONFIGDIR", str(folder / "matplotlib"))
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # a cache that cannot be written is named later
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # an unwritable cache is reported later
 
 
 def quieten() -> None:
-    """Keep Lightning's hints for its own users off the screen; what matters here is checked here."""
+    """Hide Lightning's hints for its own users; mergan does the checks that matter."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning.*")
@@ -152,16 +152,16 @@ def quieten() -> None:
 
 
 def _thread_failed(arguments: threading.ExceptHookArgs) -> None:
-    """TensorBoard's writer raises what the disk says to it in the main thread too: one report is enough."""
+    """Ignore OSErrors of TensorBoard's writer thread: it raises them in the main thread too."""
     if not isinstance(arguments.exc_value, OSError):
         threading.__excepthook__(arguments)
 
 
 def how_to_go_on(command: str) -> str:
-    """What to add to the news that the last job was stopped.
+    """What to add to the message that the last job was stopped: how to resume it.
 
     Args:
-        command: the words that started it, e.g. "mergan train".
+        command: the command that started it, e.g. "mergan train".
     """
     folder = started[-1].folder if started else None
     if folder is None:
@@ -173,7 +173,7 @@ def how_to_go_on(command: str) -> str:
 
 
 def sweep_table() -> str:
-    """The closing table of a sweep: a line per job."""
+    """The closing table of a sweep: one line per job."""
     rows = []
     for index, job in enumerate(started):
         outcome = (

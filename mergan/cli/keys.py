@@ -1,4 +1,4 @@
-"""What to say of a key that a configuration does not have."""
+"""The message for a key that a configuration does not have."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from omegaconf.errors import OmegaConfBaseException
 from mergan.config import CONF, load_configuration
 from mergan.system.text import shortened
 
-ALIKE = 0.75  # of difflib's ratio, from which on another key is proposed
+ALIKE = 0.75  # difflib's ratio from which another key is proposed
 LONGEST = 100  # characters of a key that is looked up
 
 
 def unknown(key: str, command: str, overrides: Sequence[str], folders: Sequence[Path] = ()) -> str:
-    """The message, which proposes the key that was probably meant.
+    """The message; it proposes the key that the user probably meant.
 
     Args:
-        key: as it was typed.
-        command: whose key it is not, e.g. "train".
-        overrides: of the command line, on whose choices it depends which keys there are.
-        folders: of --config-dir.
+        key: the key as typed.
+        command: the command that lacks the key, e.g. "train".
+        overrides: the overrides of the command line; their choices determine which keys exist.
+        folders: the folders of --config-dir.
     """
     near = _nearest(key, command, overrides, folders)
     meant = f"; did you mean {near}?" if near else ""
@@ -32,20 +32,20 @@ def unknown(key: str, command: str, overrides: Sequence[str], folders: Sequence[
 
 
 def _nearest(key: str, command: str, overrides: Sequence[str], folders: Sequence[Path]) -> str | None:
-    """The key that is spelt most alike, or that ends with this one."""
+    """The key that ends with this one, or else the one with the most similar spelling."""
     if len(key) > LONGEST:
         return None
     try:
         cfg = load_configuration(command, [word for word in overrides if _chooses(word)], folders)
     except (HydraException, OmegaConfBaseException):
-        return None  # the command is refused for what it says, not for what can't be proposed
+        return None  # the command is refused for its own error, not for a failed proposal
     names = list(_names(cfg))
     short = [name for name in names if name.rpartition(".")[2] == key]
     return next(iter(short or difflib.get_close_matches(key, names, 1, ALIKE)), None)
 
 
 def _chooses(word: str) -> bool:
-    """Whether a word chooses one file of a group, on which it depends what keys there are."""
+    """Whether a word chooses one file of a group; such choices determine which keys exist."""
     group, equals, choice = word.lstrip("+").partition("=")
     return bool(equals) and (CONF / group).is_dir() and "," not in choice
 

@@ -27,11 +27,11 @@ HYDRA_NOISE = [
 UNKNOWN_KEY = re.compile(r"Could not override '([^']*)'.*")
 OUT_OF_MEMORY = ("out of memory", "allocate memory")  # of a GPU, of the CPU
 LONGEST = 1000  # characters of a line
-UNEXPECTED, REFUSED = 1, 2  # further statuses stand in mergan.system.errors and mergan.system.interrupts
+UNEXPECTED, REFUSED = 1, 2  # mergan.system.errors and mergan.system.interrupts define further statuses
 
 
 def report(error: Exception) -> int:
-    """Print the error, in one line if the user can mend it; returns the exit status."""
+    """Print the error, in one line if the user can fix it; returns the exit status."""
     code = status(error)
     if code == UNEXPECTED:
         traceback.print_exception(error)
@@ -46,7 +46,7 @@ def status(error: Exception) -> int:
         return error.exit_status
     refused = (HydraException, OmegaConfBaseException)
     if isinstance(error, AttributeError) and hasattr(error, "full_key"):
-        return REFUSED  # OmegaConf's too: it marks what it raises with the key
+        return REFUSED  # also an error of OmegaConf, which marks it with the key
     if isinstance(error, refused) or type(error).__name__ == "MisconfigurationException":
         return REFUSED
     if _out_of_memory(error) or (isinstance(error, OSError) and error.filename is not None):
@@ -55,7 +55,7 @@ def status(error: Exception) -> int:
 
 
 def one_line(error: Exception) -> str:
-    """The message without line breaks and without what only Hydra's developers need."""
+    """The message without line breaks and without details that only Hydra's developers need."""
     text = " ".join(str(error).split())
     if _out_of_memory(error):
         return "there is not enough memory; try a smaller batch_size or narrower networks"
@@ -69,17 +69,17 @@ def one_line(error: Exception) -> str:
     if key and str(key) not in text:
         text = f"{key}: {text}"
     text = UNKNOWN_KEY.sub(r"unknown key \1", text)
-    return shortened(shown(text.strip(" :;")), LONGEST)  # names in it may come from anybody
+    return shortened(shown(text.strip(" :;")), LONGEST)  # names in it may come from untrusted files
 
 
 def unknown_key(error: Exception) -> str | None:
-    """The key that an override names and the configuration does not have, None for other errors."""
+    """The key that an override names but the configuration lacks; None for other errors."""
     found = UNKNOWN_KEY.search(str(error))
     return found[1] if found else None
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """Whether the machine, or the GPU, has no memory left; PyTorch says so in the message alone."""
+    """Whether the machine or the GPU is out of memory; PyTorch says so only in the message."""
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
     )

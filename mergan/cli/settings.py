@@ -1,4 +1,4 @@
-"""The words of the doors that read few keys and no configuration: KEY=VALUE of their own, and others."""
+"""Read the command line of doors that Hydra does not compose: a few KEY=VALUE settings, and other words."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ Settings = TypeVar("Settings")
 
 
 def read(kind: type[Settings], defaults: Path, words: Sequence[str]) -> tuple[Settings, list[str]]:
-    """The settings of a door: the defaults of its file with what the command line says of them.
+    """The settings of a door: the defaults of its file, overridden by the command line.
 
     Args:
-        kind: the dataclass of the settings, whose types tell how a value is read.
-        defaults: the YAML file with a value for each of them.
-        words: of the command line.
+        kind: the dataclass of the settings; its types determine how values are read.
+        defaults: the YAML file with a value for each setting.
+        words: the words of the command line.
 
     Returns:
-        The settings, and the words that are none of its keys, in their order.
+        The settings, and the words that do not set one of them, in order.
 
     Raises:
         ConfigError: a key without a value or given twice, a value of another type, an empty word or a flag.
@@ -63,7 +63,7 @@ def _check_other(word: str, keys: Sequence[str]) -> None:
 
 
 def _value(key: str, text: str, hint: Any) -> Any:
-    """A value as the type of its key wants it."""
+    """The value converted to the type of its key."""
     kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if text == "null" and type(None) in kinds:
         return None

@@ -1,4 +1,4 @@
-"""The words of the command line, looked at before Hydra reads them: what is wrong is said in plain words."""
+"""Check the command line before Hydra reads it, so that errors are reported in plain words."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mergan.system.errors import ConfigError
 from mergan.system.text import shortened
 
 FOLDERS = ("hydra.run.dir", "hydra.sweep.dir")
-MANY = ("experiment", "debug", "callbacks", "logger")  # of these groups several may be taken together
+MANY = ("experiment", "debug", "callbacks", "logger")  # you may choose several files of these groups
 RENAMED = {"acgan": "learner"}  # keys by their old names
 KEY = re.compile(r"[\w.@/+~:-]+", re.ASCII)
 OLD = re.compile(rf"([+~]*)({'|'.join(RENAMED)})(?![\w-])", re.ASCII)
@@ -27,7 +27,7 @@ SHOWN = 200  # characters of a word
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
-    """Hydra's reading of the flags; the other words are its `overrides`.
+    """Parse the flags as Hydra does; the other words become `overrides`.
 
     Raises:
         ConfigError: an unknown flag.
@@ -38,11 +38,11 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
 
 def prepare(words: Sequence[str]) -> list[str]:
-    """The same command line with its flags in front, where Hydra finds them, and `~` resolved in the folders
+    """The same command line with its flags in front, where Hydra finds them, and with `~` resolved in folders
     that Hydra makes.
 
     Args:
-        words: what follows the name of the program.
+        words: the words after the name of the program.
 
     Raises:
         ConfigError: an unknown flag, or an override that cannot be read; the message names the word and says
@@ -64,14 +64,14 @@ def prepare(words: Sequence[str]) -> list[str]:
 
 
 def overrides(words: Sequence[str], sweep: bool = False) -> list[str]:
-    """The overrides among the words of a command line, as Hydra is to read them.
+    """The overrides of a command line, checked and written as Hydra should read them.
 
     Args:
         words: KEY=VALUE, +KEY=VALUE, ~KEY.
         sweep: whether a key may have several values.
 
     Raises:
-        ConfigError: one that cannot be read or makes no sense; see `prepare`.
+        ConfigError: an override cannot be read or makes no sense; see `prepare`.
     """
     reader = OverridesParser.create()
     ready = []
@@ -87,7 +87,7 @@ def overrides(words: Sequence[str], sweep: bool = False) -> list[str]:
 
 
 def _from_home(override: Override, word: str) -> str:
-    """The word with `~` as the home folder, where it names a folder for Hydra, which knows no `~`."""
+    """The word with `~` expanded if it names a folder for Hydra, which does not expand `~`."""
     value = override.value() if override.key_or_group in FOLDERS and not override.is_delete() else None
     if not isinstance(value, str) or not value.startswith("~"):
         return word
@@ -103,10 +103,10 @@ def _refuse(message: str) -> NoReturn:
 
 
 def _read(word: str, reader: OverridesParser) -> Override:
-    """Hydra's reading of an override.
+    """Parse an override with Hydra.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: Hydra cannot read it.
     """
     try:
         return reader.parse_override(word)
@@ -115,7 +115,7 @@ def _read(word: str, reader: OverridesParser) -> Override:
 
 
 def _remedy(word: str) -> str:
-    """What to say of a word that Hydra's grammar does not have."""
+    """The message for a word that does not fit Hydra's grammar."""
     key, equals, value = word.partition("=")
     shown = word if len(word) <= SHOWN else f"{word[:SHOWN]}..."
     if not equals:
@@ -129,7 +129,7 @@ def _remedy(word: str) -> str:
 
 
 def literal(key: str, value: str) -> str:
-    """A word for the shell that sets a key to a text, whatever characters that has."""
+    """A word for the shell that sets a key to a text with any characters."""
     if re.fullmatch(r"[\w./:+-]+", value, re.ASCII):
         return f"{key}={value}"
     word = quoted(key, value)
@@ -138,13 +138,13 @@ def literal(key: str, value: str) -> str:
 
 def quoted(key: str, value: str) -> str:
     """A word for Hydra that sets a key to a text."""
-    # Hydra reads a backslash as such, unless quotes follow
+    # Hydra reads a backslash literally, unless a quote follows
     quoted = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)
     return f"{key}='{quoted}'"
 
 
 def _check(override: Override, word: str, sweep: bool) -> None:
-    """Refuse what Hydra can read and makes no sense."""
+    """Refuse an override that Hydra can read but that makes no sense."""
     key = override.key_or_group
     if not key:
         raise ConfigError(f"{word}: names no key; a setting is written KEY=VALUE")

@@ -1,4 +1,4 @@
-"""The configuration: schema, checks, the stream it describes, and how two of them differ (no torch)."""
+"""The configuration: its schema, checks, stream of tasks, and comparison (no torch)."""
 
 from mergan.config.checks import (
     check,

@@ -1,4 +1,4 @@
-"""Checks of the configuration that need no torch, so that a wrong value is refused at once."""
+"""Checks of the configuration that need no torch, so that wrong values are refused at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mergan.config.schema import EvaluationConfig, Features, TrainConfig
 from mergan.config.stream import is_joined, scenario, stream_kind
 from mergan.system.errors import ConfigError
 
-MOST_STEPS = 1e9  # of a task: months at a hundred steps in a second
+MOST_STEPS = 1e9  # of a task: months at a hundred steps per second
 
 # settings that several parts share, and the key that sets them all
 SHARED = {
@@ -31,11 +31,11 @@ SHARED = {
 
 
 def check(cfg: DictConfig) -> None:
-    """Refuse the configuration of a command that cannot be run here; types and names have been checked
-    against the schema before.
+    """Refuse a configuration that cannot run here. Its types and names have already been checked against the
+    schema.
 
     Raises:
-        ConfigError: naming the key, its value and what is allowed.
+        ConfigError: the message names the key, its value and what is allowed.
         DataError: the weights that evaluation.features=inception needs are missing.
     """
     check_values(cfg)
@@ -49,10 +49,10 @@ def check(cfg: DictConfig) -> None:
 
 
 def check_values(cfg: DictConfig) -> None:
-    """Refuse values that are missing or out of range, on whatever machine.
+    """Refuse values that are missing or out of range on any machine.
 
     Raises:
-        ConfigError: naming the key, its value and what is allowed.
+        ConfigError: the message names the key, its value and what is allowed.
     """
     _check_missing(cfg)
     check_interpolations(cfg)
@@ -69,15 +69,15 @@ def check_values(cfg: DictConfig) -> None:
 
 
 def check_fields(cfg: DictConfig, schema: type, key: str = "") -> None:
-    """Hold values against the annotations of the schema.
+    """Check values against the annotations of the schema.
 
     Args:
-        cfg: the configuration, or a part of it, whose types OmegaConf has checked.
+        cfg: the configuration, or a part of it; OmegaConf has checked its types.
         schema: its dataclass.
-        key: where it stands.
+        key: its key.
 
     Raises:
-        ConfigError: naming the first that is out of range.
+        ConfigError: the message names the first value out of range.
     """
     for name, hint in typing.get_type_hints(schema, include_extras=True).items():
         inside = f"{key}.{name}".lstrip(".")
@@ -90,10 +90,10 @@ def check_fields(cfg: DictConfig, schema: type, key: str = "") -> None:
 
 
 def check_machine(cfg: DictConfig) -> None:
-    """Refuse what this machine does not have, as far as can be seen without torch.
+    """Refuse what this machine does not have, as far as that can be checked without torch.
 
     Raises:
-        ConfigError: naming the key.
+        ConfigError: the message names the key.
         DataError: as `check`.
     """
     trainer_arguments.check(cfg.trainer)
@@ -106,7 +106,7 @@ def check_evaluation(cfg: DictConfig) -> None:
     """Refuse values of `cfg.evaluation` that are missing or out of range.
 
     Raises:
-        ConfigError: naming the key, its value and what is allowed.
+        ConfigError: the message names the key, its value and what is allowed.
     """
     _check_missing(cfg)
     check_interpolations(cfg)
@@ -115,7 +115,7 @@ def check_evaluation(cfg: DictConfig) -> None:
 
 
 def _check_missing(cfg: DictConfig) -> None:
-    """Refuse a configuration without a value that no file and no word has set."""
+    """Refuse a configuration with a value that neither a file nor an override has set."""
     waiting: list[tuple[str, Any]] = [("", OmegaConf.to_container(cfg, resolve=False))]
     while waiting:
         key, value = waiting.pop()
@@ -131,10 +131,10 @@ def _check_epochs(epochs: Any) -> None:
 
 
 def check_interpolations(cfg: DictConfig) -> None:
-    """Resolve every `${...}`, so that one that leads nowhere is named by its key.
+    """Resolve every `${...}` and refuse those that lead nowhere.
 
     Raises:
-        ConfigError: naming it.
+        ConfigError: the message names the key of the interpolation.
     """
     try:
         OmegaConf.to_container(cfg, resolve=True)
@@ -145,7 +145,7 @@ def check_interpolations(cfg: DictConfig) -> None:
 
 
 def _check_length(cfg: DictConfig) -> None:
-    """Refuse a stream of more steps than a computer makes in its life."""
+    """Refuse a stream with more steps than a computer can take in its life."""
     longest = max(cfg.epochs, default=1) if isinstance(cfg.epochs, ListConfig) else cfg.epochs
     steps = longest * (cfg.steps_per_epoch or 1)
     if steps > MOST_STEPS:
@@ -156,8 +156,8 @@ def _check_length(cfg: DictConfig) -> None:
 
 
 def _check_stream(cfg: DictConfig) -> None:
-    """Refuse a stream as far as can be seen without the data: without the number of classes, or without the
-    classes that `init_from` knows, only the arguments of its kind.
+    """Refuse an invalid stream, as far as that can be checked without the data. If the number of classes is
+    unknown, or `init_from` adds known classes, only the arguments of the stream kind are checked.
     """
     stream_kind(cfg)
     is_joined(cfg)
@@ -166,15 +166,15 @@ def _check_stream(cfg: DictConfig) -> None:
 
 
 def is_file(path: str) -> bool:
-    """Whether there is a file of that name; false for a name that no file can have."""
+    """Whether a file of that name exists; false for a name that no file can have."""
     try:
         return Path(path).expanduser().is_file()
-    except (OSError, RuntimeError):  # a name that no file can have, a home folder that is not there
+    except (OSError, RuntimeError):  # a name that no file can have, a missing home folder
         return False
 
 
 def _check_folder(key: str, folder: str) -> None:
-    """Refuse a folder that cannot be made, as far as can be seen without making it."""
+    """Refuse a folder that cannot be made, as far as that can be checked without making it."""
     if not folder:
         raise ConfigError(f"{key}={folder!r}: name a folder")
     path = Path(folder).expanduser().absolute()

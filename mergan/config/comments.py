@@ -1,4 +1,4 @@
-"""What the files of conf/ say about their keys: the comment behind a key is its documentation."""
+"""The documentation of keys in the files of conf/: the comment behind a key is its documentation."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Key:
     """A key as its file documents it.
 
     Attributes:
-        name: dotted, as it is typed.
-        default: its value, as it stands in the file; "" for a key with others below it.
-        meaning: the comment behind it, "" where there is none.
+        name: dotted, as you type it.
+        default: its value, as written in the file; "" for a key with nested keys.
+        meaning: the comment behind it, "" if there is none.
     """
 
     name: str
@@ -30,10 +30,10 @@ class Key:
 
 @dataclass(frozen=True)
 class Group:
-    """A folder of conf/ of whose files one is chosen.
+    """A folder of conf/; a configuration chooses one of its files.
 
     Attributes:
-        key: the key with the file that a command takes by default, and the comment in the defaults list.
+        key: the key with its default file, and the comment in the defaults list.
         choices: the names of all files, sorted.
     """
 
@@ -42,10 +42,10 @@ class Group:
 
 
 def keys(path: Path, prefix: str = "") -> list[Key]:
-    """The keys of a YAML file in their order, each before those below it, without `defaults` and `hydra`.
+    """The keys of a YAML file in order, each before its nested keys, without `defaults` and `hydra`.
 
     Args:
-        path: of the file.
+        path: path of the file.
         prefix: put before every name, e.g. "evaluation.".
     """
     text = path.read_text(encoding="utf-8")
@@ -54,7 +54,7 @@ def keys(path: Path, prefix: str = "") -> list[Key]:
 
 
 def documented(name: str, command: str = "train") -> Key:
-    """A key of a command, looked up in the file that a command reads by default, then in the other choices.
+    """A key of a command, looked up in the default file of its group, then in the other choices.
 
     Raises:
         KeyError: no file has it.
@@ -68,7 +68,7 @@ def documented(name: str, command: str = "train") -> Key:
     else:
         found = []
     text = (CONF / f"{command}.yaml").read_text(encoding="utf-8")
-    found += _keys(yaml.compose(text), text)  # which has what the files of a group share
+    found += _keys(yaml.compose(text), text)  # it holds what the files of a group share
     for key in found:
         if key.name == name:
             return key
@@ -76,7 +76,7 @@ def documented(name: str, command: str = "train") -> Key:
 
 
 def groups(command: str, further: Path | None = None) -> list[Group]:
-    """The groups of a command in the order of its file's defaults list.
+    """The groups of a command in the order of the defaults list in its file.
 
     Args:
         command: the name of a file in conf/, e.g. "train".
@@ -111,12 +111,12 @@ def _keys(
 
 
 def _source(text: str, value: yaml.Node) -> str:
-    """A value as it is written, on one line."""
+    """A value as written in the file, on one line."""
     return " ".join(text[value.start_mark.index : value.end_mark.index].split())
 
 
 def _comment(text: str, key: yaml.Node, value: yaml.Node) -> str:
-    """The comment behind a value, or behind the key where the value goes on below it."""
+    """The comment behind a value, or behind the key if the value continues below it."""
     line = text.splitlines()[key.end_mark.line]
     same = isinstance(value, yaml.ScalarNode) or value.end_mark.line == key.end_mark.line
     rest = line[value.end_mark.column if same else key.end_mark.column + 1 :].strip()

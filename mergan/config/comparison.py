@@ -1,4 +1,4 @@
-"""Two configurations beside each other, and what depends on what in one."""
+"""Compare two configurations, and find the dependencies between the values of one."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from omegaconf import DictConfig, OmegaConf
 
 from mergan.system.errors import ConfigError
 
-# how a command goes on and where it finds its caches: never taken from a run that it goes on with
+# how a command resumes and where its caches are: never taken from the run that it resumes
 OF_COMMAND = ("cache_dir", "ckpt_path", "resume", "allow_changes", "trust")
 
-# what may differ between a run and its continuation without changing what is learned
+# settings that may differ between a run and its continuation without changing what is learned
 HARMLESS = (*OF_COMMAND, "init_from", "trainer", "logger", "callbacks", "recovery", "data.root",
             "data.download", "data.source.root", "data.source.download",
             "evaluation.inception_weights")  # fmt: skip
-NOT_HARMLESS = ("trainer.precision",)  # although the rest of its group is
+NOT_HARMLESS = ("trainer.precision",)  # although the rest of its group is harmless
 
 # values that name files and folders
 PATHS = ("cache_dir", "data.root", "data.source.root", "ckpt_path", "init_from",
          "evaluation.inception_weights", "checkpoint", "out", "root")  # fmt: skip
 
-# a value that is that of another key and nothing more
+# a value that only refers to another key
 REFERENCE = re.compile(r"\$\{([^\W\d]\w*(?:\.\w+)*)\}")
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Dotted names of the keys in which two plain configurations differ."""
+    """The dotted keys in which two plain configurations differ."""
     found: list[str] = []
     for key in {**old, **new}:
         before, after = old.get(key), new.get(key)
@@ -46,13 +46,13 @@ def harmless(key: str) -> bool:
 
 
 def below(key: str, part: str) -> bool:
-    """Whether one of two dotted keys is the other or lies below it; "" stands for the whole."""
+    """Whether two dotted keys are equal or one lies below the other; "" as `part` stands for the whole."""
     return part == "" or key == part or key.startswith(f"{part}.") or part.startswith(f"{key}.")
 
 
 def absolute_paths(cfg: DictConfig) -> DictConfig:
-    """A copy of the configuration whose files and folders are named from the root, with `~` resolved, so that
-    they mean the same in another working directory. Values that are those of other keys follow these.
+    """A copy of the configuration with absolute paths and `~` resolved, so that they mean the same in another
+    working directory. Values that refer to other keys still do.
     """
     cfg = cfg.copy()
     OmegaConf.set_struct(cfg, False)
@@ -78,7 +78,7 @@ def _absolute(key: str, path: str) -> str:
 def links(cfg: DictConfig) -> dict[str, str]:
     """How values of a configuration depend on others: the text of every interpolation, by key.
 
-    That of a value which is another key's, e.g. `learner.lr`, names it from the top: `${lr}`.
+    Relative interpolations are rewritten to start from the top, e.g. that of `learner.lr` to `${lr}`.
     """
     found: dict[str, str] = {}
     waiting: list[tuple[str, Any]] = [("", OmegaConf.to_container(cfg, resolve=False, enum_to_str=True))]
@@ -94,7 +94,7 @@ def links(cfg: DictConfig) -> dict[str, str]:
 
 
 def _from_top(text: str, key: str) -> str:
-    """`${.name}` and `${..name}` in the value of a key as seen from the top of the configuration."""
+    """Rewrite `${.name}` and `${..name}` in the value of a key to start from the top of the configuration."""
 
     def resolved(match: re.Match[str]) -> str:
         above = key.split(".")[: -len(match[1])]

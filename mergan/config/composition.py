@@ -1,4 +1,4 @@
-"""The files of conf/: where they lie, and what a command composes from them."""
+"""The files of conf/: where they are, and how a command composes its configuration from them."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def load_configuration(
 ) -> DictConfig:
     """The configuration that a command composes.
 
-    Hydra's own `compose` works on one global object, which another program may be using: a notebook, or a
-    program of Hydra's that calls this package.
+    Hydra's own `compose` works on one global object. A notebook, or a Hydra program that calls this package,
+    may be using that object.
 
     Args:
-        name: of the file in conf/, e.g. "train".
-        overrides: settings, KEY=VALUE each.
-        folders: further folders of YAML files, searched before conf/ (--config-dir).
+        name: name of the file in conf/, e.g. "train".
+        overrides: overrides KEY=VALUE.
+        folders: additional folders of YAML files, searched before conf/ (--config-dir).
         hydra: whether to keep Hydra's own settings, under the key `hydra`.
 
     Raises:
-        HydraException: an override that cannot be read, a key or a choice that is not there.
+        HydraException: an override cannot be read, or a key or a choice does not exist.
         OmegaConfBaseException: a value of another type.
     """
     register()
@@ -55,8 +55,8 @@ def compose(*words: str, name: str = "train") -> DictConfig:
     """The configuration of a command: `compose("strategy=ewc", "lr=1e-4")`. Values are not checked.
 
     Args:
-        *words: as on the command line, each for itself.
-        name: of the command: train, evaluate or sample.
+        *words: overrides as on the command line, one per argument.
+        name: name of the command: train, evaluate or sample.
 
     Raises:
         HydraException, OmegaConfBaseException: as `load_configuration`.
@@ -65,10 +65,10 @@ def compose(*words: str, name: str = "train") -> DictConfig:
 
 
 def node_of(key: str, *words: str) -> DictConfig:
-    """The part of that configuration at a key, which may be given further keys.
+    """The part of that configuration at a key. You may add keys to it.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no part at that key.
     """
     node = OmegaConf.select(compose(*words), key)
     if not isinstance(node, DictConfig):
@@ -79,5 +79,5 @@ def node_of(key: str, *words: str) -> DictConfig:
 
 @functools.lru_cache(maxsize=128)
 def _composed(name: str, words: tuple[str, ...]) -> DictConfig:
-    """Composing takes a tenth of a second."""
+    """The composed configuration, cached because composing takes a tenth of a second."""
     return load_configuration(name, words)

@@ -1,8 +1,8 @@
-"""Whether a value fits the annotation of its argument or field, and what to use in its place, in words.
+"""Check that a value fits the annotation of its argument or field, or say in words what to use instead.
 
 Types are those that YAML can hold. Ranges are the bounds and lengths of annotated_types, as in
-`Annotated[int, Ge(1)]` and `Annotated[Sequence[float], Len(2, 2)]`. Choices are a `Literal`; it may also
-stand beside a type, as in `Annotated[int, Literal[16, 32]]`, because OmegaConf reads no `Literal`.
+`Annotated[int, Ge(1)]` and `Annotated[Sequence[float], Len(2, 2)]`. Choices are a `Literal`. It may also
+annotate a type, as in `Annotated[int, Literal[16, 32]]`, because OmegaConf cannot read a bare `Literal`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from omegaconf import DictConfig, ListConfig
 
 from mergan.system.errors import ConfigError
 
-LARGEST = 2**63  # whole numbers from there on fit no tensor
+LARGEST = 2**63  # integers from here on fit in no tensor
 WORDS = {
     bool: ("true or false",) * 2,
     int: ("a whole number", "whole numbers"),
@@ -48,19 +48,19 @@ def check(key: str, value: Any, hint: Any) -> None:
 
     Args:
         key: the full key of the value in the configuration.
-        value: as OmegaConf or YAML gives it.
+        value: the value as OmegaConf or YAML gives it.
         hint: the annotation.
 
     Raises:
-        ConfigError: naming the key, its value and what is allowed.
+        ConfigError: the message names the key, its value and what is allowed.
     """
     if not fits(value, hint):
         raise ConfigError(f"{key}={shown(value)}: use {wanted(hint)}")
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a value is of a type and within its range. No float is NaN or infinite. Types that no YAML can
-    hold fit everything, and ranges of other kinds are passed over.
+    """Whether a value has a type and is within its range. NaN and infinity never fit. Types that YAML cannot
+    hold accept everything. Ranges of other kinds are ignored.
     """
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
@@ -83,7 +83,7 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 def wanted(hint: Any, several: bool = False) -> str:
-    """A type and its range in the words of a message; in the plural where `several` are spoken of."""
+    """A type and its range in words, for a message; in the plural if `several`."""
     rules: list[Any] = []
     if typing.get_origin(hint) is Annotated:
         hint, *metadata = typing.get_args(hint)
@@ -107,14 +107,14 @@ def wanted(hint: Any, several: bool = False) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as it is written in YAML and on the command line."""
+    """A value as written in YAML and on the command line."""
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _rules(metadata: Iterable[Any]) -> Iterator[Any]:
-    """What stands beside a type, an Interval and a Len in their parts."""
+    """The rules that annotate a type; an Interval and a Len are split into their parts."""
     for rule in metadata:
         if isinstance(rule, GroupedMetadata):
             yield from _rules(rule)
@@ -123,7 +123,7 @@ def _rules(metadata: Iterable[Any]) -> Iterator[Any]:
 
 
 def _holds(value: Any, rule: Any) -> bool:
-    """Whether a value of the right type is within a range; ranges of another type of a union do not count."""
+    """Whether a value of the right type is within a range; ranges for other types of a union are ignored."""
     number, several = isinstance(value, (int, float)), isinstance(value, (ListConfig, list, tuple))
     match rule:
         case Ge(bound) if number:
@@ -148,7 +148,7 @@ def _bounds(rules: Iterable[Any]) -> str:
 
 
 def _number(bound: Any) -> str:
-    """A bound; powers of two that nobody knows by heart as such."""
+    """A bound as text; large powers of two are written as powers."""
     power = bound.bit_length() - 1 if isinstance(bound, int) else 0
     return f"2^{power}" if power > 16 and bound == 1 << power else str(bound)
 

@@ -1,4 +1,4 @@
-"""Where the weights of Inception-v3 lie. No torch is needed, so that their absence is reported at once."""
+"""Find the weights of Inception-v3. This needs no torch, so that missing weights are reported at once."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def find_weights(path: str | None, cache_dir: str | Path) -> Path:
     """The file with the weights; it is never downloaded.
 
     Args:
-        path: where it lies; None looks in `cache_dir` and in torch's own folder of downloads.
+        path: path of the file; None looks in `cache_dir` and in torch's download folder.
         cache_dir: folder of the caches.
 
     Raises:
-        DataError: there is no such file; says where to get it and where to put it.
+        DataError: the file does not exist; the message says where to get it and where to put it.
     """
     places = (
         [Path(cache_dir).expanduser() / FILE, _torch_hub() / FILE]

@@ -1,4 +1,4 @@
-"""Building what a node of the configuration names, after a look at its arguments."""
+"""Build the object that a node of the configuration names, after checking its arguments."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def part(key: str, *words: str, **arguments: Any) -> Any:
     """A part of a run as conf/ describes it: `part("strategy", "strategy=ewc", weight=1e3)`.
 
     Args:
-        key: where the part stands in the configuration: strategy, network.generator, evaluation.metrics.kid.
-        *words: those of a command line, which choose files of conf/ and set values anywhere.
-        **arguments: of its constructor. Values take the place of those in conf/ and are checked like them;
-            anything else, as a network, is handed over.
+        key: key of the part in the configuration: strategy, network.generator, evaluation.metrics.kid.
+        *words: overrides as on the command line; they choose files of conf/ and set values anywhere.
+        **arguments: arguments of its constructor. Plain values replace those of conf/ and are checked in the
+            same way; other objects, e.g. a network, are passed on unchanged.
 
     Raises:
         ConfigError: as `instantiate`, or there is no part at that key.
@@ -38,25 +38,24 @@ def part(key: str, *words: str, **arguments: Any) -> Any:
 
 
 def instantiate(node: Mapping[str, Any] | DictConfig, key: str | None = None, /, **arguments: Any) -> Any:
-    """What the `_target_` of a node makes of its arguments and of `arguments`.
+    """Call the `_target_` of a node with the node's arguments and `arguments`.
 
-    Hydra checks the names of arguments only. Here their values are held against the annotations of the
-    constructor as well (mergan.config.hints), so that a wrong one is refused by name and not somewhere in the
-    middle of the work.
+    Hydra checks only the names of arguments. This function also checks their values against the annotations
+    of the constructor (mergan.config.hints), so that a wrong value is refused by name before the work starts.
 
     Args:
-        node: of the configuration, or a plain mapping.
-        key: where it stands, for messages; a DictConfig knows that itself.
-        **arguments: of the constructor, as they are.
+        node: a node of the configuration, or a plain mapping.
+        key: its key, for messages; a DictConfig knows its own.
+        **arguments: arguments of the constructor, passed on unchanged.
 
     Raises:
-        ConfigError: a value of another type or out of the range that the constructor says, or one that a
-            library refuses.
-        MerganError: what the constructor itself refuses.
+        ConfigError: a value has another type, is outside the range of the constructor's annotation, or is
+            refused by a library.
+        MerganError: the constructor itself raises it.
     """
     key = _key(node) if key is None else key
     check_types(node, key)
-    # Hydra reads the node alone: it would turn what is handed over here into nodes of its own
+    # Hydra gets only the node: it would turn `arguments` into nodes of its own
     partial = hydra.utils.instantiate(node, _partial_=True)
     if node.get("_partial_"):
         return functools.partial(partial, **arguments)
@@ -64,22 +63,22 @@ def instantiate(node: Mapping[str, Any] | DictConfig, key: str | None = None, /,
         made = partial(**arguments)
     except MerganError:
         raise
-    except Exception as error:  # what a library's constructor has to say
+    except Exception as error:  # a library's constructor may raise anything
         raise ConfigError(f"{key}: {error}") from error
     slots.check_made(key, made)
     return made
 
 
 def arguments_of(node: Mapping[str, Any] | DictConfig, key: str | None = None) -> set[str]:
-    """The names of arguments that what a node names takes and the node does not give.
+    """The names of arguments that the target of a node accepts and the node does not set.
 
-    Those that a constructor passes on to its base class by `**name` are among them.
+    They include arguments that a constructor passes on to its base class by `**name`.
 
     Args:
-        node, key: as of `instantiate`.
+        node, key: see `instantiate`.
 
     Raises:
-        ConfigError: the target is none.
+        ConfigError: the target does not exist.
     """
     key = _key(node) if key is None else key
     check_types(node, key)
@@ -88,7 +87,7 @@ def arguments_of(node: Mapping[str, Any] | DictConfig, key: str | None = None) -
 
 
 def _parameters(target: Any) -> tuple[set[str], bool]:
-    """The names of all arguments of a class or function, and whether it may take others too."""
+    """The names of all arguments of a class or function, and whether it may accept others too."""
     constructors = [target]
     if inspect.isclass(target):
         constructors = [vars(base)["__init__"] for base in target.__mro__ if "__init__" in vars(base)]
@@ -96,7 +95,7 @@ def _parameters(target: Any) -> tuple[set[str], bool]:
     for constructor in constructors:
         try:
             parameters = inspect.signature(constructor).parameters
-        except (TypeError, ValueError):  # one written in C tells nothing
+        except (TypeError, ValueError):  # code written in C may have no signature
             return names, True
         names |= {name for name, parameter in parameters.items() if parameter.kind not in VARIABLE}
         if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
@@ -105,14 +104,14 @@ def _parameters(target: Any) -> tuple[set[str], bool]:
 
 
 def check_types(node: Mapping[str, Any] | DictConfig, key: str | None = None) -> None:
-    """Hold the `_target_` of a node against what its place in the configuration is for (mergan.config.slots),
-    and its arguments against the annotations of that, where there are any.
+    """Check the `_target_` of a node against the slot of its key (mergan.config.slots), and its arguments
+    against the annotations of the target, if it has any.
 
     Args:
-        node, key: as of `instantiate`.
+        node, key: see `instantiate`.
 
     Raises:
-        ConfigError: naming the key, its value and what is expected.
+        ConfigError: the message names the key, its value and what is expected.
     """
     key = _key(node) if key is None else key
     target, its_key = node.get("_target_"), _inside(key, "_target_")
@@ -130,7 +129,7 @@ def check_types(node: Mapping[str, Any] | DictConfig, key: str | None = None) ->
             )
     try:
         annotations = annotations_of(located)
-    except Exception:  # those that cannot be resolved say nothing
+    except Exception:  # unresolvable annotations are ignored
         return
     for name, value in node.items():
         argument = str(name)
@@ -139,7 +138,7 @@ def check_types(node: Mapping[str, Any] | DictConfig, key: str | None = None) ->
 
 
 def annotations_of(target: Any) -> dict[str, Any]:
-    """Annotations by argument; those that a constructor passes on to its base class are found there."""
+    """Annotations by argument, including arguments that a constructor passes on to its base class."""
     if not inspect.isclass(target):
         return typing.get_type_hints(target, include_extras=True)
     found: dict[str, Any] = {}

@@ -1,6 +1,6 @@
 """Types of values with their ranges, for the annotations of constructors and of the schema.
 
-`mergan.config.hints` holds values against them. Plug-ins may use them, or others of annotated_types.
+`mergan.config.hints` checks values against them. Plug-ins may use them, or others of annotated_types.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ NonNegative = Annotated[float, Ge(0)]
 Share = Annotated[float, Interval(ge=0, lt=1)]
 Fraction = Annotated[float, Interval(gt=0, lt=1)]
 
-# of the schema: what a 32-bit integer holds, so that no product of two overflows
+# for the schema: 32-bit integers, so that no product of two overflows
 Count32 = Annotated[int, Interval(ge=1, lt=2**31)]
 Whole32 = Annotated[int, Interval(ge=0, lt=2**31)]
 

@@ -1,4 +1,4 @@
-"""Schema of the configuration: the names, types and ranges of its keys. The values stand in conf/."""
+"""Schema of the configuration: the names, types and ranges of its keys. conf/ holds the values."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ class Features(Enum):
 
 
 class Split(Enum):
-    """Which real images the measures use: a part split off the training data, or the test data."""
+    """Which real images the evaluation uses: a part split off the training data, or the test data."""
 
     val = "val"
     test = "test"
 
 
 class Resume(Enum):
-    """What a run folder that holds a run already means to the command that names it."""
+    """What a command does if its run folder already holds a run."""
 
     never = "never"  # the command is refused
-    auto = "auto"  # it goes on with that run, or answers that it is finished
+    auto = "auto"  # it resumes that run, or reports that the run is finished
 
 
 @dataclass
@@ -74,18 +74,18 @@ class EvaluationConfig:
 
 @dataclass
 class RecoveryConfig:
-    """What happens when a loss or a gradient is no longer finite: so often the run goes back to its last
-    checkpoint with lower learning rates, and then it ends.
+    """What happens when a loss or a gradient is not finite: the run goes back to its last checkpoint with
+    lower learning rates, at most `attempts` times, and then ends.
     """
 
     attempts: Whole = MISSING
-    lr_factor: Fraction = MISSING  # on both learning rates, with each attempt
-    used: Whole = MISSING  # attempts that the run has behind it; written by the run
+    lr_factor: Fraction = MISSING  # both learning rates are multiplied by it in each attempt
+    used: Whole = MISSING  # attempts so far; written by the run
 
 
 @dataclass
 class CapsConfig:
-    """Upper limits that hold whatever the rest of the configuration says (debug=smoke)."""
+    """Upper limits that override the rest of the configuration (debug=smoke)."""
 
     tasks: Count = MISSING
     epochs_per_task: Count = MISSING
@@ -117,7 +117,7 @@ class TrainConfig:
     scenario: Any = MISSING
     data: DataConfig = field(default_factory=DataConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    caps: CapsConfig | None = None  # of conf/debug/ alone
+    caps: CapsConfig | None = None  # set only by conf/debug/
     recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
     strategy: Any = MISSING
     network: Any = MISSING
@@ -174,7 +174,7 @@ class ReproduceConfig:
 
 
 def register() -> None:
-    """Make the schemas known to Hydra under the names that the files of conf/ build on."""
+    """Register the schemas with Hydra under the names that the files of conf/ build on."""
     store = ConfigStore.instance()
     store.store(name="schema", node=TrainConfig)
     store.store(name="sample_schema", node=SampleConfig)

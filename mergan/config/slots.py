@@ -1,4 +1,4 @@
-"""The parts of a run that a `_target_` names, and what may stand there. Nothing here needs torch."""
+"""The slots of the configuration: parts of a run that a `_target_` names, and their types (no torch)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mergan.system.errors import ConfigError, reason
 
-# by key, of one part and of each part of a collection: the base class, and an example for the message
+# by key of a part or a collection of parts: the base class of each part, and an example for the message
 PARTS = {
     "scenario": (
         "mergan.scenarios.base.StreamKind",
@@ -39,10 +39,10 @@ COLLECTIONS = {
 
 
 def check(cfg: DictConfig) -> None:
-    """Refuse parts that are no parts: null, a number, without a target, or a target of Python itself.
+    """Refuse invalid parts: null, a number, a part without a target, or a target of Python itself.
 
     Raises:
-        ConfigError: naming the key and what is wanted there.
+        ConfigError: the message names the key and what is expected there.
     """
     network: Any = OmegaConf.select(cfg, "network")
     if not isinstance(network, DictConfig):
@@ -54,7 +54,7 @@ def check(cfg: DictConfig) -> None:
 
 
 def check_collection(cfg: DictConfig, key: str) -> None:
-    """The same for each part of a collection, where null leaves one out.
+    """The same check for each part of a collection, where null leaves a part out.
 
     Args:
         cfg: the configuration.
@@ -76,8 +76,8 @@ def _shown(value: Any) -> str:
 
 
 def parts_of(cfg: DictConfig) -> Iterator[DictConfig]:
-    """The nodes of all parts of a configuration that `check` has passed, but for the stream, which
-    `mergan.config.check` has built already.
+    """The nodes of all parts of a configuration that `check` has passed, except the stream:
+    `mergan.config.check` has already built it.
     """
     for key in PARTS:
         if key != "scenario":
@@ -105,7 +105,7 @@ def _check_part(cfg: DictConfig, key: str) -> None:
 
 
 def _there(root: str) -> bool:
-    """Whether a top-level module can be found; nothing is imported."""
+    """Whether a top-level module exists; nothing is imported."""
     if root in sys.modules:
         return True
     try:
@@ -115,7 +115,7 @@ def _there(root: str) -> bool:
 
 
 def _kind(key: str) -> tuple[str, str] | None:
-    """Base class and example of the part at a key; None for a key that is no slot."""
+    """Base class and example of the part at a key; None for a key that is not a slot."""
     return PARTS.get(key) or COLLECTIONS.get(key.rpartition(".")[0])
 
 
@@ -128,15 +128,15 @@ def _wanted(key: str) -> str:
 
 
 def check_kind(key: str, target: Any, name: str) -> None:
-    """Hold what a `_target_` names against the base class of its slot, before it is called.
+    """Check a target against the base class of its slot before calling it.
 
     Args:
-        key: where it stands; keys that are no slot pass.
-        target: the class or function of that name.
+        key: its key; keys that are not slots pass.
+        target: the class or function that `_target_` names.
         name: the name.
 
     Raises:
-        ConfigError: it is no class of that kind, and no function that promises to return one.
+        ConfigError: it is neither a subclass nor a function that may return an instance.
     """
     kind = _kind(key)
     if kind is None:
@@ -149,7 +149,7 @@ def check_kind(key: str, target: Any, name: str) -> None:
 
 
 def check_made(key: str, made: Any) -> None:
-    """Hold what a function without a promise has returned against the base class of its slot.
+    """Check the result of a function without a return annotation against the base class of its slot.
 
     Raises:
         ConfigError: it is of another kind.
@@ -162,7 +162,7 @@ def check_made(key: str, made: Any) -> None:
 def _returned(function: Any) -> Any:
     try:
         return typing.get_type_hints(function).get("return")
-    except Exception:  # hints that cannot be resolved promise nothing
+    except Exception:  # unresolvable annotations say nothing
         return None
 
 
@@ -174,10 +174,10 @@ def _base(name: str) -> type:
 
 
 def locate(key: str, name: str) -> Any:
-    """What a dotted name stands for; its module is imported.
+    """The object that a dotted name refers to; its module is imported.
 
     Raises:
-        ConfigError: naming the key and what is missing.
+        ConfigError: the message names the key and what is missing.
     """
     words = name.split(".")
     if not all(word.isidentifier() for word in words):

@@ -13,7 +13,7 @@ from mergan.config.schema import Features, TrainConfig
 from mergan.scenarios.base import Scenario, StreamKind
 from mergan.scenarios.classes import Classes
 
-SMOKE_CLASSES = 10  # of the generated images, where the configured data set finds out its own number late
+SMOKE_CLASSES = 10  # of the generated images, if the number of classes is unknown until the data is read
 
 
 def scenario(
@@ -23,12 +23,12 @@ def scenario(
 
     Args:
         cfg: the configuration.
-        classes: the names of the data set's classes, in the order of the labels; or how many there are, where
-            the names are not known yet and the stream is only looked at (see mergan.scenarios.Classes).
+        classes: the names of the data set's classes in the order of the labels; or their number, if the names
+            are not known yet and the stream is only checked (see mergan.scenarios.Classes).
         known: classes that the networks already know (init_from).
 
     Raises:
-        ConfigError: the stream makes no sense, or not with these classes.
+        ConfigError: the stream is invalid, or does not fit these classes.
     """
     kind, joined = stream_kind(cfg), is_joined(cfg)
     of = Classes.of(classes)
@@ -45,10 +45,10 @@ def stream_kind(cfg: DictConfig | TrainConfig) -> StreamKind:
     """The kind of stream that `scenario` names.
 
     Raises:
-        ConfigError: it is none, or refuses its arguments.
+        ConfigError: it is not a kind of stream, or refuses its arguments.
     """
     node = {str(key): value for key, value in cfg.scenario.items()}
-    node.pop("joined", None)  # the strategy's word on any kind of stream, no argument of the kind
+    node.pop("joined", None)  # the strategy sets this for any kind; it is not an argument
     kind: StreamKind = instantiate(node, "scenario")
     return kind
 
@@ -65,7 +65,7 @@ def is_joined(cfg: DictConfig | TrainConfig) -> bool:
 
 
 def apply_caps(cfg: DictConfig) -> DictConfig:
-    """A copy of the configuration within its `caps` (debug=smoke), if it has any.
+    """A copy of the configuration with its `caps` (debug=smoke) applied, if it has any.
 
     The tasks are capped when the scenario is built. The data set is replaced by generated images of
     the same size, channels and number of classes.
@@ -80,7 +80,7 @@ def apply_caps(cfg: DictConfig) -> DictConfig:
     cfg.batch_size = min(caps.batch_size, cfg.batch_size)
     evaluation = cfg.evaluation
     evaluation.samples_per_class = min(caps.samples_per_class, evaluation.samples_per_class)
-    evaluation.features = Features.judge  # Inception is no matter of seconds, and its weights are a download
+    evaluation.features = Features.judge  # Inception takes more than seconds, and needs downloaded weights
     evaluation.reverse_per_class = min(caps.samples_per_class, evaluation.reverse_per_class)
     evaluation.reverse_steps = min(caps.classifier_steps, evaluation.reverse_steps)
     evaluation.classifier_steps = min(caps.classifier_steps, evaluation.classifier_steps)

@@ -11,7 +11,7 @@ from mergan.config import hints
 from mergan.config.ranges import Count
 from mergan.system.errors import ConfigError
 
-# those that this framework sets, or that break the steps it takes, and what to use
+# arguments that this framework sets or that break its training steps, and what to use instead
 STREAM = "the stream says how long it is, use epochs= and steps_per_epoch="
 SHORT = "use debug=smoke for a short try"
 NO_VALIDATION = "there is no validation loop here; evaluation.* says what is measured after each task"
@@ -34,7 +34,7 @@ OWNED = {
     "reload_dataloaders_every_n_epochs": "every epoch has a loader of its own here, leave it out",
     "use_distributed_sampler": "the loader divides the images among the processes, leave it out",
 }  # fmt: skip
-# images and z are float32; a gradient scaler, as of 16-mixed, would have to see D's steps
+# images and z are float32; the gradient scaler of 16-mixed would have to see D's steps
 PRECISIONS = ("32", "32-true", "bf16", "bf16-mixed")
 
 
@@ -42,10 +42,10 @@ MOST_DEVICES = 64  # more than any machine has accelerators
 
 
 def check(trainer: DictConfig) -> None:
-    """Refuse arguments of Lightning's Trainer that are this framework's own business or out of range.
+    """Refuse arguments of Lightning's Trainer that this framework sets itself or that are out of range.
 
     Raises:
-        ConfigError: naming the key and what to use in its place.
+        ConfigError: the message names the key and what to use instead.
     """
     for name in trainer:
         if name in OWNED and trainer[name] is not None:
@@ -58,7 +58,7 @@ def check(trainer: DictConfig) -> None:
 
 
 def _check_devices(devices: Any, accelerator: Any) -> None:
-    """What needs no look at the accelerators; `mergan.run.estimate` has that."""
+    """Check what does not depend on the machine's accelerators; `mergan.run.estimate` checks those."""
     key = f"trainer.devices={devices}"
     if devices is None or devices == "auto":
         return
@@ -80,5 +80,5 @@ def _check_devices(devices: Any, accelerator: Any) -> None:
 
 
 def processors() -> int:
-    """How many processors this process may use."""
+    """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""The composed configuration as an object with types: what the parts of a run are built from."""
+"""The composed configuration as a typed object; the parts of a run are built from it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from mergan.config.schema import TrainConfig
 
 
 def typed(cfg: DictConfig) -> TrainConfig:
-    """A checked configuration as a plain object. Nothing in it is interpolated any more; the nodes of parts
-    are dicts, with a `_target_` each.
+    """A checked configuration as a plain object. All interpolations are resolved. The nodes of parts are
+    dicts with a `_target_`.
 
     Args:
-        cfg: what `mergan.config.check` has passed.
+        cfg: a configuration that `mergan.config.check` has passed.
     """
     made = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TrainConfig), cfg))
     assert isinstance(made, TrainConfig)

@@ -1,1 +1,1 @@
-"""What a run and a report leave: the run folder, plots, tables, loggers, and reading them back."""
+"""The output of runs and reports: the run folder, plots, tables, loggers, and reading them back."""

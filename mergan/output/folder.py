@@ -1,4 +1,4 @@
-"""A run folder: the name of every file in it is spelt here and nowhere else (docs/ARCHITECTURE.md)."""
+"""A run folder: only this module spells the names of its files (docs/ARCHITECTURE.md)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHECKPOINTS, SAMPLES, TENSORBOARD = "checkpoints", "samples", "tensorboard"
 LAST = "last.ckpt"
 GRID = re.compile(r"task_([0-9]{1,9})\.png")
 TASK = re.compile(r"task_([0-9]{1,9})\.ckpt")
-# what a run writes, by folder below the run folder
+# what a run writes, by subfolder of the run folder
 WRITTEN = {
     "": ("config.yaml", "metrics.json", "metrics.csv", "*_matrix.csv", "matrices.png", ".*"),
     CHECKPOINTS: ("*.ckpt", ".*"),
@@ -27,17 +27,17 @@ WRITTEN = {
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of one run; nothing is read or made by naming its files.
+    """The folder of one run. Its paths are only names: getting one reads and creates nothing.
 
     Attributes:
-        path: of the folder.
+        path: path of the folder.
     """
 
     path: Path
 
     @classmethod
     def holding(cls, checkpoint: Path) -> RunFolder | None:
-        """The run folder whose last checkpoint a file is, by its name alone."""
+        """The run folder that a file is the last checkpoint of, judged by its path alone."""
         place = checkpoint.resolve().parent
         return cls(place.parent) if checkpoint.name == LAST and place.name == CHECKPOINTS else None
 
@@ -48,21 +48,21 @@ class RunFolder:
 
     @property
     def figures(self) -> Path:
-        """The final figures. They are written last: where they are, the run is finished."""
+        """The final figures. They are written last: if they exist, the run is finished."""
         return self.path / "metrics.json"
 
     @property
     def heat_maps(self) -> Path:
-        """All matrices, drawn."""
+        """The picture of all matrices."""
         return self.path / "matrices.png"
 
     def matrix(self, metric: str) -> Path:
-        """A metric after every task for every class."""
+        """The values of a metric after every task, for every class."""
         return self.path / f"{metric}_matrix.csv"
 
     @property
     def matrices(self) -> dict[str, Path]:
-        """The matrices that are there, by name of the metric."""
+        """The existing matrices, by name of the metric."""
         return {
             path.name.removesuffix("_matrix.csv"): path for path in sorted(self.path.glob("*_matrix.csv"))
         }
@@ -83,7 +83,7 @@ class RunFolder:
 
     @property
     def grids(self) -> dict[int, Path]:
-        """The sample grids that are there, by task, in their order."""
+        """The existing sample grids by task, in order."""
         found = ((GRID.fullmatch(path.name), path) for path in (self.path / SAMPLES).glob("task_*.png"))
         return dict(sorted((int(name[1]), path) for name, path in found if name is not None))
 
@@ -98,43 +98,43 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> list[Path]:
-        """The checkpoints that are there, by name."""
+        """The existing checkpoints, sorted by name."""
         return sorted((self.path / CHECKPOINTS).glob("*.ckpt"))
 
     @property
     def task_checkpoints(self) -> dict[int, Path]:
-        """The checkpoints of tasks' ends that are there, by task, in their order."""
+        """The existing checkpoints of finished tasks, by task, in order."""
         found = ((TASK.fullmatch(path.name), path) for path in self.checkpoints)
         return dict(sorted((int(name[1]), path) for name, path in found if name is not None))
 
     @property
     def parts(self) -> list[Path]:
-        """The folders in it, there or not."""
+        """Its subfolders, whether they exist or not."""
         return [self.path / name for name in WRITTEN if name]
 
     def locked(self) -> AbstractContextManager[None]:
-        """Keep the folder for this process; see mergan.system.files.locked."""
+        """Lock the folder for this process; see mergan.system.files.locked."""
         return files.locked(self.path, self.parts)
 
     @property
     def holds_run(self) -> bool:
-        """Whether there is a run, whole or in part."""
+        """Whether it holds a run, finished or not."""
         return any(os.path.lexists(path) for path in (self.config, self.figures, self.path / CHECKPOINTS))
 
     @property
     def finished(self) -> bool:
-        """Whether a run has come to its end here."""
+        """Whether it holds a finished run."""
         return self.figures.is_file()
 
     @classmethod
     def inside(cls, folder: Path) -> Iterator[RunFolder]:
-        """The finished runs directly below a folder, by name."""
+        """The finished runs directly inside a folder, sorted by name."""
         for path in sorted(folder.glob("*/metrics.json")):
             yield cls(path.parent)
 
 
 def run_that_writes(path: Path) -> RunFolder | None:
-    """The run that a file of this name would be part of, None if there is no run there."""
+    """The run that a file of this name would belong to; None if no run exists there."""
     folder = Path(os.path.realpath(path.parent))
     for place, part in ((folder, ""), (folder.parent, folder.name)):
         written = any(fnmatch.fnmatchcase(path.name, pattern) for pattern in WRITTEN.get(part, ()))

@@ -1,4 +1,4 @@
-"""Names in pictures: one font that is always there, and what stands for a name that it cannot draw."""
+"""Names in pictures: one font that is always available, and escapes for what it cannot draw."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from mergan.system.text import escaped, shortened, shown
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
 
-# A character that no font has: what is drawn like it is missing.
+# No font has this character. A character that is drawn like it is missing from the font.
 _MISSING = "\uffff"
 
 
 @lru_cache(maxsize=1)
 def font_file() -> Path:
-    """DejaVu Sans as it comes with matplotlib, found without importing that; the same on every machine."""
+    """The DejaVu Sans of matplotlib, found without importing matplotlib; the same on every machine."""
     package = find_spec("matplotlib")
     assert package is not None and package.origin is not None
     return Path(package.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
@@ -35,8 +35,8 @@ def font(pixels: int) -> FreeTypeFont:
 def label(name: str, number: int, length: int = 24) -> str:
     r"""A name for a picture, of at most `length` characters.
 
-    Characters that are invisible or that the font lacks are escaped, and of a name that is too long the
-    middle is left out. The number stands in front of a name that is not drawn as it is.
+    Characters that are invisible or that the font lacks are escaped. A name that is too long loses its
+    middle. Any name that is changed in this way gets its number in front.
 
     >>> label("日本", 3)
     '3 \\u65e5\\u672c'

@@ -1,6 +1,6 @@
-"""The loggers of a run folder. On resume both go on where the checkpoint stands.
+"""The loggers of a run folder. When a run resumes, both continue from the step of the checkpoint.
 
-After a write that failed neither writes again: what comes behind half a line would be taken for a part of it.
+After a failed write neither writes again: text after half a line would be taken for a part of that line.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FINAL = ".final"  # how the event file of the final figures ends
 
 
 class _ResumedWriter(ExperimentWriter):
-    """Keeps the rows that a run has logged up to a step, where Lightning's deletes the file."""
+    """Keeps the rows that a run has logged up to a step; Lightning's writer deletes the file."""
 
     def __init__(self, log_dir: str, resume_step: int) -> None:
         self._resume_step = resume_step
@@ -64,7 +64,7 @@ class _ResumedWriter(ExperimentWriter):
             path.unlink()
 
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
-        """In one piece, unlike Lightning's."""
+        """Rewrite the file atomically, unlike Lightning's method."""
         rows = _rows(Path(self.metrics_file_path))
         header = next(rows)
         places = {name: place for place, name in enumerate(header)}
@@ -87,14 +87,14 @@ class _ResumedWriter(ExperimentWriter):
         return kept
 
     def _stays(self, row: dict[str, str]) -> bool:
-        """Whether the resumed run will not log the row again; it will log its final figures again."""
+        """Whether to keep a row: the resumed run will log later rows and the final figures again."""
         final = any(value for key, value in row.items() if key.startswith("final/"))
         return not final and int(row["step"]) <= self._resume_step
 
 
 def _rows(path: Path) -> Iterator[list[str]]:
-    """The header of a table and its rows, without those that are not whole: cut short, with another number of
-    cells, a step or an epoch that is no number.
+    """The header of a table and its complete rows. Rows are dropped if they are cut short, or have another
+    number of cells, or a step or an epoch that is not a number.
     """
     header: list[str] | None = None
     dropped = 0
@@ -119,7 +119,7 @@ def _rows(path: Path) -> Iterator[list[str]]:
 
 
 def _cells(line: bytes) -> list[str] | None:
-    """The cells of a line, None if it is not a whole one."""
+    """The cells of a line, None if the line is incomplete."""
     if not line.endswith(b"\n") or b"\0" in line:
         return None
     try:
@@ -140,10 +140,10 @@ class CSVLog(CSVLogger):
 
     Args:
         folder: the run folder.
-        resume_step: rows of later steps are cut off, -1 for a new run.
+        resume_step: rows of later steps are removed; -1 for a new run.
 
     Raises:
-        StorageError: in the place of the table there is a link, a folder or something else.
+        StorageError: the path of the table is a link, a folder or something else.
     """
 
     def __init__(self, folder: str | Path, resume_step: int = -1) -> None:
@@ -155,27 +155,27 @@ class CSVLog(CSVLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> ExperimentWriter:  # type: ignore[override]  # Lightning's own is this type too
-        """The writer; opened at the first use."""
+        """The writer, opened at first use."""
         if self._writer is None:
             self._writer = self._experiment = _ResumedWriter(self.log_dir, self._resume_step)
         return self._writer
 
     def log_final(self, settings: Mapping[str, Any], figures: Mapping[str, float], step: int) -> None:
-        """Write the final figures as a row of the last step. (The settings stand in config.yaml.)"""
+        """Write the final figures as a row of the last step. (The settings are in config.yaml.)"""
         self.log_metrics(dict(figures), step=step)
 
 
 class EventLog(TensorBoardLogger):
     """TensorBoard's event files under `tensorboard/`.
 
-    The final figures have an event file of their own, which is replaced when the run ends once more.
+    The final figures have their own event file. It is replaced when an extended run ends again.
 
     Args:
         folder: the run folder.
-        resume_step: later steps are purged, -1 for a new run.
+        resume_step: later steps are purged; -1 for a new run.
 
     Raises:
-        StorageError: `tensorboard` is no folder, or an event file in it is a link or something else.
+        StorageError: `tensorboard` is not a folder, or an event file in it is a link or something else.
     """
 
     def __init__(self, folder: str | Path, resume_step: int = -1) -> None:
@@ -188,20 +188,20 @@ class EventLog(TensorBoardLogger):
 
     @property
     def log_dir(self) -> str:
-        """The folder of the event files. (Lightning's replaces `$NAME` and `~` in it.)"""
+        """The folder of the event files. (Lightning's version expands `$NAME` and `~` in it.)"""
         return os.path.join(self.save_dir, TENSORBOARD)
 
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """The writer; opened at the first use, when final figures of an earlier end go."""
+        """The writer, opened at first use; opening it removes the final figures of an earlier end."""
         if self._experiment is None:
             self._remove_final()
         return super().experiment
 
     @rank_zero_only
     def log_final(self, settings: Mapping[str, Any], figures: Mapping[str, float], step: int) -> None:
-        """Write the final figures at the last step, and the settings beside them (TensorBoard's HPARAMS).
+        """Write the final figures at the last step, together with the settings (TensorBoard's HPARAMS).
 
         Args:
             settings: the configuration, nested.
@@ -236,17 +236,17 @@ class EventLog(TensorBoardLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Hand scalars to the thread that writes.
+        """Hand scalars to the writer thread.
 
         Raises:
-            StorageError: that thread could not write earlier ones; Lightning's would blame the values.
+            StorageError: that thread could not write earlier ones; Lightning's class would blame the values.
         """
         with self._named():
             super().log_metrics(metrics, step)
 
     @rank_zero_only
     def save(self) -> None:
-        """Write what has been logged. (Lightning's also keeps hyperparameters, which config.yaml has.)
+        """Write what has been logged. (Lightning's class also writes hyperparameters; config.yaml has them.)
 
         Raises:
             StorageError: it cannot be written.
@@ -256,25 +256,24 @@ class EventLog(TensorBoardLogger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Close the file, unless Ctrl-C or SIGTERM is what ends the run, or a failed write.
+        """Close the file, unless Ctrl-C, SIGTERM or a failed write ends the run.
 
-        A signal may have struck inside the writer's queue, and closing would then wait for its thread for
-        ever. What belongs to the last checkpoint has been flushed before it, and a resumed run purges
-        the rest.
+        A signal may have interrupted the writer's queue, and closing would then wait for its thread forever.
+        Everything up to the last checkpoint has been flushed before it. A resumed run purges the rest.
         """
         error = sys.exception()
         if (error is None or isinstance(error, Exception)) and not self._failed():
             super().finalize(status)
 
     def _failed(self) -> bool:
-        """Whether the thread that writes has ended with an error."""
+        """Whether the writer thread has ended with an error."""
         if self._experiment is None or self._experiment.file_writer is None:
             return False
         return self._experiment.file_writer.event_writer._async_writer._worker.exception is not None
 
 
 def _check_kind(path: Path, wanted: str) -> None:
-    """Refuse something else than `wanted` at a path; nothing may be there.
+    """Refuse a path that holds anything other than `wanted`; the path may be free.
 
     Raises:
         StorageError: a link, a folder, ...

@@ -1,4 +1,4 @@
-"""Where files may be written: what must not be replaced, and what only where the user says so."""
+"""Where files may be written: what is never replaced, and what is replaced only if the user says so."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from mergan.output.folder import WRITTEN, RunFolder, run_that_writes
 from mergan.system.errors import ConfigError
 from mergan.system.files import kind
 
-HEAD = 256  # bytes, within which the first entry of a checkpoint is named
+HEAD = 256  # bytes; they contain the name of a checkpoint's first entry
 
 
 def check_output(path: Path, overwrite: bool = False, key: str = "out") -> Path:
-    """Look at the place for a file that the user names, before the work for it begins.
+    """Check the path of an output file that the user names, before the work for it begins.
 
     Args:
-        path: the place; `~` stands for the home folder.
-        overwrite: whether a regular file that is there may be replaced.
-        key: the key that names it, for the messages.
+        path: the path; `~` stands for the home folder.
+        overwrite: whether an existing regular file may be replaced.
+        key: the key of the path, for messages.
 
     Returns:
-        The place, without `~`.
+        The path, with `~` expanded.
 
     Raises:
-        ConfigError: no file can be written there, or something is there that must not be replaced: a link, a
-            folder, a device, a checkpoint, a file of a run folder, without `overwrite` any file.
+        ConfigError: no file can be written there, or the path holds something that must not be replaced: a
+            link, a folder, a device, a checkpoint, a file of a run folder; without `overwrite` any file.
     """
     path = _expanded(path, key)
     there = f"{key}={path}"
@@ -54,10 +54,10 @@ def check_output(path: Path, overwrite: bool = False, key: str = "out") -> Path:
 
 
 def check_output_folder(path: Path, key: str = "out") -> Path:
-    """Look at the folder that the user names for a command's files; a link to a folder is one.
+    """Check the output folder that the user names for a command; it may be a link to a folder.
 
     Raises:
-        ConfigError: it holds a run or lies in one, is no folder, or cannot be made.
+        ConfigError: it holds a run or lies in one, is not a folder, or cannot be made.
     """
     path = _expanded(path, key)
     there = f"{key}={path}"
@@ -69,21 +69,19 @@ def check_output_folder(path: Path, key: str = "out") -> Path:
             if RunFolder(folder).holds_run and (folder == place or place.name in WRITTEN):
                 raise ConfigError(f"{there}: belongs to the run in {folder}; name another folder")
         _try_to_write(path / "file")
-    except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError of pathlib's
+    except (OSError, RuntimeError) as error:  # pathlib raises RuntimeError for a loop of links
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(f"{there}: nothing can be written there ({reason}); name another one") from error
     return path
 
 
 def remove_if_empty(folder: Path) -> None:
-    """Take away a folder that a command has made for nothing, and those above it below the working directory
-    that are empty with it.
-    """
+    """Remove a folder that a command has left empty, and its empty parents inside the working directory."""
     here = Path.cwd()
     while folder.is_dir() and not folder.is_symlink() and folder != here and not any(folder.iterdir()):
         try:
             folder.rmdir()
-        except OSError:  # somebody has just put something there
+        except OSError:  # another process has just written there
             return
         if here not in folder.parent.parents:
             return
@@ -101,7 +99,7 @@ def _expanded(path: Path, key: str) -> Path:
 
 
 def _is_checkpoint(path: Path) -> bool:
-    """Whether torch.save wrote the file; one that was cut short counts too."""
+    """Whether torch.save wrote the file; a truncated file counts too."""
     with path.open("rb") as file:
         head = file.read(HEAD)
     if head.startswith(b"PK") and b"/data.pkl" in head:
@@ -112,7 +110,7 @@ def _is_checkpoint(path: Path) -> bool:
 
 
 def _try_to_write(path: Path) -> None:
-    """Make and remove an empty file in the folder of `path`, or in the nearest one above it that is there.
+    """Make and remove an empty file in the folder of `path`, or in its nearest existing parent.
 
     Raises:
         OSError: nothing can be written there.
@@ -120,7 +118,7 @@ def _try_to_write(path: Path) -> None:
     folder = path.parent
     while not os.path.lexists(folder):
         folder = folder.parent
-    # as long a name as the temporary file will have
+    # its name is as long as that of the temporary file
     trial = folder / f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp"
     os.close(os.open(trial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     os.unlink(trial)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor
 
-CHARACTER = 0.06  # inches of a character of a name beside a heat map
+CHARACTER = 0.06  # inches per character of a name beside a heat map
 MOST_TICKS = 24  # names along a heat map
 
 
@@ -64,11 +64,11 @@ def heat_maps(
 ) -> np.ndarray:
     """Matrices (task x class) side by side, four in a row; bright is good.
 
-    The range of the colours stands in the titles, for speed: a bar beside each panel and numbers in
-    the cells would take many times as long as the rest of the figure.
+    The titles give the colour ranges, for speed: colour bars and numbers in the cells would take many times
+    as long as the rest of the figure.
 
     Args:
-        matrices: by name of the metric; those without any value are left out.
+        matrices: by name of the metric; matrices without any value are left out.
         names: names of the classes.
         higher_is_better: by name.
     """
@@ -81,7 +81,7 @@ def heat_maps(
     }
     longest = max(map(len, ticks.values()))
     upright = longest * CHARACTER * len(ticks) > 2.5
-    below = longest * CHARACTER if upright else 0.0  # what upright names need more
+    below = longest * CHARACTER if upright else 0.0  # extra space for upright names
     width, height = 3.2 * columns, 3.2 * lines + below * lines
     panel = (3.2 * lines - 0.75) / (lines + 0.32 * (lines - 1))
     figure = _figure(width, height, layout=None)  # the constrained layout draws everything several times
@@ -128,7 +128,7 @@ def _heat_map(
 
 
 def _plain(size: float) -> dict[str, Any]:
-    """How matplotlib draws a name: as it is, "$" included, in the font that `lettering` asks."""
+    """How matplotlib draws a name: literally, "$" included, in the font that `lettering` checks."""
     from matplotlib.font_manager import FontProperties
 
     properties = FontProperties(fname=str(lettering.font_file()), size=size)
@@ -140,7 +140,7 @@ def _short(value: float) -> str:
 
 
 def accuracy_curves(curves: Mapping[str, Sequence[float]]) -> np.ndarray:
-    """Average accuracy over the classes seen, after each task, one line per run."""
+    """Average accuracy over the classes seen after each task, one line per run."""
     figure = _figure(7, 4)
     axes = figure.add_subplot()
     lines = [axes.plot(range(len(values)), values, marker="o", markersize=4)[0] for values in curves.values()]
@@ -156,7 +156,7 @@ def accuracy_curves(curves: Mapping[str, Sequence[float]]) -> np.ndarray:
 
 
 def side_by_side(pictures: Mapping[str, Path]) -> np.ndarray:
-    """Pictures from files next to each other, each under its name."""
+    """Pictures from files, side by side, each under its name."""
     from PIL import Image
 
     figure = _figure(3.2 * len(pictures), 3.6)
@@ -170,7 +170,7 @@ def side_by_side(pictures: Mapping[str, Path]) -> np.ndarray:
 
 
 def _figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
-    """An empty figure, in inches; made without pyplot's global state and window system."""
+    """An empty figure, its size in inches, made without pyplot's global state and window system."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout=layout, dpi=120)
@@ -185,7 +185,7 @@ def _drawn(figure: Figure) -> np.ndarray:
 
 
 def save_png(picture: np.ndarray, path: Path) -> None:
-    """Write a picture (H, W, 3) as PNG, in one piece."""
+    """Write a picture (H, W, 3) as PNG, atomically."""
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -195,7 +195,7 @@ def save_png(picture: np.ndarray, path: Path) -> None:
 
 
 def to_tensorboard(loggers: Iterable[Any], tag: str, draw: Callable[[], np.ndarray], step: int) -> None:
-    """Hand a picture to the loggers that show pictures; it is drawn only if there is one."""
+    """Hand a picture to the loggers that can show it; it is drawn only if there is such a logger."""
     boards = [logger.experiment.add_image for logger in loggers if hasattr(logger.experiment, "add_image")]
     picture = draw() if boards else None
     for add_image in boards:

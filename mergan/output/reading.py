@@ -1,6 +1,6 @@
-"""Reading what a run left in its folder, as data: no code, no interpolation, nothing of absurd size.
+"""Read the files of a run folder as data: no code, no interpolation, nothing of absurd size.
 
-The folder may come from somebody else. Needs no torch.
+The folder may come from somebody else. This module needs no torch.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ import yaml
 from mergan.system.errors import ConfigError, reason
 from mergan.system.text import shown
 
-CONFIG_LIMIT = 2**18  # bytes; that of a run has some thousand
+CONFIG_LIMIT = 2**18  # bytes; the configuration of a run has a few thousand
 TEXT_LIMIT = 2**24  # bytes of figures or of a matrix
 DEPTH = 32  # of nested entries in a configuration
 PIXELS = 2**25  # of a picture
-WORDS = "evaluation_"  # the figures whose names begin so may be text
+WORDS = "evaluation_"  # figures with this prefix may be text
 TAG = "tag:yaml.org,2002:"
 
 
@@ -48,10 +48,10 @@ def read_bytes(path: Path, limit: int) -> bytes:
     """The content of a regular file of at most `limit` bytes.
 
     Raises:
-        FileNotFoundError: it is not there.
-        ConfigError: it is something else than a file, larger, or cannot be read.
+        FileNotFoundError: the file does not exist.
+        ConfigError: it is not a regular file, is larger, or cannot be read.
     """
-    # a FIFO would otherwise wait for somebody to write; a link may lead anywhere on the reader's disk
+    # opening a FIFO would wait for a writer; a link may lead anywhere on the reader's disk
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
     try:
         handle = os.open(path, flags)
@@ -74,7 +74,7 @@ def read_bytes(path: Path, limit: int) -> bytes:
 
 
 def read_text(path: Path, limit: int = TEXT_LIMIT) -> str:
-    """As `read_bytes`, for text in UTF-8."""
+    """Like `read_bytes`, for UTF-8 text."""
     try:
         return read_bytes(path, limit).decode("utf-8")
     except UnicodeDecodeError as error:
@@ -82,11 +82,11 @@ def read_text(path: Path, limit: int = TEXT_LIMIT) -> str:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The configuration of a run as plain values; `${...}` stays the text that it is.
+    """The configuration of a run as plain values; `${...}` stays text.
 
     Raises:
-        FileNotFoundError: it is not there.
-        ConfigError: it is no YAML mapping of plain values, or nested too deep.
+        FileNotFoundError: the file does not exist.
+        ConfigError: it is not a YAML mapping of plain values, or is nested too deeply.
     """
     text = read_text(path, CONFIG_LIMIT)
     try:
@@ -105,8 +105,8 @@ def read_figures(path: Path) -> dict[str, float | str]:
     """The final figures of a run (`metrics.json`).
 
     Raises:
-        FileNotFoundError: it is not there.
-        ConfigError: it is no flat JSON object of finite numbers; text is allowed under `evaluation_*`.
+        FileNotFoundError: the file does not exist.
+        ConfigError: it is not a flat JSON object of finite numbers; text is allowed under `evaluation_*`.
     """
     text = read_text(path)
     if not text.strip():
@@ -128,9 +128,9 @@ def read_matrix(path: Path) -> Matrix:
     """A matrix (task x class) of a run.
 
     Raises:
-        FileNotFoundError: it is not there.
-        ConfigError: a header that is none, a line of another length, a cell that is not a finite number,
-            a task without any value.
+        FileNotFoundError: the file does not exist.
+        ConfigError: an invalid header, a line of another length, a cell that is not a finite number, or a
+            task without any value.
     """
     try:
         lines = list(csv.reader(io.StringIO(read_text(path), newline=""), strict=True))
@@ -153,16 +153,16 @@ def read_matrix(path: Path) -> Matrix:
 
 
 def _number(cell: str) -> float:
-    """The number that stands in a cell, NaN for everything else."""
+    """The number in a cell, NaN for anything else."""
     value = float(cell) if re.fullmatch(r"-?\d{1,300}(\.\d*)?(e[+-]?\d{1,2})?", cell, re.ASCII) else math.nan
     return value if math.isfinite(value) else math.nan
 
 
 def check_picture(path: Path) -> None:
-    """Make sure that a file is a whole PNG of a sensible size.
+    """Check that a file is a complete PNG of a sensible size.
 
     Raises:
-        FileNotFoundError: it is not there.
+        FileNotFoundError: the file does not exist.
         ConfigError: it is something else.
     """
     from PIL import Image
@@ -179,7 +179,7 @@ def check_picture(path: Path) -> None:
             image.load()
     except ConfigError:
         raise
-    except Exception as error:  # pillow raises many kinds for files that are none of its own
+    except Exception as error:  # Pillow raises many kinds of errors for files that are not pictures
         raise _refused(path, f"cannot be read (no whole PNG: {reason(error)})") from error
 
 
@@ -190,7 +190,7 @@ def _refused(path: Path, why: str) -> ConfigError:
 class _PlainLoader(yaml.SafeLoader):
     """Mappings, lists, text, numbers, true, false and null; no aliases, no tags of other types.
 
-    What is a number is decided as OmegaConf does when it writes and reads a configuration.
+    Numbers are recognised as OmegaConf does when it writes and reads a configuration.
     """
 
     depth = 0

@@ -1,4 +1,4 @@
-"""`mergan.read_run`: what a run has left in its folder, read as data."""
+"""`mergan.read_run`: the results in a run folder, read as data."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Record:
-    """What a run has left in its folder.
+    """The results in a run folder.
 
     Attributes:
         folder: the run folder.
         config: its configuration, nested dicts and lists.
-        figures: its final figures by name, as in metrics.json; empty while it is not finished.
-        matrices: by name of the metric: the value of every class (columns) after every task (rows, from 0);
-            NaN where a class had not been seen.
+        figures: its final figures by name, as in metrics.json; empty until the run is finished.
+        matrices: by name of the metric, the value of every class (columns) after every task (rows, from 0);
+            NaN if a class had not been seen yet.
     """
 
     folder: Path
@@ -34,7 +34,7 @@ class Record:
 
     @property
     def finished(self) -> bool:
-        """Whether the run has come to its end."""
+        """Whether the run is finished."""
         return bool(self.figures)
 
 

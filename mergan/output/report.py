@@ -15,7 +15,7 @@ from mergan.system.errors import ConfigError
 from mergan.system.files import write_text
 from mergan.system.text import markdown, shown
 
-SETTINGS = (  # that the tables show where the runs differ in them
+SETTINGS = (  # the tables show those in which the runs differ
     "strategy._target_",
     "strategy.weight",
     "strategy.mode",
@@ -37,13 +37,13 @@ FILES = ("report.md", "report.csv", "accuracy.png", "samples.png")
 
 @dataclass
 class Run:
-    """What a finished run left in its folder.
+    """The results of a finished run.
 
     Attributes:
         folder: the run folder.
         config: its configuration.
         metrics: its final figures.
-        averages: average accuracy over the classes seen, after each task.
+        averages: average accuracy over the classes seen after each task.
         grid: the sample grid after its last task.
     """
 
@@ -81,10 +81,10 @@ def read_run(folder: Path) -> Run:
 
 
 def find_runs(folders: Sequence[Path]) -> list[Path]:
-    """The run folders themselves; a folder of runs (a sweep) stands for the finished ones in it.
+    """The given run folders; a folder of runs (a sweep) is replaced by its finished runs.
 
     Raises:
-        ConfigError: a folder that does not exist.
+        ConfigError: a folder does not exist.
     """
     found: list[Path] = []
     for folder in folders:
@@ -96,13 +96,13 @@ def find_runs(folders: Sequence[Path]) -> list[Path]:
 
 
 def collect(folders: Sequence[Path]) -> tuple[list[Run], dict[Path, str]]:
-    """Read the runs that are named, and those of the folders of runs that are.
+    """Read the given run folders, and the runs in the given folders of runs.
 
     Returns:
-        The runs, and why those of the others that a folder of runs holds cannot be read.
+        The runs; and, for each unreadable run in a folder of runs, the reason.
 
     Raises:
-        ConfigError: a run that is named cannot be read, or no other can.
+        ConfigError: a run named directly cannot be read, or no run can be read at all.
     """
     runs: dict[Path, Run] = {}
     left_out: dict[Path, str] = {}
@@ -126,9 +126,9 @@ def write_report(
 
     Args:
         runs: the runs.
-        out: the folder, made if need be.
+        out: the folder; it is made if necessary.
         left_out: runs that could not be read, and why.
-        new: files that are there already must not be replaced.
+        new: whether existing files must not be replaced.
     """
     varied = _varied_keys([run.config for run in runs])
     headings = ["run", *(key.removesuffix("._target_") for key in varied), *tables.COLUMNS.values()]
@@ -163,7 +163,7 @@ def write_report(
 
 
 def _labels(runs: Sequence[Run]) -> list[str]:
-    """A name for each run, shorter than its folder where that tells them apart."""
+    """A name for each run, shorter than its path if the short names still differ."""
     names = [f"{run.strategy} ({run.folder.absolute().name[:LONGEST]})" for run in runs]
     return [
         name if names.count(name) == 1 else f"{run.strategy} ({run.folder})"
@@ -175,7 +175,7 @@ def last_grid(folder: Path) -> Path | None:
     """The sample grid of a run after its last task.
 
     Raises:
-        ConfigError: the file is no picture of a sensible size.
+        ConfigError: the file is not a picture of a sensible size.
     """
     grids = list(RunFolder(folder).grids.values())
     if not grids:
@@ -185,13 +185,13 @@ def last_grid(folder: Path) -> Path | None:
 
 
 def _varied_keys(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The settings of interest in which the runs differ; always the strategy."""
+    """The settings of `SETTINGS` in which the runs differ, and always the strategy."""
     values = {key: [_setting(config, key) for config in configs] for key in SETTINGS}
     return [key for key in SETTINGS if len(set(values[key])) > 1 or key == SETTINGS[0]]
 
 
 def _setting(config: Mapping[str, Any], key: str) -> str:
-    """A setting as it is shown: of classes the name without the module, "-" where there is none."""
+    """A setting as text: a class by its name without the module, "-" for a missing setting."""
     value: Any = config
     for part in key.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
@@ -205,12 +205,12 @@ def make(folders: Sequence[Path], out: Path, overwrite: bool = False) -> None:
     """Compare runs: print the table and write the report.
 
     Args:
-        folders: run folders, and folders of runs, which stand for the finished ones in them.
+        folders: run folders, and folders of runs; the latter stand for their finished runs.
         out: the folder for the report; `~` stands for the home folder.
         overwrite: whether files of another report may be replaced.
 
     Raises:
-        ConfigError: a folder that holds no run, a place for the report where none must be written.
+        ConfigError: a folder holds no run, or the report must not be written to `out`.
     """
     out = check_output_folder(out)
     for name in FILES:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from mergan.system.text import shown
 
-# what the closing table of a run shows of metrics.json, and under which heading
+# the figures of metrics.json that the closing table of a run shows, and their headings
 COLUMNS = {
     "accuracy": "accuracy",
     "reverse_accuracy": "reverse accuracy",
@@ -20,11 +20,11 @@ COLUMNS = {
 }
 
 LARGE = 1e9  # figures from here on are written with three digits and an exponent
-DIGITS = {"train_seconds": 0, "fid": 1}  # behind the point, where it is not 3
+DIGITS = {"train_seconds": 0, "fid": 1}  # decimals, if not 3
 
 
 def figures(metrics: Mapping[str, float | str]) -> list[str]:
-    """The cells of COLUMNS; a figure that was not computed is a dash."""
+    """The cells of COLUMNS; a dash for a figure that was not computed."""
     return [_cell(key, metrics.get(key)) for key in COLUMNS]
 
 
@@ -39,7 +39,7 @@ def _cell(key: str, value: float | str | None) -> str:
 def plain(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns padded with spaces; the first is aligned to the left, the others to the right.
 
-    What a terminal would not draw is escaped.
+    Characters that a terminal would not draw are escaped.
     """
     lines = [[shown(cell) for cell in line] for line in (headings, *rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(headings))]
@@ -53,7 +53,7 @@ def plain(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table. Names that come from files go through `mergan.system.text.markdown` first."""
+    """A Markdown table. Pass names that come from files through `mergan.system.text.markdown` first."""
     lines = [headings, ["---"] * len(headings), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 

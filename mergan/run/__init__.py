@@ -1,1 +1,1 @@
-"""A run: how it is put together, started, resumed, and what it leaves."""
+"""Runs: how they are built, started and resumed, and what they write."""

@@ -1,4 +1,4 @@
-"""The parts of a run, from its configuration."""
+"""Build the parts of a run from its configuration."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def build_pool(
 
     Args:
         settings: the configuration.
-        max_per_class: cap on the images of each class that are trained on, None for all.
-        classes: the names of the classes to keep, in their order; None for all.
+        max_per_class: maximum number of training images per class, None for all.
+        classes: the names of the classes to keep, in this order; None for all.
     """
     pool = ImagePool(
         instantiate(settings.data.source, "data.source"),
@@ -66,8 +66,8 @@ def build_learner(
 ) -> ContinualLearner:
     """The learner with fresh weights, for the images of a pool.
 
-    It gets what its constructor has arguments for, by their names: networks, `objective`, and of the images
-    `num_classes`, `channels` and `image_size`.
+    Its constructor gets what it has arguments for, matched by name: the networks, `objective`, and
+    `num_classes`, `channels` and `image_size` of the images.
     """
     asked = arguments_of(settings.learner, "learner")
     parts: dict[str, Any] = {
@@ -99,7 +99,7 @@ def build_learner(
 def complete_generator(
     learner: Mapping[str, Any], generator: nn.Module, num_classes: int, latent_dim: int
 ) -> nn.Module:
-    """What a learner trains and samples in the place of the network that `network.generator` names.
+    """The module that a learner trains and samples, built from the network of `network.generator`.
 
     Args:
         learner: the node of the learner.
@@ -133,8 +133,8 @@ def build_evaluator(settings: TrainConfig, pool: ImagePool) -> Evaluator:
     """The evaluator, with its judge trained or read from the cache.
 
     Raises:
-        ConfigError: a metric refuses its settings, or is none.
-        DataError: the Inception weights are asked for and missing or broken.
+        ConfigError: a metric refuses its settings, or is not a Metric.
+        DataError: the Inception weights are needed, but missing or broken.
     """
     measures = settings.evaluation
     metrics = {
@@ -184,15 +184,15 @@ def build_trainer(
 ) -> pl.Trainer:
     """Lightning's trainer with the callbacks and loggers of the configuration.
 
-    A callback or a logger whose constructor asks for one of these by name gets it: `folder`, the path of the
-    run folder; `resume_step`, the step that a run goes on from, -1 for a new one; `config`, the resolved
-    configuration as plain values; `links`, how it was composed (mergan.config.links).
+    A callback or a logger gets each of these if its constructor has an argument of that name: `folder`, the
+    path of the run folder; `resume_step`, the step from which a run resumes, -1 for a new one; `config`, the
+    resolved configuration as plain values; `links`, how it was composed (mergan.config.links).
 
     Args:
         settings: the configuration.
         folder: the run folder.
         scenario: the stream.
-        evaluation: the callback that measures.
+        evaluation: the callback that evaluates the generator.
         checkpoints: how checkpoints are written and read.
         links: how the configuration was composed.
         resume_step: see above.
@@ -205,8 +205,8 @@ def build_trainer(
     }
     callbacks = _offer_each("callbacks", settings.callbacks, offered)
     loggers = _offer_each("logger", settings.logger, offered)
-    # Under Slurm no requeueing by Lightning, whose checkpoint in the middle of an epoch would not go on to
-    # the bit; that of Slurm or submitit does, with resume=auto.
+    # Lightning must not requeue under Slurm: its checkpoint in the middle of an epoch would not resume
+    # bit for bit. Requeueing by Slurm or submitit does, with resume=auto.
     slurm = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
     return instantiate(
         settings.trainer,
@@ -225,7 +225,7 @@ def build_trainer(
 
 
 def _offer_each(group: str, nodes: dict[str, Any], offered: dict[str, Any]) -> list[Any]:
-    """The parts of a group, given what their constructors ask for and the configuration does not say."""
+    """Instantiate the parts of a group with those of the offered values that their constructors ask for."""
     return [_offer(node, f"{group}.{name}", offered) for name, node in nodes.items() if node is not None]
 
 

@@ -1,7 +1,7 @@
-"""How much memory and disk a run needs at the very least, said before any of it is taken.
+"""Estimate how much memory and disk a run needs at least, before it takes any of it.
 
-Networks are built on torch's meta device, where tensors have shapes and no values; everything else follows
-from shapes and counts. All estimates are from below: what they refuse cannot run.
+Networks are built on torch's meta device, where tensors have shapes but no values. Everything else follows
+from shapes and counts. All estimates are lower bounds: a run that they refuse cannot work.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from mergan.system.errors import ConfigError
 
 FLOAT, LABEL = 4, 8  # bytes
 NAME = 64  # bytes of the name of a class, at least
-MODEST = 16  # a size of networks and batches that is not to blame
-MOST_IMAGES = 10**9  # made one by one; at a millisecond each they take days
+MODEST = 16  # networks and batches of this size are never to blame
+MOST_IMAGES = 10**9  # they are made one by one; at a millisecond each they take days
 
 
 @dataclass(frozen=True)
 class Need:
-    """What one setting takes.
+    """How many bytes one setting needs.
 
     Attributes:
-        key: of the setting.
+        key: the setting.
         size: bytes.
-        disk: the folder on whose disk they lie; None: in memory.
-        device: they lie on the device that trains, not in the memory of the computer.
+        disk: the folder on whose disk the bytes are; None: in memory.
+        device: whether they are on the training device instead of in main memory.
     """
 
     key: str
@@ -48,11 +48,11 @@ def check(cfg: DictConfig, num_classes: int | None) -> None:
 
     Args:
         cfg: a configuration that `mergan.config.check` has passed.
-        num_classes: classes of the data set; None where it is not known before the data is read.
+        num_classes: number of classes of the data set; None if unknown before the data is read.
 
     Raises:
-        ConfigError: naming the key to blame, what it needs and what there is; also for accelerators that
-            this machine does not have, and for parts of another kind than their key wants.
+        ConfigError: the message names the key to blame, what it needs and what is available. Also raised for
+            accelerators that this machine does not have, and for parts of the wrong kind for their key.
     """
     cfg = config.apply_caps(cfg)
     for node in slots.parts_of(cfg):
@@ -65,14 +65,14 @@ def check(cfg: DictConfig, num_classes: int | None) -> None:
 
 
 def check_samples(per_class: int, classes: int, channels: int, image_size: int) -> None:
-    """Refuse more pictures than memory holds.
+    """Refuse more images than memory holds.
 
     Args:
-        per_class, classes: how many of each class, and how many classes.
-        channels, image_size: shape of the pictures, which are bytes.
+        per_class, classes: images per class, and number of classes.
+        channels, image_size: shape of the images; each value is a byte.
 
     Raises:
-        ConfigError: naming per_class.
+        ConfigError: the message names per_class.
     """
     size = float(per_class) * classes * channels * image_size**2
     there = resources.memory()
@@ -84,7 +84,7 @@ def check_samples(per_class: int, classes: int, channels: int, image_size: int) 
 
 
 def _counted(cfg: DictConfig, num_classes: int | None) -> Iterator[Need]:
-    """Pictures and labels that are held at once."""
+    """Images and labels that are held at the same time."""
     classes = num_classes or 1
     pixels = float(cfg.data.channels * cfg.data.image_size**2)
     learned, past = _of_stream(cfg, num_classes)
@@ -114,20 +114,20 @@ def _larger(key: str, count: float, classes: int) -> str:
 
 
 def _number(cfg: DictConfig, key: str) -> float:
-    """A count of a part; 0 where the part has none, or has something of its own under that name."""
+    """A count in a part's configuration; 0 if the key is missing or not an integer."""
     value = OmegaConf.select(cfg, key)
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else 0.0
 
 
 def _of_stream(cfg: DictConfig, num_classes: int | None) -> tuple[int, int]:
-    """How many classes the stream learns, and how many of them are past in a task, at the least."""
+    """Lower bounds: how many classes the stream learns, and how many of them are past ones in a task."""
     if num_classes is None:
         return 1, 0
     try:
         stream = config.scenario(cfg, num_classes)
-    except ConfigError:  # it may make sense with what `init_from` knows
+    except ConfigError:  # it may be valid with the classes that `init_from` knows
         return 1, 0
-    # where names are not known yet, a name and a number may mean the same class
+    # names are not known yet, so a name and a number may mean the same class
     learned = min(len(stream.classes), num_classes)
     return learned, min(max(len(task.past) for task in stream.tasks), learned - 1)
 
@@ -136,7 +136,7 @@ def _of_stream(cfg: DictConfig, num_classes: int | None) -> tuple[int, int]:
 
 
 def _of_networks(cfg: DictConfig, classes: int) -> Iterator[Need]:
-    """The networks with what a training step keeps of a batch, under the key that is most to blame."""
+    """The networks and what a training step keeps of a batch, under the key that is most to blame."""
     there = resources.device_memory(cfg.trainer)
     size = footprint.training(cfg, classes)
     if size is None or there is None or size <= there:
@@ -146,7 +146,7 @@ def _of_networks(cfg: DictConfig, classes: int) -> Iterator[Need]:
     for key in [key for key, value in _sizes(cfg) if value > modest]:
         smaller = cfg.copy()
         OmegaConf.update(smaller, key, modest)
-        with suppress(ConfigError):  # it depends on another one
+        with suppress(ConfigError):  # it depends on another key
             rest[key] = footprint.training(smaller, classes)
     if classes > MODEST:
         rest["data.num_classes"] = footprint.training(cfg, MODEST)
@@ -155,7 +155,7 @@ def _of_networks(cfg: DictConfig, classes: int) -> Iterator[Need]:
 
 
 def _sizes(cfg: DictConfig) -> Iterator[tuple[str, int]]:
-    """The whole numbers that networks, strategy and batch are made from."""
+    """The integer settings of networks, strategy and batch."""
     for key in ("batch_size", "embedding_dim"):
         yield key, cfg[key]
     for part in ("network.generator", "network.discriminator", "strategy"):
@@ -167,7 +167,7 @@ def _sizes(cfg: DictConfig) -> Iterator[tuple[str, int]]:
                 yield f"{part}.{name}", value
 
 
-# ------------------------------------------------------------------ what there is
+# ------------------------------------------------------------------ what is available
 
 
 def _compare(cfg: DictConfig, need: Need) -> None:

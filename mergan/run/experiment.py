@@ -38,7 +38,7 @@ LONGEST_STREAM = 4000  # characters of the listed tasks
 
 
 def run(cfg: DictConfig, folder: Path) -> dict[str, float | str]:
-    """`train` in a folder that is this process' own for as long."""
+    """Run `train` while this process holds the lock of the folder."""
     try:
         with RunFolder(folder).locked():
             return train(cfg, folder)
@@ -47,19 +47,19 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, float | str]:
 
 
 def train(cfg: DictConfig, folder: Path, going_on: Continuation | None = None) -> dict[str, float | str]:
-    """Train the stream of tasks that the configuration describes and measure the outcome.
+    """Train the stream of tasks that the configuration describes, and evaluate the result.
 
     Args:
-        cfg: a configuration that `mergan.config.check` has passed. `ckpt_path` goes on with the run
-            it belongs to, `init_from` starts from trained networks.
-        folder: the run folder, locked; see docs/ARCHITECTURE.md for what is written there.
-        going_on: what `mergan.run.resume.restore` found out of `ckpt_path`; None reads it as it is.
+        cfg: a configuration that `mergan.config.check` has passed. `ckpt_path` resumes the run that it
+            belongs to, `init_from` starts from trained networks.
+        folder: the run folder, locked; docs/ARCHITECTURE.md says what is written there.
+        going_on: what `mergan.run.resume.restore` found out about `ckpt_path`; None reads the file as it is.
 
     Returns:
         The final figures, as in metrics.json.
 
     Raises:
-        MerganError: something the user can mend.
+        MerganError: something that the user can fix.
     """
     cpu.tune()
     run = build_experiment(cfg, folder, going_on)
@@ -72,7 +72,7 @@ def train(cfg: DictConfig, folder: Path, going_on: Continuation | None = None) -
 
 
 def build_experiment(cfg: DictConfig, folder: Path, going_on: Continuation | None = None) -> Experiment:
-    """A run from what Hydra has composed; see `train`. From here on the configuration is an object."""
+    """Build a run from the configuration that Hydra composed; see `train`. The run holds it as an object."""
     if going_on is None and cfg.ckpt_path is not None:
         going_on = Continuation(cfg, config.links(cfg), checkpoint.read(Path(cfg.ckpt_path)))
     links = config.links(cfg) if going_on is None else going_on.links
@@ -80,13 +80,13 @@ def build_experiment(cfg: DictConfig, folder: Path, going_on: Continuation | Non
 
 
 class Experiment:
-    """A run, complete when it is built. What the user can mend is refused while it is built.
+    """A run, ready to train once it is built. Errors that the user can fix are raised while it is built.
 
     Args:
         settings: the configuration.
         links: how it was composed, see mergan.config.links.
         folder: the run folder.
-        going_on: what is known of the checkpoint that the run goes on from, if it does.
+        going_on: what is known about the checkpoint to resume from; None for a new run.
     """
 
     def __init__(
@@ -119,9 +119,9 @@ class Experiment:
             checkpoints.hand_over(path, restored)
 
     def train(self) -> dict[str, float | str]:
-        """Fit, evaluate, write the results; metrics.json comes last and says that the run is finished."""
+        """Fit, evaluate and write the results. metrics.json comes last: it marks the run as finished."""
         if self.start.epochs < self.scenario.total_epochs:
-            self.folder.figures.unlink(missing_ok=True)  # of a finished run that is made longer
+            self.folder.figures.unlink(missing_ok=True)  # a finished run is being extended
         settings = OmegaConf.to_yaml(OmegaConf.structured(self.settings))
         write_text(self.folder.config, f"# mergan {VERSION}\n# tasks: {self._tasks()}\n{settings}")
         self._fit()
@@ -135,7 +135,7 @@ class Experiment:
         return metrics
 
     def _tasks(self) -> str:
-        """The classes of all tasks by name: which order a shuffled or drawn stream has come to."""
+        """The class names of all tasks: they show the order of a shuffled or drawn stream."""
         return shortened(self.scenario.text(self.pool.class_names), LONGEST_STREAM)
 
     def _fit(self) -> None:
@@ -145,7 +145,7 @@ class Experiment:
                     self.learner, datamodule=self.data, ckpt_path=self.settings.ckpt_path, weights_only=True
                 )
         except SystemExit:
-            # this is how Lightning ends after SIGTERM and after Ctrl-C
+            # Lightning exits like this after SIGTERM and after Ctrl-C
             interrupts.check()
             raise KeyboardInterrupt from None
 
@@ -181,10 +181,10 @@ class Experiment:
 
 
 def _slower(run: Experiment, error: TrainingError) -> Experiment:
-    """The same run again, from the last checkpoint and with lower learning rates.
+    """The same run from its last checkpoint, with lower learning rates.
 
     Raises:
-        TrainingError: `error`, if no attempt is left.
+        TrainingError: `error` itself, if no attempt is left.
     """
     recovery, last = run.settings.recovery, run.folder.last
     if recovery.used >= recovery.attempts:
@@ -208,7 +208,7 @@ def _slower(run: Experiment, error: TrainingError) -> Experiment:
 
 @contextmanager
 def _how_to_go_on(folder: Path) -> Iterator[None]:
-    """Name the last good checkpoint in the errors that leave one behind."""
+    """Add the last good checkpoint to the message of a training error or of a full disk."""
     last = RunFolder(folder).last
     try:
         yield
@@ -223,7 +223,7 @@ def _how_to_go_on(folder: Path) -> Iterator[None]:
 
 
 def conditions(settings: TrainConfig, evaluator: Evaluator, classes: Sequence[int]) -> dict[str, float | str]:
-    """What stands beside the figures: split, sample counts, features and k."""
+    """The conditions of the measurement, stored with the figures: split, sample counts, features and k."""
     found = {"evaluation_split": settings.evaluation.split.name, **evaluator.conditions(classes)}
     if evaluator.metrics:
         found["evaluation_k"] = settings.evaluation.k

@@ -1,4 +1,4 @@
-"""Memory that networks and a training step take at the very least, from their shapes alone."""
+"""The minimum memory of networks and of a training step, computed from shapes alone."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ OVERFLOW = ("overflow", "invalid for input of size", "too large", "negative dime
 def training(cfg: DictConfig, classes: int) -> float | None:
     """Bytes of a training step: networks, moments, gradients, the average, what backward passes keep.
 
-    The networks are built and called on the meta device, where tensors have shapes and no values. Call it
-    under `torch.random.fork_rng`: a network of another package may draw from the global generator.
+    The networks are built and called on the meta device, where tensors have shapes but no values. Call this
+    under `torch.random.fork_rng`: a network of another package may use the global random generator.
 
     Args:
         cfg: a configuration that `mergan.config.check` has passed.
-        classes: classes of the data set.
+        classes: number of classes of the data set.
 
     Returns:
-        None if the networks cannot be built without values, as those of other packages may; infinity if a
-        tensor of them is too large for PyTorch to describe.
+        None if the networks cannot be built without values, which may happen with other packages; infinity
+        if one of their tensors is too large for PyTorch to describe.
 
     Raises:
-        ConfigError: a network refuses its arguments, or what it makes is not what a pair makes
+        ConfigError: a network refuses its arguments, or its outputs are not those of a pair
             (mergan.networks).
     """
     batch, latent = cfg.batch_size, cfg.embedding_dim
@@ -70,7 +70,7 @@ def training(cfg: DictConfig, classes: int) -> float | None:
 
 @contextmanager
 def _kept(*networks: nn.Module) -> Iterator[list[float]]:
-    """Bytes of the inputs of layers with weights: backward passes need them, whatever else they need."""
+    """Bytes of the inputs of layers with weights: the backward pass needs at least these."""
     sizes: list[float] = []
 
     def note(module: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -91,7 +91,7 @@ def _kept(*networks: nn.Module) -> Iterator[list[float]]:
 
 
 def _check_images(images: Any, shape: tuple[int, int, int]) -> None:
-    """Refuse a generator that makes something else than images (B, C, S, S)."""
+    """Refuse a generator whose output is not images (B, C, S, S)."""
     wanted = (shape[0], shape[1], shape[2], shape[2])
     found = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
     if found != wanted:
@@ -99,7 +99,7 @@ def _check_images(images: Any, shape: tuple[int, int, int]) -> None:
 
 
 def _check_logits(outputs: Any, shape: tuple[int, int]) -> None:
-    """Refuse a discriminator that makes something else than logits (B,) and (B, num_classes)."""
+    """Refuse a discriminator whose outputs are not logits (B,) and (B, num_classes)."""
     parts = outputs if isinstance(outputs, tuple) else (outputs,)
     found = [tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in parts]
     wanted = [shape[:1], shape]
@@ -110,7 +110,7 @@ def _check_logits(outputs: Any, shape: tuple[int, int]) -> None:
 
 
 def _check_arguments(key: str, network: nn.Module, wanted: str) -> None:
-    """Refuse a network that is called with something else than two tensors."""
+    """Refuse a network that cannot be called with two tensors."""
     try:
         inspect.signature(network.forward).bind(*wanted.split(", "))
     except TypeError as error:
@@ -122,8 +122,8 @@ def _check_arguments(key: str, network: nn.Module, wanted: str) -> None:
 
 
 def _by_library(error: ConfigError) -> bool:
-    """Whether a constructor of another package has failed, and not by its arguments: it may well work with
-    values in place of shapes.
+    """Whether a constructor of another package has failed for another reason than its arguments: it may work
+    with values instead of shapes.
     """
     return error.__cause__ is not None and not isinstance(error.__cause__, TypeError)
 

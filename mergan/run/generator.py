@@ -1,4 +1,4 @@
-"""`mergan.load`: a trained generator to draw from, by the names of its classes."""
+"""`mergan.load`: a trained generator that you sample from by class name."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def load(path: Path, trust: Sequence[str] = ()) -> Generator:
 
 
 def _checkpoint(path: Path) -> Path:
-    """The checkpoint that a path stands for."""
+    """The checkpoint that a path means: the file itself, or the last one of a run folder."""
     if not path.is_dir():
         return path
     run = RunFolder(path)
@@ -45,13 +45,13 @@ def _checkpoint(path: Path) -> Path:
 
 
 class Generator:
-    """A trained generator. On a machine with a GPU it draws there; pictures are handed over on the CPU.
+    """A trained generator. It samples on the GPU if the machine has one, and returns images on the CPU.
 
     Args:
-        trained: as it was rebuilt from the checkpoint.
+        trained: the generator rebuilt from the checkpoint.
 
     Attributes:
-        class_names: of all classes of the data set; their numbers are their places.
+        class_names: names of all classes of the data set; a class's number is its index here.
         seen: names of the classes that it has learned.
     """
 
@@ -66,19 +66,19 @@ class Generator:
     def sample(
         self, classes: Sequence[str | int] | None = None, per_class: int = 1, seed: int = 0
     ) -> tuple[Tensor, Tensor]:
-        """Draw images: for the same seed those that `mergan sample` writes, whatever the other classes are.
+        """Draw images. The same seed gives the images of `mergan sample`, whatever the other classes are.
 
         Args:
-            classes: by name or by number; None: all that the generator has learned.
-            per_class: images of each.
-            seed: of z.
+            classes: names or numbers; None: all classes that the generator has learned.
+            per_class: images per class.
+            seed: seed of z.
 
         Returns:
             Images uint8 (N, C, S, S) and their labels int64 (N,), class after class.
 
         Raises:
-            ConfigError: a class that the generator has not learned, a number out of range, more images than
-                memory holds.
+            ConfigError: a class that the generator has not learned, a number out of range, or more images
+                than memory holds.
         """
         from mergan.evaluation.evaluator import sample
         from mergan.run import estimate
@@ -90,14 +90,14 @@ class Generator:
         return sample(trained, labels, per_class, trained.latent_dim, seed)
 
     def grid(self, columns: int = 10, seed: int = 0) -> np.ndarray:
-        """The picture of `samples/task_NN.png`: a row per class learned, the same z in every row.
+        """The picture of `samples/task_NN.png`: one row per learned class, the same z in every row.
 
         Args:
             columns: images per class.
-            seed: of z.
+            seed: seed of z.
 
         Returns:
-            uint8 (H, W, 3), as PIL's `Image.fromarray` takes it.
+            uint8 (H, W, 3), which PIL's `Image.fromarray` accepts.
 
         Raises:
             ConfigError: a number out of range.
@@ -110,7 +110,7 @@ class Generator:
         return plots.sample_grid(trained, sorted(trained.seen), columns, trained.latent_dim, seed)
 
     def _labels(self, classes: Sequence[str | int] | None) -> list[int]:
-        """The numbers of classes that the generator has learned."""
+        """The numbers of the requested classes; classes that the generator has not learned are refused."""
         learned = sorted(self._trained.seen)
         if classes is None:
             return learned
@@ -124,7 +124,7 @@ class Generator:
         return [label for label in labels if label is not None]
 
     def _label(self, asked: Any) -> int | None:
-        """The number of a class, None for what is neither a name nor a number."""
+        """The number of a class; None if the argument is neither a name nor a number."""
         if isinstance(asked, str):
             return self.class_names.index(asked) if asked in self.class_names else None
         if isinstance(asked, bool) or not hasattr(asked, "__index__"):
@@ -137,10 +137,10 @@ class Generator:
 
 
 def check_request(per_class: int, seed: int) -> None:
-    """Refuse numbers out of range, before anything is loaded.
+    """Refuse numbers out of range before anything is loaded.
 
     Raises:
-        ConfigError: naming the key.
+        ConfigError: the message names the key.
     """
     hints.check("per_class", per_class, Count32)
     hints.check("seed", seed, Whole32)

@@ -1,4 +1,4 @@
-"""From a command to a run: in which folder, new or continued, and nobody else at it."""
+"""From a command to a run: choose its folder, start or resume it, and lock it against other processes."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from mergan.system.errors import ConfigError
 
 @dataclass(frozen=True)
 class Place:
-    """Where a command is at work.
+    """Where a command works.
 
     Attributes:
         folder: the run folder.
-        checkpoint: what it goes on from, None for a new run.
+        checkpoint: the checkpoint to resume from, None for a new run.
     """
 
     folder: RunFolder
@@ -31,18 +31,18 @@ class Place:
 
 
 def choose_place(cfg: DictConfig, folder: Path) -> Place:
-    """Where to work; nothing is read and nothing is written for it.
+    """Decide where to work, without reading or writing a file.
 
-    A command goes on in the folder that holds the given `checkpoints/last.ckpt`. From another checkpoint it
-    begins a new folder, so that nothing is overwritten. With `resume=auto` it goes on in the folder that it
-    names, if that holds a run.
+    A command that is given `checkpoints/last.ckpt` resumes in the folder of that file. From any other
+    checkpoint it starts a new folder, so that nothing is overwritten. With `resume=auto` it resumes in the
+    folder that it names, if that folder holds a run.
 
     Args:
         cfg: the configuration of the command.
         folder: the folder of a new run.
 
     Raises:
-        ConfigError: the folder holds a run or checkpoints that would be written over.
+        ConfigError: the folder holds a run or checkpoints that would be overwritten.
     """
     run = RunFolder(folder)
     if cfg.ckpt_path is not None:
@@ -69,13 +69,13 @@ def choose_place(cfg: DictConfig, folder: Path) -> Place:
             f"hydra.run.dir={folder}: holds checkpoints but no {run.last.name}; name another folder, and "
             f"go on with ckpt_path={run.checkpoints[-1]} there"
         )
-    return Place(run, None)  # it was stopped before its first checkpoint
+    return Place(run, None)  # the run was stopped before its first checkpoint
 
 
 def run(cfg: DictConfig, folder: Path) -> dict[str, float | str]:
-    """Train as the command says, or go on, in the folder that it means; see `choose_place`.
+    """Start or resume the run of a command in the folder that `choose_place` finds.
 
-    The folder is this process' own before anything in it is read.
+    The folder is locked before anything in it is read.
 
     Args:
         cfg: the checked configuration of the command.
@@ -85,12 +85,12 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, float | str]:
         The final figures, as in metrics.json.
 
     Raises:
-        MerganError: something the user can mend.
+        MerganError: something that the user can fix.
     """
     place = choose_place(cfg, folder)
     try:
         with place.folder.locked():
-            place = choose_place(cfg, folder)  # another process may have begun or ended there in the meantime
+            place = choose_place(cfg, folder)  # another process may have started or ended there since
             return _go(cfg, place)
     finally:
         places.remove_if_empty(place.folder.path)
@@ -111,7 +111,7 @@ def _go(cfg: DictConfig, place: Place) -> dict[str, float | str]:
     cfg.ckpt_path = str(place.checkpoint)
     hydra_cfg = HydraConfig.get()
     trusted = trust.of_this_command(cfg)
-    words: Any = OmegaConf.to_container(hydra_cfg.overrides.task)  # as they stand, interpolations and all
+    words: Any = OmegaConf.to_container(hydra_cfg.overrides.task)  # as typed, with their interpolations
     command = resume.Command(
         cfg,
         words,

@@ -1,4 +1,4 @@
-"""Measuring the generator of a checkpoint."""
+"""Evaluate the generator of a checkpoint."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from mergan.output.places import check_output
 from mergan.system.errors import CheckpointError, ConfigError
 from mergan.system.text import shortened, shown
 
-# settings of the evaluation that do not change what the metrics of a task come to
+# settings of the evaluation that do not change the metrics of a task
 IRRELEVANT = {"reverse_per_class", "reverse_steps", "inception_weights"}
 
 
 def measure(cfg: DictConfig) -> None:
-    """Judge the generator on the classes it has learned, print the figures and write them to `cfg.out`.
+    """Evaluate the generator on the classes it has learned, print the figures and write them to `cfg.out`.
 
-    The matrices of the run stand in the checkpoint, so that forgetting is known too; what is measured
-    now is their last row. Earlier rows of metrics count only if the run measured as this command does
-    (the same metrics, split, counts, k and features); those of the accuracy always.
+    The checkpoint holds the matrices of the run, so that forgetting can be computed too. This command
+    measures their last row. Earlier rows of accuracy always count. Those of other metrics count only if the
+    run used the same metrics, split, counts, k and features.
 
     Raises:
-        ConfigError: a value out of range, or a place for the file where one must not be written.
+        ConfigError: a value is out of range, or the output file must not be written there.
         CheckpointError: the checkpoint cannot be read.
         DataError: the data set of the run or the Inception weights are missing.
     """
@@ -49,7 +49,7 @@ def measure(cfg: DictConfig) -> None:
         if cfg.root is not None and "root" in node:
             node.root = cfg.root
         if cfg.root is None and "download" in node:
-            node.download = False  # into a folder that only the checkpoint names
+            node.download = False  # do not write to a folder that only the checkpoint names
     run_cfg = config.apply_caps(run_cfg)  # a debug=smoke run is measured in seconds too
     settings = config.typed(run_cfg)
     pool = build.build_pool(settings, classes=generator.class_names)
@@ -88,7 +88,7 @@ def measure(cfg: DictConfig) -> None:
 
 
 def _same_measures(run: DictConfig, cfg: DictConfig) -> bool:
-    """Whether the run measured its metrics as this command does."""
+    """Whether the run measured its metrics in the same way as this command."""
     schema = OmegaConf.structured(config.TrainConfig)
     own, now = (
         OmegaConf.to_container(OmegaConf.merge(schema, part).evaluation, resolve=True, enum_to_str=True)
@@ -104,8 +104,8 @@ def _continued(
     same: bool,
     ends_task: bool,
 ) -> dict[str, list[dict[int, float]]]:
-    """The matrices with what has just been measured as their last row; the run has measured that row too if
-    the checkpoint ends a task.
+    """The matrices with the new measurement as their last row. It replaces the run's own row if the
+    checkpoint ends a task.
     """
     tasks = max(0, len(earlier["accuracy"]) - ends_task)
     return {

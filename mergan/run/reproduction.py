@@ -1,4 +1,4 @@
-"""Training every row of a table of results, and writing the table."""
+"""Train every row of a table of results, and write the table."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Row:
 
     Attributes:
         experiment: its recipe, a file of conf/experiment.
-        seeds: one training each.
+        seeds: one training per seed.
         paper: the accuracy that the paper reports, in per cent.
     """
 
@@ -53,7 +53,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be reproduced, where, how many trainings side by side, and with what overrides."""
+    """What to reproduce, where, how many trainings in parallel, and with which overrides."""
 
     rows: Mapping[str, Row]
     out: Path
@@ -66,7 +66,7 @@ class Training:
     """One training of the table.
 
     Attributes:
-        row: the row it counts for.
+        row: the row that it belongs to.
         overrides: its command line.
         folder: its run folder.
     """
@@ -77,21 +77,21 @@ class Training:
 
     @property
     def log(self) -> Path:
-        """What it printed."""
+        """The file with its output."""
         return self.folder.with_suffix(".log")
 
     @property
     def finished(self) -> bool:
-        """Whether its figures are there."""
+        """Whether its final figures exist."""
         return RunFolder(self.folder).finished
 
     def command(self) -> list[str]:
-        """The command that starts it, or goes on where it was interrupted."""
+        """The command that starts it, or resumes it after an interruption."""
         own = (f"hydra.run.dir={self.folder}", "resume=auto")
         return [sys.executable, "-P", "-m", "mergan.train", *self.overrides, *own]
 
     def environment(self) -> dict[str, str]:
-        """Its environment variables: one thread, and the same mergan as here where that is not installed."""
+        """Its environment variables: one thread, and the path of this mergan if mergan is not installed."""
         paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
         if PACKAGE.parent != Path(sysconfig.get_path("purelib")):
             paths.append(str(PACKAGE.parent))
@@ -99,10 +99,10 @@ class Training:
 
 
 def trainings(plan: Plan) -> list[Training]:
-    """What is to be trained, the first seed of every row before the second of any.
+    """The trainings of a plan: the first seed of every row comes before any second seed.
 
     Raises:
-        ConfigError: a run folder that holds another configuration, or what `train.py` would refuse.
+        ConfigError: a run folder holds another configuration, or `train.py` would refuse the settings.
     """
     planned = [
         (position, Training(
@@ -120,7 +120,7 @@ def trainings(plan: Plan) -> list[Training]:
 
 
 def _check_unchanged(training: Training) -> None:
-    """Refuse a run that was made with other settings than its row has now: it would be passed off as new."""
+    """Refuse a run made with other settings than its row has now: its figures would be taken for new ones."""
     path = RunFolder(training.folder).config
     wanted = config.compose(*training.overrides)
     config.check(wanted)
@@ -137,7 +137,7 @@ def _check_unchanged(training: Training) -> None:
 
 
 class Pool:
-    """Trainings side by side, one thread each, their output in log files beside the run folders."""
+    """Trainings in parallel, one thread each; their output goes to log files beside the run folders."""
 
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
@@ -149,7 +149,7 @@ class Pool:
             try:
                 return list(threads.map(self._train, waiting))
             except BaseException:
-                # Ctrl-C or SIGTERM: no further one is started, those that run keep their checkpoints
+                # Ctrl-C or SIGTERM: no further training starts; those that run keep their checkpoints
                 threads.shutdown(wait=False, cancel_futures=True)
                 for process in self._running:
                     process.terminate()
@@ -167,7 +167,7 @@ class Pool:
 
 
 def results_table(rows: Mapping[str, Row], found: Sequence[Training]) -> str:
-    """The Markdown table; several seeds as mean and standard deviation, what is missing as a dash."""
+    """The Markdown table: mean and standard deviation of several seeds, a dash for missing figures."""
     headings = ["strategy", "paper: accuracy %", *(heading for heading, _, _ in FIGURES.values()), "seeds"]
     lines = []
     for name in dict.fromkeys(training.row for training in found):
@@ -204,7 +204,8 @@ def reproduce(plan: Plan) -> None:
     """Train what is not finished; write `table.md` and `samples.png` into `plan.out`.
 
     Raises:
-        ConfigError: see `trainings`; files of a finished training that cannot be read; a folder that is none.
+        ConfigError: see `trainings`; also if files of a finished training cannot be read, or `plan.out` is
+            not a folder.
         TrainingError: a training failed; the table holds the others.
     """
     check_output_folder(plan.out)
@@ -212,7 +213,7 @@ def reproduce(plan: Plan) -> None:
         check_output(plan.out / name, overwrite=True)
     found = trainings(plan)
     for training in found:
-        if training.finished:  # what cannot be read is named before hours of training
+        if training.finished:  # an unreadable file is reported before hours of training
             read_figures(RunFolder(training.folder).figures)
             report.last_grid(training.folder)
     waiting = [training for training in found if not training.finished]
@@ -234,14 +235,14 @@ def reproduce(plan: Plan) -> None:
 
 
 def plan(settings: config.ReproduceConfig, overrides: Sequence[str]) -> Plan:
-    """What is to be trained for a command.
+    """The plan of a command.
 
     Args:
-        settings: of the command.
-        overrides: settings of every training, KEY=VALUE each.
+        settings: the settings of the command.
+        overrides: overrides KEY=VALUE for every training.
 
     Raises:
-        ConfigError: an unknown row, no number of jobs.
+        ConfigError: an unknown row, or an invalid number of jobs.
     """
     rows = settings.rows
     names = list(rows) if settings.only is None else settings.only.split(",")

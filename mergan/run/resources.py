@@ -1,4 +1,4 @@
-"""What this machine has: memory and disk that the process may take, accelerators."""
+"""The resources of this machine: the memory and disk that the process may use, and accelerators."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB", "EB")
 
 
 def memory() -> float | None:
-    """Bytes that are free or can be freed, swap included, within the limits set for this process; None where
-    the system does not say.
+    """Bytes of memory that are free or can be freed, swap included, within the limits of this process; None
+    if the system does not tell.
     """
     limits = [_available(), *_group_limits()]
     if sys.platform != "win32":
@@ -35,15 +35,15 @@ def memory() -> float | None:
 
 
 def device_memory(trainer: DictConfig) -> float | None:
-    """The same for the device that trains: that of the GPU if there is one and it is not declined."""
+    """The same for the training device: the GPU, if there is one and the trainer may use it."""
     if trainer.get("accelerator") in (None, "auto", "gpu", "cuda") and torch.cuda.is_available():
         return float(torch.cuda.mem_get_info()[0])
     return memory()
 
 
 def disk(folder: Path) -> float | None:
-    """Free bytes on the disk that a folder lies or will lie on, and what the folder holds already, since that
-    may be the files in question.
+    """Free bytes on the disk of a folder, which need not exist yet, plus the bytes that the folder already
+    holds: they may be the files in question.
     """
     there = next((part for part in (folder, *folder.absolute().parents) if part.is_dir()), None)
     if there is None:
@@ -53,7 +53,7 @@ def disk(folder: Path) -> float | None:
 
 
 def shown(size: float) -> str:
-    """A number of bytes to be read: 21 GB, 1.5 TB."""
+    """A number of bytes for people to read: 21 GB, 1.5 TB."""
     power = 0
     while size >= 1000 and power < len(UNITS) - 1:
         size, power = size / 1000, power + 1
@@ -64,7 +64,7 @@ def check_accelerator(trainer: DictConfig) -> None:
     """Refuse accelerators and numbers of devices that this machine does not have.
 
     Raises:
-        ConfigError: naming the key and what there is.
+        ConfigError: the message names the key and what is available.
     """
     name, devices = trainer.get("accelerator") or "auto", trainer.get("devices")
     known = ("auto", "gpu", *sorted(AcceleratorRegistry.available_accelerators()))
@@ -94,14 +94,14 @@ def check_accelerator(trainer: DictConfig) -> None:
 def _available() -> float | None:
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:  # another system than Linux
+    except OSError:  # not on Linux
         return None
     values = {line.split(":")[0]: float(line.split()[1]) * 1024 for line in lines}
     return values["MemAvailable"] + values.get("SwapFree", 0.0) if "MemAvailable" in values else None
 
 
 def _group_limits() -> list[float]:
-    """What the control groups of this process allow, from its own up to the root."""
+    """The memory limits of this process's control groups, from its own up to the root."""
     try:
         groups = [line.rpartition(":")[2] for line in Path("/proc/self/cgroup").read_text().splitlines()]
     except OSError:
@@ -120,6 +120,6 @@ def _group_limits() -> list[float]:
 def _limit(file: Path) -> list[float]:
     try:
         text = file.read_text(encoding="ascii").strip()
-    except OSError:  # no such group here
+    except OSError:  # this group does not exist here
         return []
     return [float(text)] if text.isdecimal() else []

@@ -1,4 +1,4 @@
-"""Going on with a run: which configuration holds."""
+"""Resuming a run: which configuration applies."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ ABSENT = object()
 
 @dataclass(frozen=True)
 class Command:
-    """What the user has typed.
+    """The command that the user typed.
 
     Attributes:
         cfg: the configuration that it describes.
-        overrides: its words, e.g. ["strategy=finetune", "ckpt_path=..."].
+        overrides: its overrides, e.g. ["strategy=finetune", "ckpt_path=..."].
         groups: names of the configuration groups.
-        folders: where its YAML files lie.
+        folders: folders of its YAML files.
         trust: which classes a checkpoint may name.
     """
 
@@ -46,13 +46,13 @@ class Command:
 
 @dataclass(frozen=True)
 class Continuation:
-    """How to go on with a run.
+    """How to resume a run.
 
     Attributes:
-        cfg: the configuration that holds.
+        cfg: the configuration that applies.
         links: how it was composed, see mergan.config.links.
         content: the checkpoint.
-        changed: settings in which it differs from that of the checkpoint, those of the command aside.
+        changed: settings that differ from the checkpoint's, apart from those that are always the command's.
     """
 
     cfg: DictConfig
@@ -62,16 +62,16 @@ class Continuation:
 
 
 def restore(command: Command) -> Continuation:
-    """Find out how to go on with the run that `ckpt_path` belongs to.
+    """Find out how to resume the run that `ckpt_path` belongs to.
 
-    The checkpoint's own configuration holds, so that `ckpt_path=` alone is enough. What the command
-    line repeats must agree with it, apart from settings that do not change what is learned and from
-    the epochs of tasks not yet begun, or `allow_changes` must be set. What was composed from a setting that
-    changes, as `learner.lr` from `lr`, changes with it. Caches and all places to write to are those of the
-    command, and a folder of data that only the checkpoint names is not downloaded into.
+    The checkpoint's own configuration applies, so `ckpt_path=` alone is enough. Settings on the command line
+    must agree with it unless `allow_changes` is set. Exceptions are settings that do not change what is
+    learned, and the epochs of tasks not yet begun. When a setting changes, the settings composed from it
+    change too, as `learner.lr` with `lr`. Caches and all output paths are the command's. Nothing is
+    downloaded into a data folder that only the checkpoint names.
 
     Raises:
-        CheckpointError: the checkpoint cannot be read, or names what the command does not trust.
+        CheckpointError: the checkpoint cannot be read, or names a class that the command does not trust.
         ConfigError: the command line contradicts the checkpoint.
     """
     path = Path(command.cfg.ckpt_path)
@@ -111,18 +111,18 @@ def _composed(
     links: Mapping[str, str],
     given_links: Mapping[str, str],
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """The run's configuration with the changed settings and all that follows from them, and its links.
+    """The run's configuration with the changed settings and all that follow from them, and its links.
 
     Args:
         saved: the configuration of the checkpoint.
-        given: that of the command.
+        given: the configuration of the command.
         changed: keys to take from `given`.
-        touched: keys that the command speaks of.
+        touched: keys that the command sets.
         links: how the run was composed.
         given_links: how the command is composed.
 
     Raises:
-        ConfigError: a value was computed from a changed one, and the command does not say what it is now.
+        ConfigError: a value was computed from a changed one, and the command does not set it.
     """
     wanted = copy.deepcopy(dict(given if "" in touched else saved))
     for part in touched:
@@ -153,7 +153,7 @@ def _is_touched(key: str, touched: Iterable[str]) -> bool:
 
 
 def _follows(key: str, text: str, moved: Iterable[str]) -> bool:
-    """Whether a value repeats one that has moved. What is built, and where it writes, never follows."""
+    """Whether a value repeats one that has changed. Classes to build and output paths never follow."""
     target = _target(text)
     if target is None or key.split(".")[0] in PLACES or key.endswith(TARGET):
         return False
@@ -161,21 +161,21 @@ def _follows(key: str, text: str, moved: Iterable[str]) -> bool:
 
 
 def _target(text: str) -> str | None:
-    """The key that a value repeats, if that is all it does."""
+    """The key that a value refers to, if it is nothing but an interpolation."""
     match = config.REFERENCE.fullmatch(text)
     return match[1] if match else None
 
 
 def _mentions(text: str, key: str) -> bool:
-    """Whether an interpolation speaks of a key."""
+    """Whether an interpolation refers to a key."""
     return re.search(rf"(?<![\w.]){re.escape(key)}(?![\w])", text) is not None
 
 
 def _take_from_command(wanted: dict[str, Any], given: Mapping[str, Any], touched: Sequence[str]) -> None:
-    """Caches, places to write to and the way to start are the command's own."""
+    """Take caches, output paths and the way to start from the command."""
     for key in config.OF_COMMAND:
         wanted[key] = given[key]
-    for key in (*places(given), "trainer.num_nodes"):  # a file does not say how many machines to wait for
+    for key in (*places(given), "trainer.num_nodes"):  # a file must not decide how many machines to wait for
         _put(wanted, key, _get(given, key))
     if not any(config.below("data.root", part) for part in touched):
         for key in ("data.download", "data.source.download"):
@@ -184,7 +184,7 @@ def _take_from_command(wanted: dict[str, Any], given: Mapping[str, Any], touched
 
 
 def _typed(wanted: dict[str, Any], path: Path) -> DictConfig:
-    """With the types of the schema, and values in range."""
+    """The configuration with the types of the schema, its values checked to be in range."""
     try:
         cfg = OmegaConf.merge(OmegaConf.structured(config.TrainConfig), OmegaConf.create(wanted))
     except (OmegaConfBaseException, ValueError, TypeError) as error:
@@ -196,7 +196,7 @@ def _typed(wanted: dict[str, Any], path: Path) -> DictConfig:
 
 
 def _get(tree: Any, key: str) -> Any:
-    """The value at a dotted key of nested dicts and lists, ABSENT if there is none."""
+    """The value at a dotted key of nested dicts and lists, ABSENT if the key is missing."""
     for name in key.split("."):
         if isinstance(tree, Mapping) and name in tree:
             tree = tree[name]
@@ -208,7 +208,7 @@ def _get(tree: Any, key: str) -> Any:
 
 
 def _put(tree: Any, key: str, value: Any) -> None:
-    """Set the value at a dotted key of nested dicts and lists; ABSENT takes it out."""
+    """Set the value at a dotted key of nested dicts and lists; ABSENT removes it."""
     *parents, name = key.split(".")
     for parent in parents:
         if isinstance(tree, list):
@@ -226,7 +226,7 @@ def _put(tree: Any, key: str, value: Any) -> None:
 
 
 def _same_so_far(old: DictConfig, new: DictConfig, content: Mapping[str, Any]) -> bool:
-    """Whether the tasks that have begun are as long as before."""
+    """Whether the tasks that have begun keep their number of epochs."""
     own = content[KEY]
     names, known = own["class_names"], tuple(own["known"])
     before, after = (config.scenario(cfg, names, known).tasks for cfg in (old, new))
@@ -235,10 +235,10 @@ def _same_so_far(old: DictConfig, new: DictConfig, content: Mapping[str, Any]) -
 
 
 def _touched(command: Command) -> list[str]:
-    """Keys that the command line speaks of; "" for all of them.
+    """Keys that the command line sets; "" for all of them.
 
-    A choice of a group speaks of its group, and of all keys of its file where that is one for the top
-    (`# @package _global_`).
+    Choosing a file of a group sets the group. If the file is global (`# @package _global_`), it sets all keys
+    of the file.
     """
     keys: list[str] = []
     for override in command.overrides:

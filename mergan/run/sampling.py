@@ -1,4 +1,4 @@
-"""Drawing images from the generator of a checkpoint into a file."""
+"""Sample images from the generator of a checkpoint into a file."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def sample(cfg: DictConfig) -> None:
         cfg: the keys of conf/sample.yaml.
 
     Raises:
-        ConfigError: a count out of range, a class that the generator has not learned, or a place for the
-            file where one must not be written.
+        ConfigError: a count is out of range, the generator has not learned a class, or the file must not be
+            written there.
         CheckpointError: the checkpoint cannot be read.
     """
     cfg = config.absolute_paths(cfg)

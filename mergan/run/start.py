@@ -1,4 +1,4 @@
-"""What a stream starts from: fresh weights, trained networks, or the checkpoint of a run that goes on."""
+"""What a stream starts from: fresh weights, trained networks, or the checkpoint of a run to resume."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Start:
 
     Attributes:
         known: the classes that the networks know before the first task.
-        step: the step that a resumed run is at, -1 for a new one.
-        epochs: how many epochs a resumed run has behind it.
+        step: the step from which a run resumes, -1 for a new one.
+        epochs: how many epochs a resumed run has completed.
     """
 
     known: tuple[int, ...] = ()
@@ -40,17 +40,17 @@ class Start:
     epochs: int = 0
 
     def load(self, learner: ContinualLearner) -> None:
-        """Give a freshly built learner the weights that the run begins with.
+        """Give a freshly built learner the weights that the run starts from.
 
         Raises:
-            CheckpointError: they are not of its networks.
+            CheckpointError: the weights do not fit its networks.
         """
 
     def check(self, scenario: Scenario) -> None:
-        """Refuse a stream that this is no beginning of.
+        """Refuse a stream that cannot start from here.
 
         Raises:
-            CheckpointError: saying why.
+            CheckpointError: the message says why.
         """
 
 
@@ -58,13 +58,13 @@ class Transferred(Start):
     """The trained networks of a checkpoint (`init_from`).
 
     Args:
-        path: of the checkpoint.
+        path: path of the checkpoint.
         settings: the configuration.
         pool: the data.
 
     Raises:
-        CheckpointError: the checkpoint cannot be read, is of another network or of classes that are not here,
-            or names what the command does not trust.
+        CheckpointError: the checkpoint cannot be read, is of another network or of classes that the data
+            lacks, or names a class that the command does not trust.
     """
 
     def __init__(self, path: Path, settings: TrainConfig, pool: ImagePool) -> None:
@@ -76,21 +76,21 @@ class Transferred(Start):
         self.known = tuple(int(self.labels[label]) for label in self.content[KEY]["seen"])
 
     def load(self, learner: ContinualLearner) -> None:
-        """Take over the networks, and what the strategy can use."""
+        """Copy the networks, and the state that the strategy can use."""
         transfer(learner, self.content, self.path, self.labels)
 
 
 class Continued(Start):
-    """The checkpoint of a run that goes on (`ckpt_path`).
+    """The checkpoint of a run to resume (`ckpt_path`).
 
-    Weights are loaded here as well as by the trainer, so that a checkpoint that does not fit is refused
+    The weights are loaded here as well as by the trainer. A checkpoint that does not fit is therefore refused
     before anything is written.
 
     Args:
-        path: of the checkpoint.
+        path: path of the checkpoint.
         settings: the configuration.
         pool: the data.
-        going_on: what was found out of the checkpoint.
+        going_on: what was found out about the checkpoint.
 
     Raises:
         CheckpointError: the data is not the run's.
@@ -116,12 +116,12 @@ class Continued(Start):
             ) from error
 
     def check(self, scenario: Scenario) -> None:
-        """Refuse a checkpoint that this stream cannot have left, and say where it goes on."""
+        """Refuse a checkpoint that this stream cannot have written, and log where the run resumes."""
         check_progress(self.content, scenario, self.path)
 
 
 def find_start(settings: TrainConfig, pool: ImagePool, going_on: Continuation | None) -> Start:
-    """What a run begins with.
+    """What a run starts from.
 
     Raises:
         CheckpointError: see Transferred and Continued.
@@ -152,13 +152,13 @@ def check_data(
 
     Args:
         content: the checkpoint.
-        found: what the data is now, by name of the class, as `ImagePool.description` says it;
-            further classes do not matter.
-        source: of the checkpoint, for messages, e.g. "ckpt_path=last.ckpt".
-        allowed: whether numbers and files may differ (`allow_changes`); classes may not be missing.
+        found: the present data, by class name, as `ImagePool.description` describes it; additional classes
+            do not matter.
+        source: where the checkpoint comes from, for messages, e.g. "ckpt_path=last.ckpt".
+        allowed: whether numbers and files may differ (`allow_changes`); classes must not be missing.
 
     Raises:
-        CheckpointError: naming the first difference.
+        CheckpointError: the message names the first difference.
     """
     for name, before in content[KEY]["data"].items():
         now = found.get(name)
@@ -182,7 +182,7 @@ def check_data(
 
 
 def check_progress(content: Mapping[str, Any], scenario: Scenario, path: Path) -> None:
-    """Refuse a checkpoint that this stream cannot have left, and say where it goes on.
+    """Refuse a checkpoint that this stream cannot have written, and log where the run resumes.
 
     Raises:
         CheckpointError: its classes or matrices are not those of its epoch.

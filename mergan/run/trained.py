@@ -1,4 +1,4 @@
-"""A trained generator, rebuilt from what stands in a checkpoint alone."""
+"""A trained generator, rebuilt from a checkpoint alone."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class TrainedGenerator:
     """The generator of a checkpoint, ready to sample from.
 
     Attributes:
-        network: the averaged generator where the run kept one, in eval mode.
-        strategy: what the run did against forgetting; it may have a say in the sampling.
+        network: the generator in eval mode; the averaged one if the run kept an average.
+        strategy: what the run did against forgetting; it may change the sampling.
         latent_dim: size of z.
         class_names: names of the data set's classes.
-        seen: the classes it has learned.
+        seen: the classes that the generator has learned.
         content: the whole checkpoint.
         config: the configuration of the run.
     """
@@ -65,15 +65,15 @@ class TrainedGenerator:
 
 
 def load_generator(path: Path, trust: Trust | None = None) -> TrainedGenerator:
-    """Rebuild the generator of a checkpoint from what stands in the file alone.
+    """Rebuild the generator of a checkpoint from the file alone.
 
     Args:
-        path: of the checkpoint.
+        path: path of the checkpoint.
         trust: which classes its configuration may name; None: those of mergan.
 
     Raises:
-        CheckpointError: the file is unreadable, names what is not trusted, or its weights do not fit its
-            configuration.
+        CheckpointError: the file is unreadable, names a class that is not trusted, or its weights do not fit
+            its configuration.
     """
     content = read(path)
     own, cfg = content[KEY], run_config(content, path, trust or of_command({}, [config.CONF]))
@@ -85,7 +85,7 @@ def load_generator(path: Path, trust: Trust | None = None) -> TrainedGenerator:
     state = content["state_dict"]
     averaged = any(key.startswith(AVERAGED) for key in state)
     parts = below(state, AVERAGED if averaged else TRAINED), below(state, STRATEGY)
-    # sizes that the file has no tensors for are refused before any of them is allocated
+    # sizes that do not match the file's tensors are refused before anything is allocated
     for part, own_state in zip(_without_values(cfg, shape, path), parts, strict=False):
         check_fit(part, own_state, path)
     network, strategy = _build(cfg, shape, path)
@@ -104,7 +104,7 @@ def load_generator(path: Path, trust: Trust | None = None) -> TrainedGenerator:
 
 
 def _build(cfg: DictConfig, shape: Mapping[str, int], path: Path) -> tuple[nn.Module, Strategy]:
-    """Generator and strategy with fresh weights.
+    """Build generator and strategy with fresh weights.
 
     Raises:
         CheckpointError: they refuse their settings.
@@ -121,7 +121,7 @@ def _build(cfg: DictConfig, shape: Mapping[str, int], path: Path) -> tuple[nn.Mo
 
 
 def _without_values(cfg: DictConfig, shape: Mapping[str, int], path: Path) -> tuple[nn.Module, ...]:
-    """The same on the meta device; nothing where they cannot be built there, or not at all."""
+    """Generator and strategy on the meta device; empty if they cannot be built there."""
     with suppress(CheckpointError), torch.device("meta"):
         return _build(cfg, shape, path)
     return ()

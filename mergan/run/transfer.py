@@ -1,4 +1,4 @@
-"""Starting a new stream from the trained networks of a checkpoint (`init_from`)."""
+"""Start a new stream from the trained networks of a checkpoint (`init_from`)."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from mergan.system.text import shown
 def labels_here(
     content: Mapping[str, Any], path: Path, network: Mapping[str, Any], class_names: Sequence[str]
 ) -> Tensor:
-    """Make sure that the networks of a checkpoint can be taken over.
+    """Check that the networks of a checkpoint can be reused.
 
     Args:
-        content: what `read` gave.
-        path: of the checkpoint, for messages.
-        network: the configuration of the networks here.
+        content: the checkpoint, as returned by `read`.
+        path: path of the checkpoint, for messages.
+        network: the configuration of the present networks.
         class_names: names of the data set's classes.
 
     Returns:
-        (n,), the label that each of its n classes has in the present data set.
+        (n,), for each of the checkpoint's n classes its label in the present data set.
 
     Raises:
         CheckpointError: another network, or a class that the data set lacks.
@@ -56,18 +56,18 @@ def labels_here(
 def transfer(learner: ContinualLearner, content: Mapping[str, Any], path: Path, rows: Tensor) -> None:
     """Start a learner from the trained networks of a checkpoint (`init_from`).
 
-    Rows that belong to single classes are carried over by the name of the class, so that the number
-    of classes may grow. The snapshot becomes the trained generator. The strategy, which may be another
-    one than that of the checkpoint, takes over what it can use.
+    Rows that belong to single classes are copied by class name, so that the number of classes may grow. The
+    snapshot becomes the trained generator. The strategy takes over what it can use; it may differ from the
+    checkpoint's strategy.
 
     Args:
-        learner: freshly built.
-        content: what `read` gave.
-        path: of the checkpoint, for messages.
+        learner: a freshly built learner.
+        content: the checkpoint, as returned by `read`.
+        path: path of the checkpoint, for messages.
         rows: see `labels_here`.
 
     Raises:
-        CheckpointError: another network, or a run that the strategy cannot go on from.
+        CheckpointError: another network, or a run that the strategy cannot continue.
     """
     restore(learner, _merged(learner, content["state_dict"], rows, path), path)
     learner.take_snapshot()
@@ -83,10 +83,10 @@ def transfer(learner: ContinualLearner, content: Mapping[str, Any], path: Path, 
 
 
 def _merged(module: nn.Module, old: Mapping[str, Tensor], rows: Tensor, path: Path) -> dict[str, Tensor]:
-    """The module's own state with everything of the networks in `old` that it can take over.
+    """The module's own state, with the weights of its networks taken from `old`.
 
-    The averaged generator, where the old run kept one, is its trained generator: it becomes both the
-    generator and the start of a new average.
+    If the old run kept an average of the generator, that average is its trained generator. It becomes both
+    the generator and the start of a new average.
     """
     averaged = any(key.startswith(AVERAGED) for key in old)
     trained = AVERAGED if averaged else TRAINED
@@ -117,7 +117,7 @@ def _class_keys(module: nn.Module) -> set[str]:
     keys: set[str] = set()
     for name, part in module.named_modules():
         if isinstance(part, (ClassTable, ClassLinear)):
-            # with spectral norm the weight goes by its second name, beside a vector with one entry per row
+            # spectral norm stores the weight under the second name, and a vector with one entry per row
             names = ("weight", "bias", "parametrizations.weight.original", "parametrizations.weight.0._u")
             keys |= {f"{name}.{key}" for key in names}
     return keys

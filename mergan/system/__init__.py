@@ -1,1 +1,1 @@
-"""What mergan asks of the operating system: files, signals, standard streams, the processor."""
+"""Access to the operating system: files, signals, standard streams, the processor."""

@@ -9,19 +9,19 @@ import warnings
 from mergan.system.errors import ConfigError
 
 FIXED = {
-    "HYDRA_FULL_ERROR": "1",  # errors come through to mergan.cli.guard, which says them in one line
-    "MPLBACKEND": "Agg",  # pictures go into files; that of a notebook may not even be installed
+    "HYDRA_FULL_ERROR": "1",  # errors reach mergan.cli.guard, which prints them in one line
+    "MPLBACKEND": "Agg",  # pictures go to files; a notebook's backend may not be installed
 }
 IGNORED = (
     "HYDRA_DEPRECATION_WARNINGS_AS_ERRORS",
     "SELF_WARNING_AS_ERROR",
     "HYDRA_MAIN_MODULE",
 )
-TRAINER = "PL_TRAINER_"  # Lightning takes arguments of its Trainer from there
+TRAINER = "PL_TRAINER_"  # Lightning reads Trainer arguments from variables with this prefix
 
 
 def settle() -> None:
-    """Make the command independent of the environment, as far as Hydra, Lightning and warnings go.
+    """Make the command independent of environment variables of Hydra, Lightning and warnings.
 
     Raises:
         ConfigError: see `check`.
@@ -35,11 +35,11 @@ def settle() -> None:
 
 
 def check() -> None:
-    """Refuse an environment in which nothing can be trained as it was asked for.
+    """Refuse an environment in which training cannot run as requested.
 
     Raises:
         ConfigError: the working directory is gone, or the environment sets arguments of Lightning's Trainer,
-            of which no checkpoint and no config.yaml would know.
+            which neither a checkpoint nor config.yaml would record.
     """
     for name, value in os.environ.items():
         if name.startswith(TRAINER) and value:

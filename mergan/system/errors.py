@@ -1,4 +1,4 @@
-"""The errors a user can mend, each with the exit status of the program (see docs/ARCHITECTURE.md)."""
+"""The errors that a user can fix, each with its exit status (see docs/ARCHITECTURE.md)."""
 
 
 class MerganError(Exception):
@@ -41,6 +41,6 @@ class TrainingError(MerganError):
 
 
 def reason(error: Exception) -> str:
-    """The first line of a foreign error, 80 characters at most, or its type where it says nothing."""
+    """The first line of a library's error, at most 80 characters, or its type if it has no message."""
     text = str(error).strip()
     return text.splitlines()[0][:80] if text else type(error).__name__

@@ -1,4 +1,4 @@
-"""Writing files so that a half-written one is never taken for a whole one, and one process at a time."""
+"""Write files atomically, and by one process at a time."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from mergan.system.errors import ConfigError, StorageError
 
 log = logging.getLogger(__name__)
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what the system says when there is no more room
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the system's errors when no space is left
 LOCK = ".lock"
 TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9]+-[0-9a-f]{8}\.tmp", re.DOTALL)  # names made by `replacing`
 
 
 def kind(path: Path) -> str:
-    """What lies at a path, in the words of a message."""
+    """What a path holds, in words for a message."""
     mode = os.lstat(path).st_mode
     for is_that, words in (
         (stat.S_ISREG, "a file"),
@@ -37,7 +37,7 @@ def kind(path: Path) -> str:
 
 
 def check_replaceable(path: Path) -> None:
-    """Refuse to write over what is neither a file nor a link. (Of a link, the link itself is replaced.)
+    """Refuse to replace anything but a regular file or a link. (A link itself is replaced, not its target.)
 
     Raises:
         StorageError: it is a folder, a device, a FIFO or a socket.
@@ -51,7 +51,7 @@ def check_replaceable(path: Path) -> None:
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Whether an error, or what led to it, says that the disk or a quota is full."""
+    """Whether an error or one of its causes says that the disk or a quota is full."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in FULL:
             return True
@@ -61,17 +61,17 @@ def is_full(error: BaseException | None) -> bool:
 
 @contextmanager
 def locked(folder: Path, parts: Iterable[Path] = ()) -> Iterator[None]:
-    """Keep a folder for this process; the system lets go of it when the process ends, however it ends.
+    """Lock a folder for this process; the system releases the lock when the process ends for any reason.
 
-    What a killed process has left half-written in the folder is removed.
+    Temporary files that a killed process has left in the folder are removed.
 
     Args:
         folder: the folder.
-        parts: folders in it that belong to it.
+        parts: its subfolders that are cleaned as well.
 
     Raises:
-        ConfigError: another process has it.
-        StorageError: the lock cannot be taken for another reason, e.g. a link lies in its place.
+        ConfigError: another process holds the lock.
+        StorageError: the lock cannot be taken for another reason, e.g. its path is a link.
     """
     from filelock import Timeout
 
@@ -79,7 +79,7 @@ def locked(folder: Path, parts: Iterable[Path] = ()) -> Iterator[None]:
         with _lock(folder / LOCK, blocking=False) as held:
             if held:
                 for part in (folder, *parts):
-                    if part == folder or not part.is_symlink():  # which may be another run's
+                    if part == folder or not part.is_symlink():  # a link may lead to another run
                         sweep(part)
             yield
     except Timeout:
@@ -90,13 +90,13 @@ def locked(folder: Path, parts: Iterable[Path] = ()) -> Iterator[None]:
 
 @contextmanager
 def alone(target: Path) -> Iterator[None]:
-    """Make `target` with nobody else at it; waits for a process that is.
+    """Lock `target` while it is made; waits for a process that holds the lock.
 
-    Temporaries of `target` and of files whose names begin with its name and "-" are removed: nobody is
-    writing them.
+    Temporary files of `target`, and of files whose names begin with its name and "-", are removed: no process
+    is writing them.
 
     Raises:
-        StorageError: the lock cannot be taken, e.g. in a folder that cannot be written.
+        StorageError: the lock cannot be taken, e.g. in a read-only folder.
     """
     with _lock(target.with_name(f".{target.name}{LOCK}"), blocking=True) as held:
         if held:
@@ -105,29 +105,29 @@ def alone(target: Path) -> Iterator[None]:
 
 
 def tidy(folder: Path) -> None:
-    """Remove what killed processes have left in a folder whose files were made under `alone`: their locks and
-    temporaries. Locks that are held stay. Cheap where there are none.
+    """Remove the locks and temporary files of killed processes from a folder whose files are made under
+    `alone`. Locks that are held stay. This is cheap if there are none.
     """
     from filelock import Timeout
 
     try:
         names = os.listdir(folder)
-    except OSError:  # there is no such folder yet, so there is nothing to remove
+    except OSError:  # the folder does not exist yet, so there is nothing to remove
         return
     for name in names:
         if name.startswith(".") and name.endswith(LOCK) and name != LOCK:
-            # somebody is at work, or the folder is read-only: the next start may try
+            # another process is at work, or the folder is read-only: the next start may try
             with suppress(Timeout, OSError), _lock(folder / name, blocking=False) as held:
                 if held:
                     sweep(folder, name[1 : -len(LOCK)])
 
 
 def sweep(folder: Path, target: str | None = None) -> None:
-    """Remove the temporaries of `replacing` in a folder; only under a lock, when nobody writes them.
+    """Remove the temporary files of `replacing` in a folder; only under a lock, when nobody writes them.
 
     Args:
-        folder: where to look, not below it. It need not be there.
-        target: only those of the file of this name, and of files whose names begin with it and "-".
+        folder: the folder, without its subfolders. It need not exist.
+        target: remove only those of the file of this name, and of files whose names begin with it and "-".
     """
     try:
         entries = list(os.scandir(folder))
@@ -138,13 +138,13 @@ def sweep(folder: Path, target: str | None = None) -> None:
         if found is None or not entry.is_file(follow_symlinks=False):
             continue
         if target is None or found["name"] == target or found["name"].startswith(f"{target}-"):
-            with suppress(OSError):  # in a folder that is read-only now; it is in nobody's way
+            with suppress(OSError):  # the folder is read-only now; the file does no harm
                 os.unlink(entry.path)
 
 
 @contextmanager
 def _lock(path: Path, blocking: bool) -> Iterator[bool]:
-    """Yields whether the lock is held: some file systems know none."""
+    """Yields whether the lock is held: some file systems have no locks."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(path, fallback_to_soft=False)
@@ -172,13 +172,13 @@ def _lock(path: Path, blocking: bool) -> Iterator[bool]:
         yield held
     finally:
         if held:
-            with suppress(OSError):  # as when the folder has been removed in the meantime
-                path.unlink()  # while it is held; who waits for it sees that it is gone and makes a new one
+            with suppress(OSError):  # e.g. the folder has been removed in the meantime
+                path.unlink()  # while held; a waiting process sees that it is gone and makes a new one
             lock.release()
 
 
 def _check_lock_file(path: Path) -> None:
-    """Refuse what is no file in the place of a lock: a link would lock, and a FIFO block, something else."""
+    """Refuse a lock path that is not a file: a link would lock its target, and a FIFO would block."""
     with suppress(FileNotFoundError):
         if not stat.S_ISREG(os.lstat(path).st_mode):
             raise StorageError(f"{path}: is {kind(path)} where a lock belongs; remove it")
@@ -192,12 +192,12 @@ def replacing(path: Path, new: bool = False) -> Iterator[Path]:
 
     Args:
         path: the file.
-        new: nothing may be there in the end, either.
+        new: whether `path` must still be free when the file is renamed into place.
 
     Raises:
-        StorageError: the system does not let it be written, or what is there must not be replaced.
+        StorageError: the system refuses to write the file, or the path holds something not to be replaced.
     """
-    # the process id alone is not unique where machines share the folder
+    # the process id alone is not unique if machines share the folder
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -215,12 +215,12 @@ def replacing(path: Path, new: bool = False) -> Iterator[Path]:
     except OSError as error:
         raise StorageError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
-        with suppress(OSError):  # a folder that cannot be entered; what went wrong is on its way up
+        with suppress(OSError):  # the folder cannot be entered; the error is being raised already
             temporary.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename in the folder outlast a power failure, where the system can open folders."""
+    """Make a rename in the folder survive a power failure, if the system can open folders."""
     if os.name != "posix":
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -231,13 +231,13 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str, new: bool = False) -> None:
-    """Write `text` to `path` in one piece; see `replacing`."""
+    """Write `text` to `path` atomically; see `replacing`."""
     with replacing(path, new) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def save_atomically(content: Any, path: Path) -> None:
-    """torch.save `content` to `path` in one piece."""
+    """Write `content` to `path` with torch.save, atomically."""
     import torch
 
     with replacing(path) as temporary, temporary.open("wb") as file:
@@ -245,7 +245,7 @@ def save_atomically(content: Any, path: Path) -> None:
             torch.save(content, file)
         except RuntimeError as error:
             if isinstance(error.__context__, OSError):
-                raise error.__context__ from None  # which torch covers up by its own
+                raise error.__context__ from None  # torch's own error hides it
             raise
 
 

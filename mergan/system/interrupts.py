@@ -1,4 +1,4 @@
-"""Signals that ask the program to end. While it trains they are taken between two steps."""
+"""Signals that ask the program to end. During training they take effect between two steps."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 
 CTRL_C, ASKED_TO_END = 130, 143  # exit status
 
-# SIGTERM also comes from schedulers; Slurm and submitit announce the end of a job's time with SIGUSR1 or
-# SIGUSR2, and a closed terminal sends SIGHUP. Windows lacks some of them.
-# A signal within this many seconds of the first is taken for the same one: `timeout` sends each twice.
+# Schedulers send SIGTERM too. Slurm and submitit announce the end of a job's time with SIGUSR1 or SIGUSR2. A
+# closed terminal sends SIGHUP. Windows lacks some of them.
+# A signal within this many seconds of the first counts as the same one: `timeout` sends each twice.
 SAME = 1.0
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 
 
 class Interrupted(BaseException):
-    """A signal arrived. Not an Exception, so that nothing on the way takes it for a failed job.
+    """A signal arrived. It is not an Exception, so that no handler takes it for a failed job.
 
     Args:
-        number: of the signal.
+        number: number of the signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -35,7 +35,7 @@ _received_at = 0.0
 
 
 def install() -> None:
-    """Take the signals that nobody else takes and that are not ignored (nohup, a launcher's own)."""
+    """Handle the signals that have no other handler and are not ignored (nohup, a launcher's own)."""
     for name in NAMES:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
@@ -44,8 +44,8 @@ def install() -> None:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """While this is open a signal waits for the next `check`, so that no library is torn out of the middle of
-    what it does; TensorBoard's writer could then keep the program from ending. Who asks again does not wait.
+    """While this context is open, delay a signal until the next `check`, so that it interrupts no library. An
+    interrupted TensorBoard writer could keep the program from ending. A second signal takes effect at once.
     """
     global _deferring
     _deferring = True
@@ -57,7 +57,7 @@ def deferred() -> Iterator[None]:
 
 
 def check() -> None:
-    """Raise what has arrived in the meantime.
+    """Raise a signal that has arrived in the meantime.
 
     Raises:
         Interrupted: a signal has arrived.

@@ -1,4 +1,4 @@
-"""Standard streams that cannot cost a run: closed, full, or with a reader that went away."""
+"""Make standard streams safe: a closed stream, a full disk or a lost reader must not end a run."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import IO, Any
 
 NAMES = ("stdin", "stdout", "stderr")  # by file descriptor
 OUTPUTS = {1: "standard output", 2: "standard error"}
-LEFT = (errno.EPIPE, errno.EBADF)  # the reader closed it and knows: not a word is needed
+LEFT = (errno.EPIPE, errno.EBADF)  # the reader closed it and knows: no message is needed
 
 
 def secure() -> None:
-    """Make the standard streams of this process take everything that is written to them.
+    """Make the standard streams of this process accept everything that is written to them.
 
-    Descriptors 0 to 2 that are closed are opened on the null device first, before a file of the run takes
-    one of them and finds what libraries write to standard error. An output that fails later (a full disk,
-    `| head -1`) goes to the null device from then on; of a full disk the other output says so, once.
-    Characters that an output cannot encode are written as escapes. A second call changes nothing.
+    Closed descriptors 0 to 2 are first opened on the null device. Otherwise a file of the run could get one
+    of them, and receive what libraries write to standard error. An output that fails later (a full disk,
+    `| head -1`) goes to the null device from then on. The other output reports a full disk, once. Characters
+    that an output cannot encode are written as escapes. A second call changes nothing.
     """
     for descriptor, name in enumerate(NAMES):
         _open_missing(descriptor)
@@ -34,10 +34,10 @@ def secure() -> None:
 
 
 class Lasting(io.FileIO):
-    """An output descriptor whose writes never fail: the first failure turns it to the null device.
+    """An output descriptor whose writes never fail: the first failure redirects it to the null device.
 
     Args:
-        descriptor: 1 or 2; it stays open when this object goes.
+        descriptor: 1 or 2; it stays open when this object is deleted.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -45,7 +45,7 @@ class Lasting(io.FileIO):
         self.descriptor = descriptor
 
     def write(self, data: Any) -> int:
-        """Write all of `data`; returns its length in bytes, whatever became of it."""
+        """Write all of `data`; returns its length in bytes, even if writing failed."""
         rest = memoryview(data).cast("B")
         length = len(rest)
         while len(rest) > 0:
@@ -67,7 +67,7 @@ class Lasting(io.FileIO):
         if error.errno in LEFT:
             return
         other = sys.stderr if self.descriptor == 1 else sys.stdout
-        with suppress(ValueError):  # it is closed: nobody is left to be told
+        with suppress(ValueError):  # it is closed too: nobody can read a message
             print(f"{OUTPUTS[self.descriptor]} is lost from here on ({error.strerror}); the work goes on",
                   file=other, flush=True)  # fmt: skip
 
@@ -85,7 +85,7 @@ def _open_missing(descriptor: int) -> None:
 
 
 def _plain(stream: IO[str], descriptor: int) -> bool:
-    """Whether a stream is Python's own on that descriptor: neither made by `secure` nor a test's capture."""
+    """Whether a stream is Python's own on that descriptor: not made by `secure`, nor captured by a test."""
     if not isinstance(stream, io.TextIOWrapper):
         return False
     raw = getattr(stream.buffer, "raw", stream.buffer)
@@ -111,4 +111,4 @@ def _lasting(stream: io.TextIOWrapper, descriptor: int) -> io.TextIOWrapper:
 
 def _replace(name: str, stream: IO[str]) -> None:
     setattr(sys, name, stream)
-    setattr(sys, f"__{name}__", stream)  # Python goes back to this one at its end
+    setattr(sys, f"__{name}__", stream)  # Python restores this one when it exits

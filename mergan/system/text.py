@@ -1,4 +1,4 @@
-"""Names from files and folders, made safe for the places where they are shown."""
+"""Make names from files and folders safe to show."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import unicodedata
 # Control, format, surrogate, private, unassigned characters and separators of lines and paragraphs.
 _INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 
-# Drawn as nothing although their category says otherwise: fillers, the blank of Braille, joiners.
+# Drawn as nothing although their category suggests otherwise: fillers, the blank of Braille, joiners.
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufffc")
 _VARIATION = (range(0x180B, 0x1810), range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0))
 
-# ASCII punctuation that means something to Markdown or HTML somewhere.
+# ASCII punctuation that has a meaning somewhere in Markdown or HTML.
 _MARKED = frozenset("!\"#$&'()*+-.:<=>@[\\]_`{|}~")
 
 
 def shown(text: str) -> str:
     r"""A name for one line of a terminal or a log.
 
-    Characters that are drawn stay as they are. All others, among them line ends, terminal escapes,
-    marks that turn the direction of writing and bytes that are no UTF-8, stand as `\xNN`, `\uNNNN` or
-    `\UNNNNNNNN`. The plain space is the only space that stays.
+    Visible characters stay as they are. All others are written as `\xNN`, `\uNNNN` or `\UNNNNNNNN`, e.g. line
+    ends, terminal escapes, marks that change the direction of writing, and bytes that are not UTF-8. The
+    plain space is the only space that stays.
 
     >>> shown("a\x1b[2Jb\u202e.png")
     'a\\x1b[2Jb\\u202e.png'
@@ -30,11 +30,11 @@ def shown(text: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """A name for Markdown, a cell of a table included: it is shown as it is and nothing in it is markup.
+    """A name for Markdown text or a table cell: it is shown literally, and nothing in it is markup.
 
-    Characters that are not drawn are escaped as by `shown`. Punctuation of Markdown and HTML becomes a
-    numeric entity, which no renderer takes for markup; in names of letters, digits, `-`, `_` between
-    letters or digits, and single dots nothing changes.
+    Invisible characters are escaped as by `shown`. Punctuation of Markdown and HTML becomes a numeric entity,
+    which no renderer takes for markup. Nothing changes in names that consist of letters, digits, single dots,
+    and `-` or `_` between letters or digits.
 
     >>> markdown("a|b")
     'a&#124;b'
@@ -47,10 +47,10 @@ def markdown(text: str) -> str:
 
 
 def natural_order(name: str) -> tuple[list[tuple[str, int, str]], int, str]:
-    """A key that sorts names with the numbers in them as numbers; no two names are equal under it.
+    """A sort key that compares numbers inside names as numbers; no two names have the same key.
 
-    Other characters are sorted by their code. Of names that differ in leading zeros only, the shorter
-    comes first.
+    Other characters are sorted by their code. If names differ only in leading zeros, the shorter one comes
+    first.
 
     >>> sorted(["10", "9", "a"], key=natural_order)
     ['9', '10', 'a']
@@ -58,13 +58,13 @@ def natural_order(name: str) -> tuple[list[tuple[str, int, str]], int, str]:
     parts = []
     for text, digits in re.findall(r"(\D*)(\d*)", name):
         number = "".join(str(unicodedata.decimal(digit)) for digit in digits).lstrip("0")
-        # Numbers of more digits are larger; without a number, -1 puts "a" before "a0".
+        # Numbers with more digits are larger; without a number, -1 puts "a" before "a0".
         parts.append((text, len(number) if digits else -1, number))
     return parts, len(name), name
 
 
 def shortened(name: str, length: int = 40) -> str:
-    """A name of at most `length` characters: of a longer one the middle is left out.
+    """A name of at most `length` characters: a longer name loses its middle.
 
     >>> shortened("a" * 30 + "b" * 30, 9)
     'aaaa…bbbb'
