@@ -1,1 +1,1 @@
-"""What happens around the training steps: snapshot, evaluation, samples, checkpoints, progress."""
+"""Callbacks around the training steps: snapshot, evaluation, samples, checkpoints, progress."""

@@ -1,4 +1,4 @@
-"""What makes the same networks faster on some devices."""
+"""Settings that make the networks faster on some devices."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from mergan.learners import ContinualLearner
 
 
 class Acceleration(pl.Callback):
-    """Prepares the networks when the fit begins; parameters and checkpoints keep their names.
+    """Prepares the networks when the fit begins; the names of parameters and checkpoints do not change.
 
     Args:
-        channels_last: keep feature maps in the order N, H, W, C, which tensor cores want.
-        compile_networks: compile with torch.compile, in place, generator, snapshot and the other networks
-            that are differentiated once only: compiled code cannot be differentiated twice.
-        mode: of torch.compile; "reduce-overhead" records CUDA graphs.
-        matmul_precision: of products in float32: "highest" is float32 itself, "high" allows TF32.
+        channels_last: store feature maps in the order N, H, W, C, which tensor cores prefer.
+        compile_networks: apply torch.compile in place to generator, snapshot and the other networks that
+            are differentiated only once, because compiled code cannot be differentiated twice.
+        mode: mode of torch.compile; "reduce-overhead" records CUDA graphs.
+        matmul_precision: precision of float32 products: "highest" is float32 itself, "high" allows TF32.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Acceleration(pl.Callback):
         self.matmul_precision = matmul_precision
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Lightning has moved the module to its device and has loaded no checkpoint yet."""
+        """Prepare the networks. They are on their device; no checkpoint has been loaded yet."""
         assert isinstance(pl_module, ContinualLearner)
         torch.set_float32_matmul_precision(self.matmul_precision)
         if self.channels_last:

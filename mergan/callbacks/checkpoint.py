@@ -1,4 +1,4 @@
-"""When checkpoints are written, and what this project adds to them."""
+"""Writes checkpoints, and adds this project's data to them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from mergan.system.version import VERSION
 class StreamCheckpoint(Checkpoint):
     """Writes `checkpoints/last.ckpt` at the end of epochs and `checkpoints/task_NN.ckpt` after tasks.
 
-    A run keeps one file per finished task and the last one.
+    A run keeps one file per finished task, plus the last one.
 
     Args:
-        every_n_epochs: epochs between two `last.ckpt`; the last epoch of a task always writes one.
+        every_n_epochs: write `last.ckpt` every so many epochs; the last epoch of a task always writes it.
         config: the resolved configuration.
-        links: how it was composed, see mergan.config.links.
+        links: how the configuration was composed, see mergan.config.links.
     """
 
     def __init__(self, every_n_epochs: Count, config: Mapping[str, Any], links: Mapping[str, str]) -> None:
@@ -34,7 +34,7 @@ class StreamCheckpoint(Checkpoint):
         self.config, self.links = dict(config), dict(links)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Lightning calls this after the other callbacks, whose state thus is complete."""
+        """Write the checkpoints. Lightning calls this last, so the other callbacks' state is complete."""
         assert isinstance(pl_module, ContinualLearner)
         task, epoch = pl_module.task, trainer.current_epoch
         folder = RunFolder(Path(trainer.default_root_dir))
@@ -42,13 +42,13 @@ class StreamCheckpoint(Checkpoint):
             trainer.save_checkpoint(folder.checkpoint(task.index), weights_only=False)
         if epoch == task.last_epoch or (epoch + 1) % self.every_n_epochs == 0:
             for logger in trainer.loggers:
-                logger.save()  # what a resumed run keeps of the logs must be on disk
+                logger.save()  # the part of the logs that a resumed run keeps must be on disk
             trainer.save_checkpoint(folder.last, weights_only=False)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add what is needed to rebuild the networks without the run folder."""
+        """Add the data needed to rebuild the networks without the run folder."""
         assert isinstance(pl_module, ContinualLearner)
         pool: ImagePool = trainer.datamodule.pool  # type: ignore[attr-defined]
         checkpoint[KEY] = {

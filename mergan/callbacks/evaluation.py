@@ -1,4 +1,4 @@
-"""Measuring the generator after each task."""
+"""Measures the generator after each task."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from mergan.system.text import shortened, shown
 
 log = logging.getLogger(__name__)
 
-SHOWN = ("accuracy", "recall", "coverage")  # in the line that is printed after a task
-COLLAPSED = 0.05  # diversity below which a class counts as one picture
-DRAWN = ("accuracy", "coverage")  # after a task; all matrices are drawn once, at the end
+SHOWN = ("accuracy", "recall", "coverage")  # metrics in the line printed after a task
+COLLAPSED = 0.05  # a class with less diversity counts as collapsed
+DRAWN = ("accuracy", "coverage")  # matrices drawn after each task; at the end, all are drawn
 
 
 class ContinualEvaluation(TaskCallback):
-    """Adds a row to every matrix (task x class) when a task's last epoch is over, logs and reports it.
+    """After a task's last epoch, adds a row to every matrix (task x class), then logs and reports it.
 
     Args:
         evaluator: what measures the generator.
 
     Attributes:
-        matrices: by name of the metric, one row per task.
-        pooled: per task, the figures over all classes together, by name.
+        matrices: matrices by metric name, with one row per task.
+        pooled: for each task, the values over all classes together by metric name.
         train_seconds: time spent in epochs.
-        evaluation_seconds: time spent here, between them.
+        evaluation_seconds: time spent in the evaluation between them.
     """
 
     def __init__(self, evaluator: Evaluator) -> None:
@@ -61,13 +61,13 @@ class ContinualEvaluation(TaskCallback):
         self._started = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop the clock, unless the task ends: what the strategy does then is training too."""
+        """Stop the clock, unless the task ends, because the strategy's work then counts as training too."""
         assert isinstance(pl_module, ContinualLearner)
         if trainer.current_epoch != pl_module.task.last_epoch:
             self.train_seconds += time.perf_counter() - self._started
 
     def on_task_end(self, trainer: pl.Trainer, learner: ContinualLearner) -> None:
-        """Stop the clock, and measure the generator."""
+        """Stop the clock and measure the generator."""
         ended = time.perf_counter()
         self.train_seconds += ended - self._started
         if not trainer.is_global_zero:
@@ -84,7 +84,7 @@ class ContinualEvaluation(TaskCallback):
         self.evaluation_seconds += time.perf_counter() - ended
 
     def _report(self, learner: ContinualLearner, names: Sequence[str]) -> None:
-        """One line on the screen."""
+        """Log one line for the terminal."""
         last = {name: rows[-1] for name, rows in self.matrices.items() if rows[-1]}
         averages = [f"{name} {continual.average(last[name]):.3f}" for name in SHOWN if name in last]
         forgotten = continual.forgetting(self.rows)
@@ -99,7 +99,7 @@ class ContinualEvaluation(TaskCallback):
         )
 
     def _warn_of_collapse(self, names: Sequence[str]) -> None:
-        """Say which classes have lost nearly all their diversity."""
+        """Warn of classes that have lost nearly all their diversity."""
         rows = self.matrices.get("diversity") or [{}]
         collapsed = [shortened(shown(names[label])) for label, value in rows[-1].items() if value < COLLAPSED]
         if collapsed:
@@ -145,7 +145,7 @@ class ContinualEvaluation(TaskCallback):
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """The matrices so far and the clocks, saved with every checkpoint."""
+        """The matrices and times so far, saved with every checkpoint."""
         return {
             "matrices": {name: [dict(row) for row in rows] for name, rows in self.matrices.items()},
             "pooled": [dict(row) for row in self.pooled],
@@ -154,7 +154,7 @@ class ContinualEvaluation(TaskCallback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the matrices of the run that is resumed; a new metric has no values so far."""
+        """Restore the matrices of the resumed run; a new metric has no earlier values."""
         earlier, tasks = state_dict["matrices"], len(state_dict["pooled"])
         self.matrices = {
             name: [dict(row) for row in earlier.get(name, [{}] * tasks)]
@@ -168,14 +168,14 @@ class ContinualEvaluation(TaskCallback):
 def write_matrices(
     folder: RunFolder, matrices: Mapping[str, Sequence[Mapping[int, float]]], names: Sequence[str]
 ) -> None:
-    """Write `NAME_matrix.csv` for every matrix that holds a value."""
+    """Write `NAME_matrix.csv` for every matrix that has a value."""
     for name, rows in matrices.items():
         if any(rows):
             write_matrix(folder.matrix(name), rows, names)
 
 
 def write_matrix(path: Path, rows: Sequence[Mapping[int, float]], names: Sequence[str]) -> None:
-    """Write a matrix: one line per task, one column per class; what has no value is left empty."""
+    """Write a matrix: one line per task, one column per class; missing values stay empty."""
     labels = sorted(set().union(*rows))
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

@@ -1,4 +1,4 @@
-"""Where a training may be stopped by a signal."""
+"""Lets a signal stop the training between steps."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from mergan.system import interrupts
 
 
 class StopBetweenSteps(pl.Callback):
-    """Lets a signal that has arrived end the run before the next step."""
+    """Ends the run before the next step if a signal has arrived."""
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Look whether there is one."""
+        """Check for a signal."""
         interrupts.check()

@@ -16,14 +16,13 @@ SHOWN = ("g/loss", "d/loss")
 
 
 class StreamProgress(pl.Callback):
-    """One bar over all generator steps of all tasks: task, epoch, losses, and the time left.
+    """One bar over all generator steps of all tasks, with task, epoch, losses and remaining time.
 
-    The losses are those the module has read back for the loggers, so the bar never waits for the
-    device.
+    It shows the losses that the module has read back for the loggers, so it never waits for the device.
 
     Args:
         refresh_seconds: time between two redraws.
-        bar: False draws none; null draws one on a terminal only.
+        bar: False draws no bar; null draws one only on a terminal.
     """
 
     def __init__(self, refresh_seconds: NonNegative, bar: bool | None) -> None:
@@ -32,7 +31,7 @@ class StreamProgress(pl.Callback):
         self._tqdm: tqdm[Any] | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Open the bar at the step where training begins or goes on."""
+        """Open the bar at the step where training begins or resumes."""
         assert isinstance(pl_module, ContinualLearner)
         steps = trainer.datamodule.steps_per_epoch_of  # type: ignore[attr-defined]
         self._tqdm = tqdm(
@@ -48,7 +47,7 @@ class StreamProgress(pl.Callback):
         )
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Name task and epoch."""
+        """Show task and epoch."""
         assert isinstance(pl_module, ContinualLearner)
         assert self._tqdm is not None
         task = pl_module.task

@@ -1,4 +1,4 @@
-"""The real images of a run as they were decoded, to be looked at before it has cost anything."""
+"""A picture of the decoded real images, to check before the training takes time."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from mergan.data.pool import ImagePool
 from mergan.output import lettering, plots
 from mergan.output.folder import RunFolder
 
-MOST_CLASSES = 100  # rows of the picture
-# Side of an image in the picture, in pixels: smaller ones are enlarged, larger ones reduced.
+MOST_CLASSES = 100  # maximum number of rows of the picture
+# Side of an image in the picture, in pixels: smaller images are enlarged, larger ones reduced.
 SMALLEST, LARGEST = 32, 64
-MARGIN, TEXT, SMALL = 8, 13, 10  # pixels; of the last two the heights of letters
+MARGIN, TEXT, SMALL = 8, 13, 10  # pixels; the last two are font heights
 GAP = 2
 INK, FAINT, FRAME = (30, 30, 30), (120, 120, 120), (225, 225, 225)
 
 
 class RealGrid(pl.Callback):
-    """Saves `samples/real.png` before training begins: a row of training images per class, with its name
-    and how many there are. A picture that is there already stays.
+    """Saves `samples/real.png` before training begins; an existing file is kept.
+
+    Each class has a row with its name, its number of images, and some training images.
 
     Args:
         columns: images per class.
@@ -43,7 +44,7 @@ class RealGrid(pl.Callback):
 
 
 def real_grid(images: ImageSet, names: Sequence[str], columns: int) -> np.ndarray:
-    """The first images of each class, in the order of the labels, at most `MOST_CLASSES` classes.
+    """Draw the first images of each class, in the order of the labels, for at most `MOST_CLASSES` classes.
 
     Returns:
         A picture uint8 (H, W, 3).
@@ -82,9 +83,9 @@ def real_grid(images: ImageSet, names: Sequence[str], columns: int) -> np.ndarra
 
 
 def _row(images: np.ndarray, columns: int) -> np.ndarray:
-    """Images uint8 (n, C, S, S) side by side on white, with room for `columns` of them: (H, W, 3)."""
+    """Draw images uint8 (n, C, S, S) side by side on white, with room for `columns`: (H, W, 3)."""
     size = images.shape[-1]
-    # Enlarged by a whole number, so that every pixel stays a square.
+    # Enlarged by an integer factor, so that every pixel stays square.
     side = min(size * -(-SMALLEST // size), LARGEST)
     step = side + GAP
     row = Image.new("RGB", (columns * step + GAP, step + 2 * GAP), "white")

@@ -1,4 +1,4 @@
-"""Pictures of what the generator has learned."""
+"""Sample grids of the generator."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from mergan.output.folder import RunFolder
 
 
 class SampleGrid(TaskCallback):
-    """Saves `samples/task_NN.png` after each task: one row per class seen, the same z in each row and
-    in every picture of the run, and hands it to TensorBoard.
+    """Saves `samples/task_NN.png` after each task and logs it to TensorBoard.
+
+    There is one row per class seen. All rows and all pictures of the run use the same z.
 
     Args:
         columns: images per class.

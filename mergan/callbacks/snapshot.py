@@ -1,4 +1,4 @@
-"""Freezing the generator at task boundaries."""
+"""Freezes the generator at task boundaries."""
 
 import lightning.pytorch as pl
 
@@ -6,14 +6,16 @@ from mergan.learners import ContinualLearner, TaskCallback
 
 
 class GeneratorSnapshot(TaskCallback):
-    """Concludes a task when its last epoch is over: the generator is copied into the learner's frozen
-    snapshot (with weight averaging: the averaged generator), and the strategy takes its leave.
+    """Finishes a task after its last epoch.
 
-    It is the first callback of a run: the evaluation's clock still runs, what the strategy then
-    samples with is what is judged, and the checkpoint of that epoch holds both, so that a resumed
-    run finds what the uninterrupted one had.
+    The generator (with weight averaging: the averaged generator) is copied into the learner's frozen
+    snapshot. Then the strategy's `end_task` runs.
+
+    This is the first callback of a run. So its time counts as training time, and the evaluation samples
+    with the strategy's final state. The checkpoint of that epoch contains both, so a resumed run has the
+    same state as an uninterrupted one.
     """
 
     def on_task_end(self, trainer: pl.Trainer, learner: ContinualLearner) -> None:
-        """Conclude the task."""
+        """Finish the task."""
         learner.end_task()

@@ -1,4 +1,4 @@
-"""Images: where they come from (sources), how they are kept (cache) and how a task gets them (loader)."""
+"""Images: where they come from (source), how they are stored (cache) and how a task gets them (loader)."""
 
 from mergan.data.pixels import denormalise, normalise
 

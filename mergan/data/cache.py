@@ -21,13 +21,13 @@ from mergan.system.files import alone, check_replaceable, replacing, tidy
 
 log = logging.getLogger(__name__)
 
-# Part of the key: raise it when files of the old layout must not be taken for the new one.
+# Part of the key: increase it when files of the old layout must not be mistaken for new ones.
 LAYOUT = 1
 
-# Up to this many bytes of images are read into memory, more stay mapped.
+# Up to this many bytes of images are read into memory; larger files stay mapped.
 MEMORY_LIMIT = 512 * 2**20
 
-# Fewer images are decoded before a progress bar would be of use.
+# With fewer images, decoding is too quick for a progress bar.
 LONG = 20_000
 
 
@@ -39,18 +39,18 @@ def load(
     progress: bool = True,
     memory_limit: int = MEMORY_LIMIT,
 ) -> ImageSet:
-    """Read a split from the cache, after decoding it into the cache if it is not there.
+    """Read a split from the cache; if it is missing, decode it into the cache first.
 
     Args:
         source: the data set.
         split: "train" or "test".
         image_size: side of the images in pixels.
-        cache_dir: the folder of the cache, made if need be; several processes may share it.
-        progress: whether decoding many images shows a progress bar.
-        memory_limit: images of more bytes than this stay on disk and are mapped into memory.
+        cache_dir: the cache folder, created if necessary; several processes may share it.
+        progress: whether to show a progress bar when many images are decoded.
+        memory_limit: if the images have more bytes, they stay on disk and are mapped into memory.
 
     Returns:
-        The split, its images uint8 (N, source.channels, image_size, image_size) and read-only.
+        The split; its images are uint8 (N, source.channels, image_size, image_size) and read-only.
 
     Raises:
         DataError: the data is missing or cannot be read, or `cache_dir` cannot be written.
@@ -59,7 +59,7 @@ def load(
     shape = (source.channels, image_size, image_size)
     stem = Path(cache_dir).expanduser() / _key(source, split, shape)
     classes = len(source.class_names)
-    with suppress(OSError, ValueError):  # the usual case; what is wrong is said below
+    with suppress(OSError, ValueError):  # the usual case; errors are reported below
         found = _read(stem, shape, classes, memory_limit)
         tidy(stem.parent)
         return found
@@ -76,7 +76,7 @@ def load(
 def _read_or_build(
     source: Source, split: Split, shape: tuple[int, int, int], stem: Path, progress: bool, memory_limit: int
 ) -> ImageSet:
-    """What another process may have built in the meantime, or else build it."""
+    """Read what another process may have built in the meantime, or else build it."""
     for file in (_images_file(stem), _labels_file(stem)):
         check_replaceable(file)
     classes = len(source.class_names)
@@ -108,7 +108,7 @@ def _read(stem: Path, shape: tuple[int, int, int], classes: int, memory_limit: i
     """Open what `_build` wrote. Mapped images are not read.
 
     Raises:
-        OSError, ValueError: it is not whole, or not what `_build` writes.
+        OSError, ValueError: it is incomplete, or not what `_build` writes.
     """
     images = _mapped(_images_file(stem), np.dtype(np.uint8), shape)
     labels = np.array(_mapped(_labels_file(stem), np.dtype(np.int64), ()))
@@ -124,7 +124,7 @@ def _read(stem: Path, shape: tuple[int, int, int], classes: int, memory_limit: i
 
 
 def _header(count: int, dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
-    """How a file of `count` entries of this shape begins."""
+    """The header of a file with `count` entries of this shape."""
     buffer = io.BytesIO()
     fields = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (count, *shape)}
     np.lib.format.write_array_header_1_0(buffer, fields)
@@ -132,10 +132,10 @@ def _header(count: int, dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
 
 
 def _mapped(file: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
-    """A file of the cache, mapped into memory; its size says how many entries of this shape it has.
+    """Map a cache file into memory; the file size gives the number of entries of this shape.
 
-    The file's own header must be the one that this number of entries has. It is not taken at its word: a
-    header may promise objects, another order, or more than any memory holds.
+    The header must match this number of entries. It is not trusted: a header may announce objects, another
+    order, or more data than fits into memory.
 
     Raises:
         OSError, ValueError: it is not such a file.
@@ -143,7 +143,7 @@ def _mapped(file: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
     status = file.stat()
     if not stat.S_ISREG(status.st_mode):
         raise ValueError("it is no regular file")
-    start = len(_header(1, dtype, shape))  # the same for every count: numpy leaves room for it
+    start = len(_header(1, dtype, shape))  # the same for every count: numpy pads the header
     count, rest = divmod(status.st_size - start, math.prod(shape) * dtype.itemsize)
     if count < 1 or rest:
         raise ValueError(f"its size of {status.st_size} bytes is not that of whole entries")
@@ -166,7 +166,7 @@ def _build(source: Source, split: Split, shape: tuple[int, int, int], stem: Path
         unit="img",
         disable=not progress or count < LONG,
     )
-    # Written as a stream and not through a memory map, where a full disk would end in a bus error.
+    # Written as a stream: with a memory map, a full disk would cause a bus error.
     with bar, replacing(_images_file(stem)) as temporary, temporary.open("wb") as file:
         file.write(_header(count, np.dtype(np.uint8), shape))
         for images, of_images in source.chunks(split, shape[1]):
@@ -177,7 +177,7 @@ def _build(source: Source, split: Split, shape: tuple[int, int, int], stem: Path
             done += len(images)
             bar.update(len(images))
         _check_labels(source, split, labels[:done], count)
-        # The labels come first: whoever finds the images finds them too.
+        # The labels file is in place first, so it exists whenever the images file does.
         with replacing(_labels_file(stem)) as beside, beside.open("wb") as labels_file:
             labels_file.write(_header(count, labels.dtype, ()) + labels.tobytes())
 

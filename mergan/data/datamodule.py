@@ -1,4 +1,4 @@
-"""The stream of tasks as Lightning sees it: one loader per epoch, with the classes of its task only."""
+"""The stream of tasks for Lightning: one loader per epoch, with only the classes of its task."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from mergan.scenarios.base import Scenario, Task
 class ClassIncrementalDataModule(LightningDataModule):
     """Delivers the real images of the task that the current epoch belongs to.
 
-    The trainer must ask for a new loader every epoch (`reload_dataloaders_every_n_epochs=1`). Batches leave
-    the loader as uint8 and become float32 in [-1, 1] on the device.
+    The trainer must request a new loader every epoch (`reload_dataloaders_every_n_epochs=1`). The loader
+    delivers uint8 batches; they become float32 in [-1, 1] on the device.
 
     Args:
         pool: the real images.
         scenario: the stream of tasks.
-        batch_size: real images of a batch in each process, where `real_per_step` says nothing else.
-        steps_per_epoch: steps of an epoch, times the task's span; None for one pass over the task's images.
+        batch_size: real images per batch in each process, unless `real_per_step` is given.
+        steps_per_epoch: steps per epoch, multiplied by the task's span; None: one pass over its images.
         seed: seed of the order of the images.
-        batches_per_step: batches that a step brings at once.
-        real_per_step: real images per batch of a task, on average, for strategies that fill up the
+        batches_per_step: number of batches delivered per step.
+        real_per_step: average number of real images per batch of a task, for strategies that fill up the
             batch with replays; may be fractional.
     """
 
@@ -50,14 +50,14 @@ class ClassIncrementalDataModule(LightningDataModule):
         self._real_per_step = real_per_step
 
     def steps_per_epoch_of(self, task: Task) -> int:
-        """Steps of an epoch of this task; in a distributed run of each process."""
+        """Steps per epoch of this task; in a distributed run, per process."""
         if self._steps_per_epoch is not None:
             return self._steps_per_epoch * task.span
         images = sum(self.pool.counts(task.classes).values())
         return steps_of_one_pass(images, self._real_per_step_of(task), self._world()[1])
 
     def train_dataloader(self) -> TaskLoader:
-        """The loader of the trainer's current epoch; asking for it changes nothing.
+        """The loader of the trainer's current epoch; the call has no side effects.
 
         Raises:
             DataError: a class of the task has no images.
@@ -87,5 +87,5 @@ class ClassIncrementalDataModule(LightningDataModule):
         return per_batch * self._batches_per_step
 
     def _world(self) -> tuple[int, int]:
-        """Number of this process, and how many there are."""
+        """Rank of this process, and number of processes."""
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)

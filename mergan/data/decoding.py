@@ -1,4 +1,4 @@
-"""One picture file of any kind to bytes: transparency, bit depth and colour model are dealt with here."""
+"""Decodes a picture file of any kind to bytes: handles transparency, bit depth and colour model."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from PIL import Image, ImageColor, ImageOps
 from mergan.system.errors import ConfigError, DataError
 from mergan.system.text import shown
 
-# Part of the fingerprint: raise it when a file comes out as other pixels than before.
+# Part of the fingerprint: increase it when a file decodes to other pixels than before.
 VERSION = 2
 
-# By suffix and not by what the installed Pillow has, so that a folder is the same data everywhere. Formats
-# that are documents, films or programs for a printer (PDF, PS, EPS, MPEG, WMF) are never opened.
+# A fixed list instead of the formats of the installed Pillow, so a folder is the same data everywhere.
+# Documents, films and printer programs (PDF, PS, EPS, MPEG, WMF) are never opened.
 _SUFFIXES_OF = {
     "AVIF": ".avif",
     "BMP": ".bmp",
@@ -36,19 +36,19 @@ _SUFFIXES_OF = {
 SUFFIXES = frozenset(" ".join(_SUFFIXES_OF.values()).split())
 
 _MODES = {1: "L", 3: "RGB"}
-_WHITES = (1, 255, 1023, 4095, 16383, 32767, 65535, 2**31 - 1)  # what files usually mean by white
+_WHITES = (1, 255, 1023, 4095, 16383, 32767, 65535, 2**31 - 1)  # common values of white
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
 
 
 @dataclass(frozen=True)
 class Decoder:
-    """Decodes picture files; the first picture where a file holds several.
+    """Decodes picture files; if a file holds several pictures, the first one.
 
     Args:
         channels: 1 or 3.
-        background: what shows through transparent parts, (red, green, blue) of 0 to 255.
-        white: the value of white in pictures of more than 8 bits per channel that Pillow reads in full
-            (grey ones); None for that of the format in 16-bit pictures, others are refused then.
+        background: colour behind transparent parts, (red, green, blue) from 0 to 255.
+        white: the value of white in pictures of more than 8 bits per channel that Pillow reads at full
+            depth (grey ones). None: 16-bit pictures use that of their format, others are refused.
     """
 
     channels: int
@@ -56,13 +56,13 @@ class Decoder:
     white: float | None = None
 
     def decode(self, path: str, size: int) -> np.ndarray:
-        """One picture, upright, its longer side cropped in the middle, then scaled.
+        """Decode one picture: rotate it upright, crop its longer side to the centre, then scale it.
 
         Returns:
             uint8 (channels, size, size).
 
         Raises:
-            DataError: it cannot be decoded, or what its values mean is not known.
+            DataError: it cannot be decoded, or the meaning of its values is unknown.
         """
         try:
             with Image.open(path, formats=_formats()) as opened:
@@ -72,7 +72,7 @@ class Decoder:
                 )
         except DataError:
             raise
-        # PIL's decoders raise whatever the broken bytes lead them to.
+        # For broken files, PIL's decoders raise errors of many kinds.
         except Exception as error:
             too_large = isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning)
             reason = "too large" if too_large else type(error).__name__
@@ -83,7 +83,7 @@ class Decoder:
         return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
     def _opaque(self, opened: Image.Image, path: str) -> Image.Image:
-        """The picture upright, 8 bits per channel and without transparency: of mode L, RGB or CMYK."""
+        """The upright picture with 8 bits per channel and no transparency; mode L, RGB or CMYK."""
         raw = _raw_mode(opened)
         bits = _bits(opened)
         if _is_signed_byte(opened):
@@ -94,13 +94,13 @@ class Decoder:
             return self._deep(upright, bits, inverted, path)
         transparency = upright.info.get("transparency")
         if upright.mode == "L" and raw in ("L;2", "L;4") and isinstance(transparency, int):
-            # Pillow spreads the pixels over 0 to 255, but not the colour that stands for transparency.
+            # Pillow scales the pixels to 0 to 255, but not the value that marks transparency.
             upright.info["transparency"] = transparency * (85 if raw == "L;2" else 17)
         elif upright.mode == "RGB" and raw.startswith("RGB;16") and isinstance(transparency, tuple):
             upright.info["transparency"] = tuple(value >> 8 for value in transparency)
         if upright.has_transparency_data:
             return self._laid_on_background(_rgba(upright))
-        # Pillow takes these to RGB only, and all others to both.
+        # Pillow can convert these modes only to RGB; all others also to L.
         return upright.convert("RGB") if upright.mode in ("HSV", "LAB") else upright
 
     def _laid_on_background(self, picture: Image.Image) -> Image.Image:
@@ -109,7 +109,7 @@ class Decoder:
         return ground
 
     def _deep(self, picture: Image.Image, bits: int, inverted: bool, path: str) -> Image.Image:
-        """A grey picture of more than 8 bits: its values (H, W) scaled to bytes."""
+        """A grey picture of more than 8 bits, with its values (H, W) scaled to bytes."""
         values = np.asarray(picture)
         if not np.isfinite(values).all():
             raise DataError(
@@ -137,7 +137,7 @@ class Decoder:
 
 
 def colour(background: object) -> tuple[int, int, int]:
-    """Read `data.source.background`: a name that Pillow knows, or "#rrggbb".
+    """Read `data.source.background`: a colour name that Pillow knows, or "#rrggbb".
 
     Raises:
         ConfigError: it is neither.
@@ -146,7 +146,7 @@ def colour(background: object) -> tuple[int, int, int]:
         values: tuple[int, ...] = ImageColor.getrgb(str(background))
     except ValueError:
         values = ()
-    if len(values) != 3:  # four with a transparency of its own
+    if len(values) != 3:  # four values if it has an alpha value
         raise ConfigError(
             f"data.source.background={shown(str(background))}: use the name of a colour, e.g. white, or "
             "'#rrggbb'"
@@ -157,7 +157,7 @@ def colour(background: object) -> tuple[int, int, int]:
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Pillow's warnings: pictures beyond its limit of pixels are errors, remarks on odd files are dropped."""
+    """Handle Pillow's warnings: its pixel limit raises an error, warnings about odd files are ignored."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -166,21 +166,21 @@ def guarded() -> Iterator[None]:
 
 @lru_cache(maxsize=1)
 def _formats() -> tuple[str, ...]:
-    """Those of ours that the installed Pillow reads."""
+    """The formats of our list that the installed Pillow can read."""
     Image.init()
     return tuple(name for name in _SUFFIXES_OF if name in Image.OPEN)
 
 
 def _rgba(picture: Image.Image) -> Image.Image:
-    """Any mode with transparency to RGBA; colours that were multiplied by it are divided again."""
+    """Convert any mode with transparency to RGBA, undoing premultiplied alpha."""
     straight = {"La": "LA", "RGBa": "RGBA"}.get(picture.mode)
     return (picture.convert(straight) if straight else picture).convert("RGBA")
 
 
 def _bits(opened: Image.Image) -> int:
-    """Bits per channel of a grey picture of more than 8; 32 where they are not known to be fewer."""
+    """Bits per channel of a grey picture of more than 8 bits; 32 unless fewer are known."""
     if opened.mode == "I":
-        return 16 if opened.format == "PPM" else 32  # Pillow brings PGM files to 16 bits
+        return 16 if opened.format == "PPM" else 32  # Pillow scales PGM files to 16 bits
     if not opened.mode.startswith("I;16"):
         return 32
     bits = _tag(opened, _BITS) if opened.format == "TIFF" else 16
@@ -192,13 +192,13 @@ def _is_signed_byte(opened: Image.Image) -> bool:
 
 
 def _tag(opened: Image.Image, number: int) -> object:
-    """A value of a TIFF file, None where it has none."""
+    """The value of a TIFF tag; None if the file lacks it."""
     value = opened.tag_v2.get(number)  # type: ignore[attr-defined]
     return value[0] if isinstance(value, tuple) and value else value
 
 
 def _raw_mode(opened: Image.Image) -> str:
-    """How the file stores its pixels, before Pillow brings them to a mode of its own."""
+    """The pixel format in the file, before Pillow converts it to its own mode."""
     tiles = getattr(opened, "tile", None)
     arguments = tiles[0].args if tiles else ""
     first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
@@ -206,7 +206,7 @@ def _raw_mode(opened: Image.Image) -> str:
 
 
 def _unclear(path: str, what: str, high: float | None = None) -> DataError:
-    """What to say where it is not known which value is white."""
+    """The error for a picture whose value of white is unknown."""
     white = next((white for white in _WHITES if high is not None and high <= white), None)
     remedy = (
         f"name the value of white, e.g. data.source.white={white}, or convert it" if white else "convert it"

@@ -1,4 +1,4 @@
-"""The files of a folder: pictures, each once whatever links there are, and what is passed over."""
+"""Lists the pictures in a folder, each once despite links, and counts the files that are skipped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mergan.data.decoding import SUFFIXES
 from mergan.system.errors import DataError
 from mergan.system.text import natural_order, shown
 
-_SHOWN_KINDS = 6  # kinds of files passed over that a line names
+_SHOWN_KINDS = 6  # number of kinds of skipped files to list
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +21,10 @@ class File:
     """A picture on disk.
 
     Attributes:
-        path: where it is opened.
-        relative: the path below the folder of its class, with "/" and in the normal form NFC.
-        size, mtime_ns: as the file system says.
-        inode: device and number; the same for all links to one file.
+        path: the path to open.
+        relative: the path below the class folder, with "/" and in Unicode normal form NFC.
+        size, mtime_ns: size in bytes and modification time in nanoseconds.
+        inode: device and inode number; the same for all links to one file.
     """
 
     path: str
@@ -35,22 +35,22 @@ class File:
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """The folders in a folder, without hidden ones, in natural order."""
+    """The visible folders in a folder, in natural order."""
     entries = [entry for entry in _entries(str(folder)) if not entry.name.startswith(".") and _is_dir(entry)]
     return sorted((Path(entry.path) for entry in entries), key=lambda path: natural_order(path.name))
 
 
 def images_below(folder: Path, passed: Counter[str]) -> list[File]:
-    """The pictures below a folder, each once however many links lead to it, sorted by their paths.
+    """The pictures below a folder, sorted by path; each once, even if several links lead to it.
 
     Args:
-        folder: of a class; links to folders are followed.
-        passed: counts what is no picture, by kind.
+        folder: a class folder; links to folders are followed.
+        passed: counts the skipped files by kind.
 
     Raises:
-        DataError: a folder or a picture cannot be read, or what is called like a picture is no file.
+        DataError: a folder or picture cannot be read, or something with a picture's name is not a file.
     """
-    # Real folders come before links, so that a picture has the same name whatever links there are.
+    # Real folders come before links, so that links do not change the name of a picture.
     real, linked = deque([str(folder)]), deque[str]()
     seen: set[tuple[int, int]] = set()
     found: dict[tuple[int, int], File] = {}
@@ -90,7 +90,7 @@ def _add(path: str, folder: Path, found: dict[tuple[int, int], File], passed: Co
 
 
 def count_beside(folder: Path, passed: Counter[str]) -> None:
-    """Count the files that lie beside the class folders."""
+    """Count the files beside the class folders."""
     for entry in _entries(str(folder)):
         if entry.name.startswith("."):
             passed["hidden"] += 1
@@ -99,7 +99,7 @@ def count_beside(folder: Path, passed: Counter[str]) -> None:
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
-    """What lies in a folder, sorted by name: file systems have orders of their own."""
+    """The entries of a folder, sorted by name, because file systems differ in their order."""
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
@@ -113,7 +113,7 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
 def _status(path: str) -> os.stat_result:
     try:
         return os.stat(path)
-    except OSError as error:  # a link to nowhere or in a circle
+    except OSError as error:  # a broken or circular link
         raise DataError(
             f"image_folder: cannot read {shown(path)} ({error.strerror}), replace or remove it"
         ) from error
@@ -123,7 +123,7 @@ def _is_dir(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:
-        return False  # no folder can be reached through it; as a picture it is named
+        return False  # not a usable folder; if it looks like a picture, an error names it later
 
 
 def _inode(status: os.stat_result) -> tuple[int, int]:
@@ -140,7 +140,7 @@ def _suffix(name: str) -> str:
 
 
 def listed(passed: Counter[str]) -> str:
-    """How many files were passed over, and of which kinds."""
+    """A text with the number and the kinds of skipped files."""
     kinds = sorted(passed.items(), key=lambda item: (-item[1], item[0]))
     shown_kinds = [f"{count} {shown(kind)}" for kind, count in kinds[:_SHOWN_KINDS]]
     rest = sum(count for _, count in kinds[_SHOWN_KINDS:])

@@ -1,4 +1,4 @@
-"""Which pictures lie in a folder, of which class and split: each file once."""
+"""Finds the pictures in a folder with their classes and splits, each file once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mergan.system.text import natural_order, shown
 
 Kind = Literal["train", "val", "test"]
 
-# Words that folders of splits are called by, in any case; "train_images" and "val2017" are recognised too.
+# Names of split folders, ignoring case; "train_images" and "val2017" are recognised too.
 _WORDS: dict[str, Kind] = {
     **dict.fromkeys(("train", "training", "trainval", "trn"), "train"),
     **dict.fromkeys(("val", "valid", "validate", "validation", "eval", "evaluation", "dev"), "val"),
@@ -30,13 +30,13 @@ _FILLERS = frozenset(
 
 @dataclass
 class Found:
-    """What a folder holds.
+    """The contents of a folder.
 
     Attributes:
-        names: of the classes, in the normal form NFC and in natural order.
-        train: the pictures of each class.
-        test: those of the test folder, None where there is none.
-        notes: what the user should know about the folder, a line each.
+        names: names of the classes, in Unicode normal form NFC and in natural order.
+        train: the training pictures of each class.
+        test: the test pictures of each class; None if there is no test folder.
+        notes: notes for the user about the folder, one line each.
     """
 
     names: list[str]
@@ -46,10 +46,10 @@ class Found:
 
 
 def find(root: Path) -> Found:
-    """Look through `root/CLASS/...`, or `root/train/CLASS/...` and `root/test/CLASS/...`.
+    """Search `root/CLASS/...`, or `root/train/CLASS/...` and `root/test/CLASS/...`.
 
     Raises:
-        DataError: the folder is laid out in another way, holds no pictures, or a picture twice.
+        DataError: the folder has another layout, no pictures, or the same picture twice.
     """
     passed: Counter[str] = Counter()
     train, test, notes = _layout(root, passed)
@@ -68,14 +68,14 @@ def find(root: Path) -> Found:
 
 
 def split_kind(name: str) -> Kind | None:
-    """The split that a folder of this name holds by custom, None for others; case does not matter."""
+    """The split that a folder of this name usually holds, ignoring case; None for other names."""
     words = re.findall(r"[^\W\d_]+", unicodedata.normalize("NFKC", name).casefold())
     words = [word.removesuffix("set") or word for word in words if word not in _FILLERS]
     return _WORDS.get(words[0]) if len(words) == 1 else None
 
 
 def _layout(root: Path, passed: Counter[str]) -> tuple[Path, Path | None, list[str]]:
-    """The folders with the training and the test classes, and what is to be said about them."""
+    """The folders with the training and the test classes, and notes about them."""
     kinds: dict[Kind, Path] = {}
     others = []
     for folder in folders_in(root):
@@ -111,7 +111,7 @@ def _layout(root: Path, passed: Counter[str]) -> tuple[Path, Path | None, list[s
 
 
 def _classes(folder: Path, passed: Counter[str]) -> tuple[list[str], list[list[File]]]:
-    """Names of the class folders in natural order, and the pictures below each."""
+    """Names of the classes in natural order, and the pictures of each."""
     folders: dict[str, Path] = {}
     for item in folders_in(folder):
         name = _class_name(item)
@@ -150,7 +150,7 @@ def _class_name(folder: Path) -> str:
 
 
 def _refuse_splits_below(folder: Path) -> None:
-    """Refuse CLASS/train and CLASS/test: the two would be thrown together."""
+    """Refuse CLASS/train and CLASS/test, because their images would be mixed."""
     kinds = {split_kind(item.name): item for item in folders_in(folder)}
     if "train" in kinds and len(set(kinds) - {None}) > 1:
         raise DataError(
@@ -160,7 +160,7 @@ def _refuse_splits_below(folder: Path) -> None:
 
 
 def _refuse_shared(classes: Iterable[list[File]]) -> None:
-    """A picture is in one class, and in one split."""
+    """Refuse a picture that is in several classes or splits."""
     owners: dict[tuple[int, int], str] = {}
     for files in classes:
         for file in files:

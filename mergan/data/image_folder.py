@@ -1,4 +1,4 @@
-"""Images of one's own: a folder per class."""
+"""Your own images: one folder per class."""
 
 from __future__ import annotations
 
@@ -22,36 +22,36 @@ from mergan.system.text import shortened, shown
 
 log = logging.getLogger(__name__)
 
-# The seed of the split is part of the data set: runs with different seeds share their test images.
+# The split has its own fixed seed, so runs with different seeds share their test images.
 SPLIT_SEED = 20180
 
-_SHOWN_CLASSES = 12  # names in the line that tells their order
+_SHOWN_CLASSES = 12  # number of names in the line that lists the classes
 
 
 class ImageFolder(Source):
-    """`root/train/CLASS/...` and `root/test/CLASS/...`, or `root/CLASS/...` with a split of our own.
+    """Reads `root/train/CLASS/...` and `root/test/CLASS/...`, or `root/CLASS/...`, which it splits itself.
 
-    Classes are the folders in natural order (2 before 10), called by the normal form NFC of their names;
-    images may lie in folders below them. Links are followed, and each file counts once. Names that
-    begin with a dot and files whose suffix is not one of `decoding.SUFFIXES` are passed over and
-    counted. The folder of a split may be called as is common (Train, training, val, valid, test ...):
-    without a test folder the validation folder is taken for it, beside one it is left out.
+    The classes are the folders in natural order (2 before 10). Their names are converted to Unicode normal
+    form NFC. Images may lie in subfolders. Links are followed, and each file counts once. Names that begin
+    with a dot and files whose suffix is not in `decoding.SUFFIXES` are skipped and counted. Split folders
+    may have any common name (Train, training, val, valid, test ...). Without a test folder, the validation
+    folder is the test split; otherwise the validation folder is ignored.
 
-    Transparent parts show the background. The longer side is cropped in the middle, then the image is
+    Transparent parts show the background. The longer side is cropped to the centre, then the image is
     scaled.
 
     Args:
         root: the folder.
         channels: 1 for grey, 3 for colour.
-        test_fraction: share of each class that is set aside as test images where there is no test
-            folder; at least one image. Which ones depends on their paths below the class folder and
-            on its name, not on `root` and not on other classes.
+        test_fraction: share of each class to set aside as test images if there is no test folder; at
+            least one image. The choice depends on the class name and the paths below the class folder,
+            not on `root` or other classes.
         background: the colour behind transparent parts, a name or "#rrggbb".
-        white: the value of white in grey images of more than 8 bits; None for that of the format in
-            those of 16 bits, while 32-bit and floating-point ones are refused.
+        white: the value of white in grey images of more than 8 bits. None: 16-bit images use that of
+            their format, 32-bit and floating-point images are refused.
 
     Raises:
-        ConfigError: `background` is no colour.
+        ConfigError: `background` is not a colour.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class ImageFolder(Source):
 
     def chunks(self, split: Split, image_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         files = [(file.path, label) for label, of in enumerate(self._splits[split]) for file in of]
-        threads = min(8, os.cpu_count() or 1)  # PIL lets go of the interpreter lock while it decodes
+        threads = min(8, os.cpu_count() or 1)  # PIL releases the GIL while it decodes
         for start in range(0, len(files), CHUNK):
             part = files[start : start + CHUNK]
             with decoding.guarded(), ThreadPoolExecutor(threads) as pool:
@@ -109,7 +109,7 @@ class ImageFolder(Source):
 
     @cached_property
     def _splits(self) -> dict[Split, list[list[File]]]:
-        """For each split the files of each class, in the order in which they are decoded."""
+        """The files of each class by split, in decoding order."""
         found = self._found
         if found.test is not None:
             return {"train": found.train, "test": found.test}
@@ -117,13 +117,13 @@ class ImageFolder(Source):
         return {"train": [train for train, _ in divided], "test": [test for _, test in divided]}
 
     def _divide(self, name: str, files: list[File]) -> tuple[list[File], list[File]]:
-        """The images of a class to train and to test with: at least one each."""
+        """Split the images of a class into training and test images, at least one each."""
         if len(files) < 2:
             raise DataError(
                 f"image_folder: only one image in {shown(str(Path(files[0].path).parent))}, "
                 "a class needs one to train and one to test with"
             )
-        # By a hash of each name, so that an image more or less moves no others but the last of the test.
+        # Ordered by a hash of each name: adding or removing an image moves at most one other across the cut.
         ranks = [hashlib.sha256(_bytes(f"{SPLIT_SEED}\0{name}\0{file.relative}")).digest() for file in files]
         order = sorted(range(len(files)), key=lambda index: (ranks[index], index))
         cut = min(max(round(len(files) * self._test_fraction), 1), len(files) - 1)
@@ -142,7 +142,7 @@ class ImageFolder(Source):
 
     @rank_zero_only
     def _describe(self, train: int, test: int) -> None:
-        """Say what was found, whether or not it is in the cache."""
+        """Log what was found, whether or not it is in the cache."""
         for note in self._found.notes:
             log.info("image_folder: %s", note)
         log.info(
@@ -154,7 +154,7 @@ class ImageFolder(Source):
         )
 
     def _order(self) -> str:
-        """Label and name of each class; of many the first and the last."""
+        """Label and name of each class; if there are many, only the first ones and the last."""
         labelled = [f"{label} {shortened(shown(name))}" for label, name in enumerate(self.class_names)]
         if len(labelled) > _SHOWN_CLASSES:
             labelled[_SHOWN_CLASSES - 2 : -1] = ["..."]
@@ -162,5 +162,5 @@ class ImageFolder(Source):
 
 
 def _bytes(text: str) -> bytes:
-    """For a digest; file names may hold bytes that are no UTF-8."""
+    """Encode text for a digest; file names may contain bytes that are not UTF-8."""
     return text.encode("utf-8", "surrogateescape")

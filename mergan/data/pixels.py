@@ -1,4 +1,4 @@
-"""Pixel arithmetic: bytes to the range of the networks and back, and fitting images to size and channels."""
+"""Pixel arithmetic: converts bytes to the range of the networks and back; fits size and channels."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# Shares of red, green and blue in perceived brightness (ITU-R BT.601, what PIL uses too).
+# Weights of red, green and blue in perceived brightness (ITU-R BT.601, as in PIL).
 LUMA = (0.299, 0.587, 0.114)
 
 
 def normalise(images: Tensor) -> Tensor:
-    """Turn bytes into what the networks see.
+    """Convert bytes to the input range of the networks.
 
     Args:
         images: uint8, any shape, values 0 to 255.
@@ -24,7 +24,7 @@ def normalise(images: Tensor) -> Tensor:
 
 
 def denormalise(images: Tensor) -> Tensor:
-    """Turn network output into bytes; exactly undoes `normalise`.
+    """Convert network output to bytes; exactly undoes `normalise`.
 
     Args:
         images: floating point, any shape; values outside -1 to 1 are clamped.
@@ -32,15 +32,15 @@ def denormalise(images: Tensor) -> Tensor:
     Returns:
         uint8 of the same shape and on the same device, values 0 to 255.
     """
-    # In float32 whatever comes in: half precision cannot tell neighbouring bytes apart.
+    # Always in float32: half precision cannot distinguish neighbouring bytes.
     return images.to(torch.float32).add(1.0).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def fit(images: np.ndarray, channels: int, size: int) -> np.ndarray:
-    """Bring a stack of images to a number of channels and a square size.
+    """Convert a stack of images to a number of channels and a square size.
 
-    Grey images are repeated over the channels, colour images reduced to their brightness. Images
-    that are not square lose what overhangs on the longer side; scaling is bilinear with antialiasing.
+    Grey images are repeated over the channels; colour images are reduced to their brightness. Images that
+    are not square are cropped to the centre square. Scaling is bilinear with antialiasing.
 
     Args:
         images: uint8 (n, c, h, w) with c 1 or 3.
@@ -48,7 +48,7 @@ def fit(images: np.ndarray, channels: int, size: int) -> np.ndarray:
         size: side of the result in pixels.
 
     Returns:
-        uint8 (n, channels, size, size); `images` itself where nothing had to be done.
+        uint8 (n, channels, size, size); `images` itself if nothing had to be done.
     """
     _, given, height, width = images.shape
     if given == channels and height == width == size:

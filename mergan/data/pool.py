@@ -1,4 +1,4 @@
-"""The real images that a run may use: to train with, and to measure by."""
+"""The real images that a run may use for training and evaluation."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from mergan.system.text import shown
 
 
 class ImagePool:
-    """Both splits of a data set, fetched and decoded when the pool is made.
+    """Both splits of a data set, fetched and decoded when the pool is created.
 
     Args:
         source: the data set.
         image_size: side of the images in pixels.
-        cache_dir: where decoded images are kept.
-        split: what to evaluate on: "test", or "val" for a part of the training images that is
-            then kept from training.
-        val_fraction: share of each class that is set aside for "val"; at least one image.
+        cache_dir: folder for decoded images.
+        split: the split for evaluation: "test", or "val" for a part of the training images, which is
+            then excluded from training.
+        val_fraction: share of each class to set aside for "val"; at least one image.
         max_per_class: train on at most this many images of each class, always the same ones.
-        classes: keep only these classes of the source, by name and labelled in this order, e.g. those
-            that a checkpoint knows; None for all in the order of the source.
+        classes: names of the classes to keep, labelled in this order, e.g. those that a checkpoint knows;
+            None: all classes in the order of the source.
 
     Attributes:
-        train_set: the real images to train with, of all classes, whatever `max_per_class` is.
-        real_set: the part of it that batches are drawn from: at most `max_per_class` of each class.
-        evaluation_set: the real images to evaluate on, of all classes; none of them is in `train_set`.
+        train_set: the real training images of all classes, without the limit of `max_per_class`.
+        real_set: the part of it that batches are drawn from, at most `max_per_class` of each class.
+        evaluation_set: the real evaluation images of all classes; none of them is in `train_set`.
 
     Raises:
         DataError: the data is missing or cannot be read, it lacks one of `classes`, a class is too small to
@@ -74,12 +74,12 @@ class ImagePool:
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are, whether or not the stream uses them."""
+        """Number of classes, whether or not the stream uses them."""
         return len(self.class_names)
 
     @property
     def shape(self) -> dict[str, int]:
-        """What networks are built for: `num_classes`, `channels` (1 grey, 3 colour) and `image_size`."""
+        """The data shape for networks: `num_classes`, `channels` (1 grey, 3 colour) and `image_size`."""
         return {
             "num_classes": self.num_classes,
             "channels": self.source.channels,
@@ -87,7 +87,7 @@ class ImagePool:
         }
 
     def counts(self, classes: Iterable[int]) -> dict[int, int]:
-        """How many images of `real_set` each of the classes has."""
+        """Number of images in `real_set` for each of the classes."""
         return {label: self._counts[label] for label in classes}
 
     def real_of(self, classes: Iterable[int]) -> ImageSet:
@@ -95,13 +95,13 @@ class ImagePool:
         return self.real_set.subset(self.real_set.indices_of(classes))
 
     def description(self) -> dict[str, dict[str, int | str]]:
-        """Which data this is, by name of the class: what must stay the same for a run to go on.
+        """Identify the data by class name; it must stay the same if a run is to resume.
 
         Returns:
-            For each class `train` and `test`, how many images the source has, whatever the run sets
-            aside or leaves out, and `identity`, see `Source.identity`.
+            For each class `train` and `test`, the number of images in the source before the run sets any
+            aside or leaves any out, and `identity`, see `Source.identity`.
         """
-        if self._description is None:  # once: every checkpoint asks for it
+        if self._description is None:  # computed once, since every checkpoint needs it
             counts = {part: np.bincount(self._labels[part], minlength=self.num_classes) for part in SPLITS}
             identities = dict(zip(self.source.class_names, self.source.identity(), strict=True))
             self._description = {
@@ -114,7 +114,7 @@ class ImagePool:
         return self._description
 
     def fingerprint(self) -> str:
-        """That of the source, with the names of the classes where not all of them are used."""
+        """The fingerprint of the source, plus the class names if not all classes are used in order."""
         own = self.source.fingerprint()
         return own if self._kept() is None else f"{own}|{digest_of(*self.class_names)}"
 
@@ -124,7 +124,7 @@ class ImagePool:
         return images if kept is None else images.relabelled(kept)
 
     def _kept(self) -> list[int] | None:
-        """The source's labels of `classes`; None where these are all of them in the same order."""
+        """The source's labels of `classes`; None if these are all classes in the same order."""
         if self._classes is None or self._classes == self.source.class_names:
             return None
         labels = {name: label for label, name in enumerate(self.source.class_names)}

@@ -1,4 +1,4 @@
-"""What a data set has to offer, and the base of those that fit in memory while they are decoded."""
+"""The interface of a data set, and a base class for sets that fit in memory during decoding."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from mergan.system.errors import DataError
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, Split] = ("train", "test")
 
-# Images handed over at a time: decoding is vectorised over a chunk, and memory is bounded by it.
+# Images per chunk: decoding is vectorised over a chunk, which bounds the memory.
 CHUNK = 1024
 
 
 class Source(ABC):
     """A labelled image data set.
 
-    A source is read once, chunk by chunk, into the cache (`mergan.data.cache`); training never
-    touches it again. A new data set is a subclass and a YAML file that names it.
+    A source is read once, chunk by chunk, into the cache (`mergan.data.cache`). Training reads only the
+    cache. To add a data set, write a subclass and a YAML file that names it.
 
     Args:
-        name: what the data set is called in messages and in names of cache files.
+        name: name of the data set in messages and in cache file names.
         channels: 1 for grey, 3 for colour; images are converted.
     """
 
@@ -42,33 +42,33 @@ class Source(ABC):
 
     @abstractmethod
     def prepare(self) -> None:
-        """Make sure the data is there; does nothing where it is.
+        """Make sure that the data is available; does nothing if it already is.
 
         Raises:
-            DataError: it is not, and cannot be fetched.
+            DataError: it is missing and cannot be fetched.
         """
 
     @abstractmethod
     def fingerprint(self) -> str:
         """Identify the bytes behind the source without decoding them.
 
-        Whatever changes the images or their split must change the fingerprint: a cache made under
-        the same fingerprint, size and number of channels is taken for this source.
+        Every change of the images or their split must change the fingerprint. A cache with the same
+        fingerprint, size and number of channels is used for this source.
         """
 
     def identity(self) -> list[str]:
-        """Say which data this is: a short digest for each class, in the order of the labels.
+        """Identify the data by a short digest for each class, in the order of the labels.
 
-        A run that goes on, or a checkpoint that is evaluated, compares them. They must not depend on
-        where the data lies, on times of files or on settings of decoding, and cost no decoding. A class
-        whose images or split change should get another digest. An empty one says that it is not known.
+        A resumed run and the evaluation of a checkpoint compare the digests. They must not depend on the
+        location of the data, on file times or on decoding settings, and must not require decoding. If the
+        images or the split of a class change, its digest should change. An empty digest means unknown.
         `fingerprint` is the key of the cache and may be stricter.
         """
         return [""] * len(self.class_names)
 
     @abstractmethod
     def size(self, split: Split) -> int:
-        """How many images a split has."""
+        """Number of images in a split."""
 
     @abstractmethod
     def chunks(self, split: Split, image_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -83,7 +83,7 @@ class Source(ABC):
 
 
 class ArraySource(Source):
-    """A source whose splits are read as one array each."""
+    """A source that reads each split as one array."""
 
     def __init__(self, name: str, channels: Channels) -> None:
         super().__init__(name, channels)
@@ -105,14 +105,14 @@ class ArraySource(Source):
 
     def chunks(self, split: Split, image_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         images, labels = self._arrays(split)
-        # From here on only this generator holds the arrays: they go when it ends.
+        # From here on only this generator holds the arrays, so they are freed when it ends.
         del self._read_splits[split]
         for start in range(0, len(labels), CHUNK):
             part = slice(start, start + CHUNK)
             yield fit(images[part], self.channels, image_size), labels[part]
 
     def _arrays(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
-        """The split, kept between `size` and `chunks` so that it is parsed once."""
+        """The split, kept between `size` and `chunks` so that it is parsed only once."""
         if split not in self._read_splits:
             images, labels = self.read(split)
             if len(images) != len(labels):

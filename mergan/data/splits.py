@@ -1,4 +1,4 @@
-"""Splits that every run shares: they do not move with the seed of a run."""
+"""Splits that all runs share; they do not depend on the seed of a run."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ SUBSET_SEED = 1809
 
 
 def fixed_permutation(count: int, *key: int) -> np.ndarray:
-    """A permutation of range(count), int64 (count,), that is the same for ever and on every machine.
+    """A permutation of range(count), int64 (count,), that is always the same on every machine.
 
-    The stream of `RandomState` is frozen; that of newer generators may change with NumPy.
+    The stream of `RandomState` is frozen; that of newer generators may change with the NumPy version.
     """
     return np.random.RandomState(list(key)).permutation(count)
 
@@ -28,13 +28,13 @@ def hold_out(
     Args:
         labels: int64 (N,).
         fraction: share of each class to set aside, above 0; at least one image.
-        names: what the classes are called in errors, by label; None for the labels.
+        names: names of the classes in error messages, by label; None: the labels.
 
     Returns:
-        Positions that are left and positions set aside, int64, both ascending and disjoint.
+        Remaining positions and positions set aside, int64, ascending and disjoint.
 
     Raises:
-        DataError: a class is so small that none of it would be left.
+        DataError: a class is so small that no image would remain.
     """
     left, aside = [], []
     for label, order in _shuffled_classes(labels):

@@ -1,4 +1,4 @@
-"""Generated images: no files, any shape, classes that a small network tells apart."""
+"""Generated images: no files, any shape, classes that a small network can distinguish."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import numpy as np
 from mergan.config.ranges import Channels, Count, Whole
 from mergan.data.source import CHUNK, SPLITS, Source, Split, digest_of
 
-# Raise it when the pictures change, so that cached ones are not taken for the new ones.
+# Increase it when the images change, so that old cached images are not used.
 VERSION = 1
 
 WAVES = 3
-SHIFT = 0.08  # of the picture's side, either way
-NOISE = 0.06  # standard deviation, on a scale where the picture spans 2
+SHIFT = 0.08  # maximum shift in both directions, as a share of the image side
+NOISE = 0.06  # standard deviation, for images in [-1, 1]
 
 
 class Synthetic(Source):
-    """Each class a smooth pattern of its own; each image that pattern shifted, faded and noisy.
+    """Each class has its own smooth pattern; each image is that pattern, shifted, faded and noisy.
 
     Args:
-        num_classes: how many classes.
+        num_classes: number of classes.
         channels: 1 or 3.
         train_per_class: training images of each class.
         test_per_class: test images of each class.
-        seed: the seed of patterns and images, independent of the seed of the run.
+        seed: seed of patterns and images, independent of the seed of the run.
     """
 
     def __init__(
@@ -82,9 +82,9 @@ class Synthetic(Source):
 
 
 def _waves(frequency: np.ndarray, phase: np.ndarray, size: int) -> np.ndarray:
-    """sin(x fx + y fy + phase) over the picture: float32 (n, WAVES, size, size).
+    """sin(x fx + y fy + phase) over the image: float32 (n, WAVES, size, size).
 
-    By the addition theorem sines and cosines are only taken along the edges, not for every pixel.
+    With the addition theorem, sines and cosines are needed only along the edges, not for every pixel.
     """
     along = (np.arange(size) + 0.5) / size
     rows = frequency[..., 0, None] * along + phase[..., None]

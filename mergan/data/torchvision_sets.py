@@ -1,4 +1,4 @@
-"""The data sets that torchvision knows how to download and parse."""
+"""The data sets that torchvision can download and parse."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from mergan.config.ranges import Channels
 from mergan.data.source import SPLITS, ArraySource, Split, digest_of
 from mergan.system.errors import DataError
 
-# Those whose files are arrays, or pickles whose checksums torchvision verifies before it reads them: others,
-# as LSUN with its cache, would run code from a file that somebody put there.
+# Only data sets whose files are arrays, or pickles whose checksums torchvision verifies before reading them.
+# Others, such as LSUN with its cache, would run code from a planted file.
 Known = Literal["MNIST", "FashionMNIST", "KMNIST", "QMNIST", "USPS", "SVHN", "CIFAR10", "CIFAR100"]
 
-# A firewall that swallows packets would otherwise hold a download for many minutes.
+# Otherwise a firewall that drops packets would block a download for many minutes.
 NETWORK_TIMEOUT = 30.0
 
 
 class TorchvisionSet(ArraySource):
-    """One of torchvision's data sets; everything that tells them apart is in the YAML file.
+    """One of torchvision's data sets; the YAML file holds everything that differs between them.
 
-    Files that already lie under `root` are used as they are, and `root` may be read-only then.
+    Existing files under `root` are used as they are; `root` may then be read-only.
 
     Args:
         dataset: name of the class in `torchvision.datasets`.
-        root: the folder in which data sets lie.
-        download: whether missing files may be fetched.
+        root: the folder of the data sets.
+        download: whether missing files may be downloaded.
         channels: 1 for grey, 3 for colour.
         class_names: the name of each class, in the order of the labels.
-        files: the files that make up the data set, relative to `root`.
-        split_arguments: what the class is called with for "train" and for "test".
-        axes: order of the axes of its array `data`, of N, C, H, W; without C images are grey.
+        files: the files of the data set, relative to `root`.
+        split_arguments: arguments of the class for "train" and for "test".
+        axes: axis order of its array `data`, in the letters N, C, H, W; without C the images are grey.
         labels: name of its attribute with the labels.
     """
 
@@ -79,7 +79,7 @@ class TorchvisionSet(ArraySource):
             with _network_timeout(NETWORK_TIMEOUT):
                 for split in SPLITS:
                     self._open(split, download=True)
-        # torchvision lets through whatever network, archive and file system come up with.
+        # torchvision passes on all errors of network, archive and file system.
         except Exception as error:
             raise DataError(
                 f"{self.name}: not found in {self.root} and the download failed "
@@ -94,7 +94,7 @@ class TorchvisionSet(ArraySource):
         return digest.hexdigest()
 
     def identity(self) -> list[str]:
-        """By the names and sizes of the files, the same for every class."""
+        """Digests of the names and sizes of the files, the same for every class."""
         sizes = [f"{file.relative_to(self.root).as_posix()} {file.stat().st_size}" for file in self._files]
         return [digest_of(self.name, *sizes)] * len(self._class_names)
 
@@ -102,7 +102,7 @@ class TorchvisionSet(ArraySource):
         folder = self._files[0].parent
         try:
             opened = self._open(split, download=False)
-        # Broken files show as anything from an assertion to an unpickling error.
+        # Broken files cause anything from an assertion to an unpickling error.
         except Exception as error:
             raise DataError(
                 f"{self.name}: broken files in {folder} ({_one_line(error)}); "
@@ -115,7 +115,7 @@ class TorchvisionSet(ArraySource):
         return images.transpose([axes.index(axis) for axis in "NCHW"]), labels
 
     def _open(self, split: Split, download: bool) -> Any:
-        # Imported here because a run that finds the cache has no use for it.
+        # Imported here because a run with a filled cache does not need it.
         from torchvision import datasets
 
         dataset = getattr(datasets, self.name)

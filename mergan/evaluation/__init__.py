@@ -1,1 +1,1 @@
-"""Judging a generator: an image classifier, accuracy per task and class, continual summaries."""
+"""Evaluation of a generator: an image classifier, accuracy per task and class, continual summaries."""

@@ -1,4 +1,4 @@
-"""The image classifier that judges generators, and how it is trained and cached."""
+"""The image classifier that evaluates generators, and its training and caching."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ BATCH = 128
 LEARNING_RATE = 2e-3
 EPOCHS = 20
 MIN_STEPS, MAX_STEPS = 400, 1500
-SLACK = 2**16  # bytes that a file has beside its tensors, at most
-FORMAT = 1  # part of the cache key: raise it when architecture or training change
+SLACK = 2**16  # maximum size of a file beyond its tensors, in bytes
+FORMAT = 1  # part of the cache key: increase it when architecture or training change
 
 
 class Classifier(nn.Module):
@@ -32,8 +32,8 @@ class Classifier(nn.Module):
 
     Args:
         channels: channels of the images.
-        image_size: 16 or more, a multiple of 8.
-        num_classes: classes to tell apart.
+        image_size: at least 16, a multiple of 8.
+        num_classes: number of classes.
         num_features: size of the penultimate layer.
     """
 
@@ -98,10 +98,10 @@ def train_classifier(
     Args:
         train: the images and labels to learn.
         num_classes: outputs of the classifier.
-        seed: seed of weights, order and augmentation; the global random state is left as it was.
-        augment: shift, rotate and scale the images a little (the judge); False shows exactly what
-            the images carry (reverse accuracy).
-        max_steps: cap on the optimizer steps; EPOCHS passes are taken within MIN_STEPS and this cap.
+        seed: seed of weights, order and augmentation; the global random state does not change.
+        augment: shift, rotate and scale the images slightly (for the judge). False measures exactly
+            what the images contain (for the reverse accuracy).
+        max_steps: maximum number of optimizer steps; EPOCHS passes, limited to MIN_STEPS .. max_steps.
         device: where to train.
     """
     devices = [torch.device(device)] if torch.device(device).type == "cuda" else []
@@ -131,7 +131,7 @@ def jitter(images: Tensor, shift: float = 0.08, angle: float = 0.2, scale: float
     """Shift, rotate and scale every image (B, C, S, S) by its own small random amounts.
 
     Args:
-        images: in [-1, 1]; what comes in from outside repeats the border.
+        images: in [-1, 1]; pixels from outside the image repeat its border.
         shift: largest shift, as a share of half the image.
         angle: largest rotation, in radians.
         scale: largest relative change in size.
@@ -150,13 +150,13 @@ def jitter(images: Tensor, shift: float = 0.08, angle: float = 0.2, scale: float
 def load_or_train(
     train: ImageSet, num_classes: int, key: str, cache_dir: Path, max_steps: int = MAX_STEPS
 ) -> Classifier:
-    """The judge of a data set: trained once on its real training images, then read from the cache.
+    """The judge of a data set, trained once on its real training images and then read from the cache.
 
     Args:
         train: the real training images of the split in use.
         num_classes: classes of the data set.
         key: identity of data set, image size and split.
-        cache_dir: folder of the caches.
+        cache_dir: the cache folder.
         max_steps: see train_classifier.
 
     Raises:
@@ -180,13 +180,13 @@ def load_or_train(
 
 
 def _read(path: Path, train: ImageSet, num_classes: int) -> Classifier | None:
-    """The judge that the cache holds, if it holds a whole one."""
+    """The judge from the cache, or None if the cache holds no valid one."""
     if not path.is_file():
         return None
     model = Classifier(*train.shape[:2], num_classes)
     try:
         state = _stored(path, model.state_dict())
-    except CheckpointError as error:  # whatever is wrong with the file, the remedy is the same
+    except CheckpointError as error:  # training again fixes every kind of broken file
         log.warning("classifier %s cannot be read (%s), training it again", path, reason(error))
         return None
     model.load_state_dict(state)
@@ -194,10 +194,10 @@ def _read(path: Path, train: ImageSet, num_classes: int) -> Classifier | None:
 
 
 def _stored(path: Path, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state that a file holds; `like` says which tensors it has.
+    """Read a state from a file; `like` gives the expected tensors.
 
     Raises:
-        CheckpointError: the file cannot be read as data, is too large, or holds something else.
+        CheckpointError: the file cannot be read as data, is too large, or has other contents.
     """
     room = sum(value.numel() * value.element_size() for value in like.values()) + SLACK
     if path.stat().st_size > room:

@@ -1,7 +1,7 @@
 """Continual summaries of matrices (pure Python).
 
-Row t of a matrix holds a figure of every class after task t, as a dict from class to value; classes
-not yet seen, and those for which it could not be computed, are absent.
+Row t of a matrix holds the value of a metric for every class after task t, as a dict from class to
+value. Classes not yet seen are absent, and so are classes whose value could not be computed.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ def average(row: Row) -> float:
 
 
 def forgetting_per_class(rows: Sequence[Row], higher_is_better: bool = True) -> dict[int, float]:
-    """How much worse each class is at the end than at its best before (0: nothing forgotten).
+    """How much worse each class is at the end than at its earlier best (0: nothing forgotten).
 
-    Chaudhry et al. 2018, arXiv 1801.10112, eq. 3, per class: max over t < T of a[t][c] - a[T][c], and
-    where lower is better a[T][c] - min over t < T of a[t][c]. Positive means worse either way.
-    Classes that were seen for the first time in the last task have no earlier value and are absent. In a
-    stream with repetition a class of the last task that was seen before has one, and counts; a class that got
-    better counts negative.
+    Chaudhry et al. 2018, arXiv 1801.10112, eq. 3, per class: max over t < T of a[t][c] - a[T][c]. If lower
+    is better: a[T][c] - min over t < T of a[t][c]. Either way, positive means worse, and a class that
+    improved is negative. Classes first seen in the last task have no earlier value and are absent. In a
+    stream with repetition, the last task's returning classes do have one and count.
     """
     sign = 1.0 if higher_is_better else -1.0
     final = rows[-1]
@@ -35,13 +34,13 @@ def forgetting_per_class(rows: Sequence[Row], higher_is_better: bool = True) -> 
 
 
 def forgetting(rows: Sequence[Row], higher_is_better: bool = True) -> float | None:
-    """Mean of `forgetting_per_class`; None while there is nothing to compare with."""
+    """Mean of `forgetting_per_class`; None if there is nothing to compare with."""
     values = forgetting_per_class(rows, higher_is_better).values()
     return sum(values) / len(values) if values else None
 
 
 def forgetting_name(name: str) -> str:
-    """Under which name the forgetting of a metric is reported: that of the accuracy goes without saying."""
+    """The name under which a metric's forgetting is reported; for the accuracy it is just "forgetting"."""
     return "forgetting" if name == "accuracy" else f"{name}_forgetting"
 
 
@@ -51,16 +50,16 @@ def figures(
     higher_is_better: Mapping[str, bool],
     first: Collection[int],
 ) -> dict[str, float]:
-    """The final figures of all matrices, flat, as in metrics.json.
+    """The final values of all matrices as a flat dict, as in metrics.json.
 
-    `NAME` is the figure over the pooled classes where there is one, and `NAME_average` then the mean
-    over the classes; else `NAME` is that mean. `NAME_forgetting` (of the accuracy: `forgetting`) and
-    `NAME_first_task` follow where there is more than one task. What was not computed is absent.
+    If a metric has a value over the pooled classes, `NAME` is that value and `NAME_average` the mean over
+    the classes. Otherwise `NAME` is the mean. With more than one task, `NAME_forgetting` (for the accuracy:
+    `forgetting`) and `NAME_first_task` follow. Values that were not computed are absent.
 
     Args:
-        matrices: by name of the metric.
-        pooled: figures over the pooled classes after the last task.
-        higher_is_better: by name.
+        matrices: rows by metric name.
+        pooled: values over the pooled classes after the last task, by metric name.
+        higher_is_better: whether higher is better, by metric name.
         first: the classes of the first task.
     """
     found: dict[str, float] = {}

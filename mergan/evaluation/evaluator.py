@@ -1,4 +1,4 @@
-"""What is measured of a generator, against real images that no network was trained on."""
+"""Measures a generator against real images that no network was trained on."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from mergan.system import interrupts
 from mergan.system.errors import ConfigError
 
 Generate = Callable[[Tensor, Tensor], Tensor]  # z (B, latent_dim), labels (B,) -> images in [-1, 1]
-CHUNK = 200  # images made at a time
-TAKEN = ("accuracy", "reverse_accuracy", "judge_accuracy", "forgetting")  # names of figures
+CHUNK = 200  # images generated at a time
+TAKEN = ("accuracy", "reverse_accuracy", "judge_accuracy", "forgetting")  # reserved metric names
 
 
 def sample_class(generate: Generate, label: int, count: int, latent_dim: int, seed: int) -> Tensor:
-    """`count` images of one class, uint8 (count, C, S, S).
+    """Generate `count` images of one class, uint8 (count, C, S, S).
 
-    They are made in batches of one class, so that a generator with batch statistics is measured the
-    way it is used. z depends on the seed and the class alone, not on which others are asked for.
+    Every batch holds one class, so a generator with batch statistics is measured the way it is used. z
+    depends only on the seed and the class, not on the other requested classes.
     """
     rng = torch.Generator().manual_seed(seed * 1_000_003 + label)
     images = []
@@ -39,19 +39,19 @@ def sample_class(generate: Generate, label: int, count: int, latent_dim: int, se
 def sample(
     generate: Generate, classes: Sequence[int], per_class: int, latent_dim: int, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Images uint8 (N, C, S, S) and labels (N,), `per_class` of each of `classes`."""
+    """Generate images uint8 (N, C, S, S) with labels (N,), `per_class` of each of `classes`."""
     images = [sample_class(generate, label, per_class, latent_dim, seed) for label in classes]
     return torch.cat(images), torch.tensor(classes).repeat_interleave(per_class)
 
 
 @dataclass
 class Measured:
-    """The figures of one generator.
+    """The measured values of one generator.
 
     Attributes:
-        per_class: by name of the metric, then by class; the accuracy comes first. A class for which a
-            metric has too few images is absent from its row.
-        pooled: by name, over all classes together, for the metrics that ask for it.
+        per_class: values by metric name, then by class; the accuracy comes first. A class with too few
+            images for a metric is absent from its row.
+        pooled: values over all classes together by metric name, for metrics with `pooled`.
     """
 
     per_class: dict[str, dict[int, float]]
@@ -59,24 +59,24 @@ class Measured:
 
 
 class Evaluator:
-    """Measures a generator: accuracy by the judge, and metrics that compare features.
+    """Measures a generator: its accuracy according to the judge, and metrics that compare features.
 
     Args:
-        judge: classifier of the real images.
+        judge: classifier trained on the real images.
         test: real images of the evaluation split.
         latent_dim: size of z.
-        metrics: what to measure besides the accuracy, by name.
-        samples_per_class: images generated per class, for the accuracy and all metrics.
-        references_per_class: real images per class at most, always the same ones.
-        features: what the metrics compare, by name.
-        extract: uint8 images (N, C, S, S) -> these features (N, D); None: the judge's penultimate ones.
-        reverse_per_class: images generated per class to train the fresh classifier on; 0: no reverse
+        metrics: metrics besides the accuracy, by name.
+        samples_per_class: generated images per class, for the accuracy and all metrics.
+        references_per_class: maximum number of real images per class, always the same ones.
+        features: name of the features that the metrics compare.
+        extract: uint8 images (N, C, S, S) -> these features (N, D); None: the judge's penultimate layer.
+        reverse_per_class: generated images per class to train a new classifier on; 0: no reverse
             accuracy.
-        reverse_steps: cap on its training steps.
+        reverse_steps: maximum number of training steps of that classifier.
         seed: seed of z, the same after every task.
 
     Raises:
-        ConfigError: a metric has the name of another figure.
+        ConfigError: a metric has a reserved name.
     """
 
     def __init__(
@@ -111,17 +111,17 @@ class Evaluator:
 
     @property
     def higher_is_better(self) -> dict[str, bool]:
-        """The direction of improvement of every figure per class, by name."""
+        """Whether higher is better, for the accuracy and every metric by name."""
         return {"accuracy": True} | {name: metric.higher_is_better for name, metric in self.metrics.items()}
 
     def judge_accuracy(self, classes: Sequence[int]) -> float:
-        """Accuracy of the judge itself on the real images of `classes`: how far it can be trusted."""
+        """Accuracy of the judge itself on the real images of `classes`: how far you can trust it."""
         return accuracy_on(self.judge, self._real(classes))
 
     def measure(self, generate: Generate, classes: Sequence[int]) -> Measured:
-        """Accuracy and all metrics for each of `classes`, on the same generated images.
+        """Measure accuracy and all metrics for each of `classes`, on the same generated images.
 
-        The accuracy is the share of a class's images that the judge takes for that class.
+        The accuracy is the share of a class's images that the judge assigns to that class.
         """
         measured = Measured({name: {} for name in self.higher_is_better})
         pairs: dict[int, Comparison] = {}
@@ -134,7 +134,7 @@ class Evaluator:
                 pairs[label] = Comparison(self.references(label), FeatureSet(features))
                 self._compare(pairs[label], label, measured)
         if any(metric.pooled for metric in self.metrics.values()):
-            in_order = [pairs[label] for label in sorted(pairs)]  # whatever the order of the stream
+            in_order = [pairs[label] for label in sorted(pairs)]  # independent of the order of the stream
             self._compare_pooled(
                 Comparison(_union([p.real for p in in_order]), _union([p.generated for p in in_order])),
                 measured,
@@ -142,17 +142,17 @@ class Evaluator:
         return measured
 
     def references(self, label: int) -> FeatureSet:
-        """Features of the real images of a class, computed at the first demand and kept."""
+        """Features of the real images of a class, computed on first use and then cached."""
         if label not in self._references:
             images, _ = self._capped.take(self._capped.indices_of([label]))
             self._references[label] = FeatureSet(self._look(torch.from_numpy(images))[0])
         return self._references[label]
 
     def reverse_accuracy(self, generate: Generate, classes: Sequence[int]) -> float:
-        """Accuracy on real images of `classes` of a fresh classifier trained on generated ones only.
+        """Train a new classifier on generated images only; return its accuracy on real ones of `classes`.
 
-        "Reverse" or "train on synthetic, test on real" accuracy: it falls when the images are not
-        recognisable and also when they lack diversity (Wu et al. 2018, section 4; Ravuri & Vinyals
+        This is the "reverse" or "train on synthetic, test on real" accuracy. It drops if the images are
+        not recognisable, and also if they lack diversity (Wu et al. 2018, section 4; Ravuri & Vinyals
         2019, arXiv 1905.10887).
         """
         images, labels = sample(generate, classes, self.reverse_per_class, self.latent_dim, self.seed + 1)
@@ -166,7 +166,7 @@ class Evaluator:
         return accuracy_on(model, self._real(classes))
 
     def conditions(self, classes: Sequence[int]) -> dict[str, float | str]:
-        """What the figures depend on and are to be read with, under the names of metrics.json."""
+        """Settings and counts that the values depend on, under their names in metrics.json."""
         found: dict[str, float | str] = {"evaluation_samples_per_class": self.samples_per_class}
         if self.metrics:
             found["evaluation_references_per_class"] = min(len(self.references(label)) for label in classes)
@@ -174,7 +174,7 @@ class Evaluator:
         return found
 
     def _look(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Features for the metrics (N, D), and the judge's classes (N,)."""
+        """Features for the metrics (N, D), and the classes that the judge predicts (N,)."""
         features, taken_for = self.judge.look(images)
         return (features if self.extract is None else self.extract(images)), taken_for
 
@@ -197,6 +197,6 @@ def _union(sets: Sequence[FeatureSet]) -> FeatureSet:
 
 
 def accuracy_on(model: Classifier, images: ImageSet) -> float:
-    """Share of the images whose class `model` recognises."""
+    """Share of the images that `model` classifies correctly."""
     pixels, labels = (torch.from_numpy(part) for part in images.take(np.arange(len(images))))
     return (model.predict(pixels) == labels).double().mean().item()

@@ -1,4 +1,4 @@
-"""Inception features, by the network of torch-fidelity; mergan.config.inception_weights finds its file."""
+"""Inception features from torch-fidelity's network; mergan.config.inception_weights finds its file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mergan.system.errors import DataError, reason
 if TYPE_CHECKING:
     from torch import Tensor
 
-LAYER = "2048"  # the last average pooling, what FID was defined on
+LAYER = "2048"  # the last average pooling, on which FID is defined
 LIMIT = 2**28  # bytes; the file has 95 MB
 BATCH = 50  # images of 299 x 299 at a time
 
@@ -21,10 +21,10 @@ BATCH = 50  # images of 299 x 299 at a time
 def load(path: Path) -> Callable[[Tensor], Tensor]:
     """The Inception-v3 of torch-fidelity as a function: images uint8 (N, C, S, S) -> features (N, 2048).
 
-    Grey images are repeated over the three channels; the network scales them to 299 x 299 itself.
+    Grey images are repeated over the three channels. The network itself scales images to 299 x 299.
 
     Raises:
-        DataError: the file holds no such weights.
+        DataError: the file does not hold these weights.
     """
     import torch
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
@@ -33,9 +33,9 @@ def load(path: Path) -> Callable[[Tensor], Tensor]:
 
     try:
         _check_size(path)
-        load_tensors(path)  # torch-fidelity would also run code from the file: let only tensors pass
+        load_tensors(path)  # accept only tensors: torch-fidelity would also run code from the file
         network = FeatureExtractorInceptionV3("inception", [LAYER], feature_extractor_weights_path=str(path))
-    except Exception as error:  # torch raises many kinds for files that are none of its own
+    except Exception as error:  # torch raises many kinds of errors for foreign files
         raise DataError(
             f"inception weights {path}: not readable ({reason(error)}); fetch {SOURCE} again"
         ) from error
@@ -49,10 +49,10 @@ def load(path: Path) -> Callable[[Tensor], Tensor]:
 
 
 def _check_size(path: Path) -> None:
-    """Refuse a file that is larger than the weights, or becomes so when it is unpacked.
+    """Refuse a file that is larger than the weights, packed or unpacked.
 
     Raises:
-        ValueError: saying which.
+        ValueError: it is; the message gives the size.
     """
     size = path.stat().st_size
     if zipfile.is_zipfile(path):

@@ -1,4 +1,4 @@
-"""What is trained, and how: base.py has what every continual generator shares, then one file per learner."""
+"""Learners define what is trained and how. base.py holds what they share; each learner has its own file."""
 
 from mergan.learners.base import ContinualLearner, TaskCallback
 

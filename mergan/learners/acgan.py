@@ -1,4 +1,4 @@
-"""The conditional GAN: the steps of generator and discriminator."""
+"""The conditional GAN: update steps of the generator and the discriminator."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ class ACGAN(ContinualLearner):
         L_G = w * (adv_G + lambda_cls * CE(C(x), c)) + MS + terms of the strategy,   x = G(z, c)
         L_D = sum_i w_i (adv_real + lambda_cls * CE(C(x_i), c_i)) + w * adv_fake + gradient penalties
 
-    The strategy shows the images x_i with the weights w_i, whose sum is w: generated images weigh as much as
-    these. mergan.learners.objectives has all constants. The first update of the discriminator sees the images
-    that the generator was just updated on.
+    The strategy provides the images x_i and the weights w_i, which sum to w. The generated images have the
+    same total weight. mergan.learners.objectives lists all constants. The first discriminator update sees
+    the images that the generator was just updated on.
 
     Args:
         generator, discriminator: see mergan.networks for the contract of the pair.
         objective: the adversarial losses and their weights.
         strategy, scenario: see ContinualLearner.
-        lr: Adam's learning rate of the generator.
-        lr_d: that of the discriminator; null: `lr`.
+        lr: Adam's learning rate for the generator.
+        lr_d: Adam's learning rate for the discriminator; null: `lr`.
         lr_scale: factor on both.
-        renew_discriminator: put the discriminator back to its initial weights when a task begins.
+        renew_discriminator: reset the discriminator to its initial weights when a task begins.
         **shared: the other arguments of ContinualLearner.
 
     Raises:
-        ConfigError: mode seeking compares images, and a batch has only one.
+        ConfigError: mode seeking compares images, but the batch size is 1.
     """
 
     def __init__(
@@ -79,13 +79,13 @@ class ACGAN(ContinualLearner):
 
     @property
     def compilable(self) -> list[nn.Module]:
-        """With gradient penalties the discriminator is differentiated twice, and compiled code cannot be."""
+        """Gradient penalties differentiate the discriminator twice, which compiled code does not support."""
         once = [] if self.objective.penalises_gradients else [self.discriminator]
         return [*super().compilable, *once]
 
     @property
     def _learns_classes(self) -> bool:
-        """Whether the discriminator's classifier is trained, so that its accuracy means something."""
+        """Whether the discriminator's classifier is trained; otherwise its accuracy means nothing."""
         return self.strategy.uses_classifier and self.objective.lambda_cls_d > 0
 
     def prepare_task(self, task: Task) -> None:
@@ -93,7 +93,7 @@ class ACGAN(ContinualLearner):
             self.discriminator.load_state_dict(self._initial_discriminator)
 
     def step(self, images: Tensor, labels: Tensor, context: Context) -> Terms:
-        """One update of the generator, `critic_steps` updates of the discriminator."""
+        """Update the generator once and the discriminator `critic_steps` times."""
         count = self.objective.critic_steps
         shown = list(zip(images.tensor_split(count), labels.tensor_split(count), strict=True))
         batch = self.strategy.training_batch(*shown[0], context)
@@ -102,7 +102,7 @@ class ACGAN(ContinualLearner):
             if index > 0:
                 batch = self.strategy.training_batch(*shown[index], context)
                 drawn = self._draw(context)
-            # counted by G's steps, which the checkpoint keeps
+            # derived from the number of G steps, which the checkpoint stores
             number = (self.global_step - 1) * count + index
             terms |= self._update_discriminator(
                 batch, drawn, number % self.objective.penalty_every == 0, context
@@ -112,7 +112,7 @@ class ACGAN(ContinualLearner):
     # ------------------------------------------------------------------ generator: min L_G
 
     def _update_generator(self, total: Tensor, context: Context) -> tuple[Drawn, Terms]:
-        """Returns what was drawn, without its graph, and the losses."""
+        """Return the generated batch, detached, and the losses."""
         self.discriminator.requires_grad_(False)
         labels, pairs = self._asked_classes(context)
         z = context.latent(self.batch_size)
@@ -133,8 +133,9 @@ class ACGAN(ContinualLearner):
         return drawn._replace(images=drawn.images.detach()), terms
 
     def _asked_classes(self, context: Context) -> tuple[Tensor, int]:
-        """Labels (B,) for the generator's update, and the number of pairs among them: where the objective
-        compares pictures of one class, the last B // 2 labels repeat the first.
+        """Labels (B,) for the generator's update, and the number of pairs among them.
+
+        If the objective compares images of one class, the last B // 2 labels repeat the first B // 2.
         """
         classes = self.strategy.asked_classes(context.task)
         pairs = self.batch_size // 2 if self.objective.mode_seeking > 0 else 0
@@ -143,7 +144,7 @@ class ACGAN(ContinualLearner):
 
     @torch.no_grad()
     def _draw(self, context: Context) -> Drawn:
-        """A batch of the generator as it is."""
+        """Generate a batch without gradients."""
         labels = context.labels(self.strategy.asked_classes(context.task), self.batch_size)
         z = context.latent(self.batch_size)
         return Drawn(z, labels, self.generator(z, labels))
@@ -173,7 +174,7 @@ class ACGAN(ContinualLearner):
         return terms
 
     def _judge(self, batch: TrainingBatch, drawn: Drawn) -> tuple[Judged, Judged]:
-        """The discriminator's word on both, in one pass where no sample depends on the others."""
+        """The discriminator's outputs for both batches, in one pass if samples are independent."""
 
         def judge(images: Tensor, labels: Tensor) -> Judged:
             adversarial, classes = self.discriminator(images, labels)

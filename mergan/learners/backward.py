@@ -1,4 +1,4 @@
-"""Whether Lightning has anything to add to a backward pass."""
+"""Checks whether a backward pass must go through Lightning."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ HOOKS = ("on_before_backward", "on_after_backward")
 
 
 def takes_part_in_backward(trainer: pl.Trainer) -> bool:
-    """Whether a backward pass must go through `manual_backward`: there are several processes, the loss is
-    scaled, or the module or a callback wants to know.
+    """Whether a backward pass must go through `manual_backward`.
 
-    Lightning calls the hooks of every callback before and after each pass, also where they are empty. With
-    two passes per step that is 2 % of a default step.
+    It must if there are several processes, if the loss is scaled, or if the module or a callback overrides
+    a backward hook. Lightning calls the hooks of every callback before and after each pass, even empty
+    ones. With two passes per step that takes 2 % of a default step.
     """
     if not isinstance(trainer.strategy, SingleDeviceStrategy):
         return True

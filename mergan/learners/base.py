@@ -1,4 +1,4 @@
-"""What every learner shares: tasks, seeds, optimizers, learning rates, logging."""
+"""The base of all learners: tasks, seeds, optimizers, learning rates, logging."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Trained(NamedTuple):
     """Networks that share an optimizer.
 
     Attributes:
-        networks: whose weights it moves.
+        networks: the networks whose weights it updates.
         lr: Adam's learning rate before the schedule.
     """
 
@@ -35,30 +35,30 @@ class Trained(NamedTuple):
 
 
 class ContinualLearner(SampledGenerator):
-    """A conditional generator in training, task after task. A subclass says what a step is.
+    """A conditional generator that is trained task after task. A subclass defines the training step.
 
-    The first of the optimizers is the generator's. Only its steps go through Lightning and count, so that
+    The first optimizer is the generator's. Only its steps go through Lightning and are counted, so
     `global_step` is the number of generator steps.
 
     Args:
         generator: see mergan.networks.
-        strategy: what is done against forgetting.
+        strategy: the method against forgetting.
         scenario: the stream of tasks.
         latent_dim: size of z.
-        batch_size: images in a batch of data, and in a batch of the generator.
-        lr: Adam's learning rate of the generator.
+        batch_size: images in a batch of data, and in a generated batch.
+        lr: Adam's learning rate for the generator.
         lr_scale: factor on all learning rates.
         betas: Adam's decay rates.
         lr_schedule: constant, linear, cosine or cooldown, within each task.
-        ema: decay of an average of the generator's weights, or null, see SampledGenerator.
-        reset_optimizers: forget Adam's moments when a task begins.
-        inherit_classes: start new classes from the mean of those learned before.
-        seed: seed of every random draw of the training.
-        log_every_n_steps: steps between two read-backs of the losses for the loggers.
+        ema: decay of the moving average of the generator's weights, or null; see SampledGenerator.
+        reset_optimizers: clear Adam's moments when a task begins.
+        inherit_classes: initialise new classes with the mean of those learned before.
+        seed: seed of every random draw during training.
+        log_every_n_steps: the losses are read back for the loggers every so many steps.
 
     Attributes:
-        progress: how much of the present task is done before the present step, from 0 to below 1.
-        last_losses: what was read back last.
+        progress: share of the current task done before the current step, in [0, 1).
+        last_losses: the losses that were read back last.
     """
 
     def __init__(
@@ -94,17 +94,17 @@ class ContinualLearner(SampledGenerator):
         self.progress = 0.0
         self.last_losses: dict[str, float] = {}
         self._context: Context | None = None
-        self._logging = False  # whether the losses of the present step are read back
+        self._logging = False  # whether the losses of the current step are read back
         self._watched = True  # whether Lightning or a callback takes part in backward passes
 
-    # ------------------------------------------------------------------ what a subclass says
+    # ------------------------------------------------------------------ for subclasses
 
     @classmethod
     def complete(cls, generator: nn.Module, num_classes: int, latent_dim: int) -> nn.Module:
-        """What is trained, frozen and sampled as the generator, made from the network of that name.
+        """Build the module that is trained, frozen and sampled as the generator.
 
-        A checkpoint is sampled without its learner, so what maps z ~ N(0, I) and a label to a picture must
-        lie here as a whole.
+        A checkpoint is sampled without its learner. So this module must map z ~ N(0, I) and a label to an
+        image on its own.
 
         Args:
             generator: see mergan.networks.
@@ -115,11 +115,11 @@ class ContinualLearner(SampledGenerator):
 
     @abstractmethod
     def trained(self) -> dict[str, Trained]:
-        """The networks in training by the name of their optimizer, the generator's first."""
+        """The trained networks by the name of their optimizer, the generator's first."""
 
     @abstractmethod
     def step(self, images: Tensor, labels: Tensor, context: Context) -> Terms:
-        """Update all networks once or several times.
+        """Update every network one or more times.
 
         Args:
             images: real images (N, C, S, S) in [-1, 1] of the task's classes, `batches_per_step` batches.
@@ -127,26 +127,26 @@ class ContinualLearner(SampledGenerator):
             context: what the strategy sees.
 
         Returns:
-            What is logged. Scalars stay on the device.
+            The values to log. Scalars stay on the device.
         """
 
     @property
     def batches_per_step(self) -> int:
-        """Batches of data that a step takes."""
+        """Number of data batches per step."""
         return 1
 
     @property
     def compilable(self) -> list[nn.Module]:
-        """Networks that are differentiated once in a step at most, so that they can be compiled."""
+        """Networks that a step differentiates at most once, so they can be compiled."""
         return [self.generator, self.snapshot]
 
     @property
     def networks(self) -> list[nn.Module]:
-        """All networks in training."""
+        """All trained networks."""
         return [network for part in self.trained().values() for network in part.networks]
 
     def prepare_task(self, task: Task) -> None:
-        """Called before a task, after the generator and the optimizers have been made ready for it."""
+        """Called before a task, after the generator and the optimizers have been prepared for it."""
 
     # ------------------------------------------------------------------ tasks and epochs
 
@@ -170,10 +170,10 @@ class ContinualLearner(SampledGenerator):
         return self._context
 
     def on_train_epoch_start(self) -> None:
-        # everything random of this epoch depends on (seed, epoch, rank) alone, so that a resumed run
-        # draws what the uninterrupted one would have drawn
+        # all random numbers of this epoch depend only on (seed, epoch, rank), so a resumed run draws the
+        # same ones as an uninterrupted run
         seed = (self.seed * 1_000_003 + self.current_epoch) * 1_009 + self.global_rank
-        torch.manual_seed(seed)  # dropout knows no generator of its own
+        torch.manual_seed(seed)  # dropout takes no generator, it uses the global one
         task = self.task
         pool: ImagePool = self.trainer.datamodule.pool  # type: ignore[attr-defined]
         self._context = Context(
@@ -206,7 +206,7 @@ class ContinualLearner(SampledGenerator):
             callback.on_task_start(self.trainer, self)
 
     def on_train_epoch_end(self) -> None:
-        """Tell the callbacks of a task's end, the one that freezes the snapshot first (mergan.run.build)."""
+        """At the end of a task, run its callbacks; the first freezes the snapshot (mergan.run.build)."""
         if self.current_epoch == self.task.last_epoch:
             for callback in self._task_callbacks():
                 callback.on_task_end(self.trainer, self)
@@ -216,22 +216,22 @@ class ContinualLearner(SampledGenerator):
         return [callback for callback in callbacks if isinstance(callback, TaskCallback)]
 
     def end_task(self) -> None:
-        """Conclude the current task: freeze the trained generator as the snapshot, tell the strategy."""
+        """Finish the current task: freeze the trained generator as the snapshot, then notify the strategy."""
         self.take_snapshot()
         self.strategy.end_task(self.context)
 
     # ------------------------------------------------------------------ steps
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """One `step` at the learning rates of the schedule.
+        """Run one `step` with the scheduled learning rates.
 
         Args:
             batch: real images (N, C, S, S) in [-1, 1] and labels (N,).
-            batch_idx: position in the epoch.
+            batch_idx: index in the epoch.
 
         Raises:
-            TrainingError: a loss or a gradient that is about to be logged is not finite. They are logged in
-                the last step of every epoch, so that no checkpoint holds what comes of them.
+            TrainingError: a loss or gradient to be logged is not finite. The last step of every epoch is
+                always logged, so no checkpoint contains the result of such a value.
         """
         task, batches = self.task, int(self.trainer.num_training_batches)
         done = (self.current_epoch - task.first_epoch) * batches + batch_idx
@@ -244,27 +244,27 @@ class ContinualLearner(SampledGenerator):
             self._log(terms)
 
     def minimise(self, name: str, loss: Tensor) -> Terms:
-        """Take an optimizer's step.
+        """Take one optimizer step.
 
         Args:
-            name: of the optimizer, as in `trained`.
+            name: name of the optimizer, as in `trained`.
             loss: scalar.
 
         Returns:
-            The loss and, where losses are read back in this step, the norm of the gradients.
+            The loss and, if losses are read back in this step, the gradient norm.
         """
         trained = self.trained()
         index = list(trained).index(name)
         found: Any = self.optimizers()
         optimizer = found[index] if isinstance(found, list) else found
         if index > 0:
-            optimizer = optimizer.optimizer  # Lightning counts the steps of those it wraps
+            optimizer = optimizer.optimizer  # Lightning counts the steps of wrapped optimizers
         terms = {f"{name}/loss": loss}
         optimizer.zero_grad()
         if self._watched:
             self.manual_backward(loss)
         else:
-            loss.backward()  # the same where nobody listens
+            loss.backward()  # equivalent if nothing uses the hooks
         if self._logging:
             terms[f"{name}/gradient"] = gradient_norm(trained[name].networks)
         optimizer.step()
@@ -275,7 +275,7 @@ class ContinualLearner(SampledGenerator):
     # ------------------------------------------------------------------ optimizers and logging
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """An Adam for each entry of `trained`."""
+        """One Adam optimizer for each entry of `trained`."""
         return [
             torch.optim.Adam(
                 [weight for network in networks for weight in network.parameters()],
@@ -293,7 +293,7 @@ class ContinualLearner(SampledGenerator):
                 group["lr"] = lr * factor
 
     def _log(self, terms: Terms) -> None:
-        """Read the losses back and hand them to the loggers."""
+        """Read the losses back and pass them to the loggers."""
         place = f"task {self.task.index}, epoch {self.current_epoch}, step {self.global_step}"
         self.last_losses = read_back(terms, place)
         rates = {
@@ -307,14 +307,16 @@ class ContinualLearner(SampledGenerator):
 
 
 class TaskCallback(pl.Callback):
-    """A callback that hears when a task begins and ends, in the order of the trainer's callbacks."""
+    """A callback with hooks for the start and end of a task, called in the trainer's callback order."""
 
     def on_task_start(self, trainer: pl.Trainer, learner: ContinualLearner) -> None:
-        """Called before the first step of a task, when the learner is ready for it. A run that goes on in
-        the middle of a task does not call it again.
+        """Called before the first step of a task, when the learner is ready for it.
+
+        A run that resumes in the middle of a task does not call it again.
         """
 
     def on_task_end(self, trainer: pl.Trainer, learner: ContinualLearner) -> None:
-        """Called after the last epoch of a task, when every callback has heard `on_train_epoch_end`, and
-        before the checkpoint is written.
+        """Called after the last epoch of a task.
+
+        At this point `on_train_epoch_end` has run for every callback. The checkpoint is not yet written.
         """

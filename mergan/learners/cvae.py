@@ -1,4 +1,4 @@
-"""The conditional variational autoencoder: one step, in which encoder and decoder learn together."""
+"""The conditional variational autoencoder: encoder and decoder learn in one joint step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mergan.system.errors import ConfigError
 
 
 class Decoder(nn.Module):
-    """eps ~ N(0, I) -> z ~ p(z | c) = N(mean_c, diag(scale_c^2)) -> picture.
+    """eps ~ N(0, I) -> z ~ p(z | c) = N(mean_c, diag(scale_c^2)) -> image.
 
     Args:
         generator: z (B, latent_dim), labels (B,) -> images, see mergan.networks.
@@ -58,25 +58,27 @@ class Encoder(nn.Module):
 
 
 class CVAE(ContinualLearner):
-    """A variational autoencoder (Kingma & Welling 2014, arXiv 1312.6114) whose prior and decoder know the
-    class (Sohn et al. 2015, "Learning structured output representation using deep conditional generative
-    models"). The generator, with the prior of its classes in front of it, is the decoder.
+    """A variational autoencoder with a class-conditional prior and decoder.
 
-    The encoder gives q(z | x) = N(mean, diag(variance)), the generator p(x | z, c) = N(G(z, c), noise^2 I),
-    and p(z | c) = N(mean_c, diag(scale_c^2)) is learned with them. A step minimises the negative evidence
-    lower bound per value of a picture:
+    See Kingma & Welling 2014, arXiv 1312.6114, and for the conditioning Sohn et al. 2015, "Learning
+    structured output representation using deep conditional generative models". The decoder is the generator
+    together with the prior of its classes.
+
+    The encoder gives q(z | x) = N(mean, diag(variance)), the generator p(x | z, c) = N(G(z, c), noise^2 I).
+    The prior p(z | c) = N(mean_c, diag(scale_c^2)) is learned with them. A step minimises the negative
+    evidence lower bound per image value:
 
         z = mean + sqrt(variance) * eps,   eps ~ N(0, I)
         L = sum_i w_i (||x_i - G(z_i, c_i)||^2 / (2 noise^2) + KL(q(z | x_i) || p(z | c_i))) / P
             + terms of the strategy
 
-    The strategy shows the images x_i with the weights w_i, and P = channels * height * width. Dividing by P
-    keeps the terms of the strategies in proportion for pictures of any size. A small `noise` makes
-    reconstructions sharp and lets q depart from the prior, whose samples then fall where no image lies.
+    The strategy provides the images x_i and the weights w_i; P = channels * height * width. Dividing by P
+    keeps the strategies' terms in proportion for any image size. A small `noise` makes reconstructions
+    sharp, but lets q move away from the prior. Samples from the prior then match no real image.
 
     Args:
         generator: the decoder, see `complete`.
-        discriminator: its trunk becomes that of the encoder; its heads are not used.
+        discriminator: its trunk becomes the trunk of the encoder; its heads are not used.
         strategy, scenario: see ContinualLearner.
         noise: standard deviation of a pixel around its mean, in [-1, 1].
         **shared: the other arguments of ContinualLearner.
@@ -109,7 +111,7 @@ class CVAE(ContinualLearner):
 
     @classmethod
     def complete(cls, generator: nn.Module, num_classes: int, latent_dim: int) -> Decoder:
-        """The generator behind the prior of its classes."""
+        """Put the class prior in front of the generator."""
         return Decoder(generator, num_classes, latent_dim)
 
     def trained(self) -> dict[str, Trained]:
@@ -120,12 +122,12 @@ class CVAE(ContinualLearner):
         return [*super().compilable, self.encoder]
 
     def step(self, images: Tensor, labels: Tensor, context: Context) -> Terms:
-        """One update of encoder and generator."""
+        """Update encoder and generator once."""
         batch = self.strategy.training_batch(images, labels, context)
         mean, log_variance = self.encoder(batch.images)
         noise = torch.randn(mean.shape, generator=context.rng, device=mean.device)
         centre, log_scale = self.generator.mean(batch.labels), self.generator.log_scale(batch.labels)
-        # q, and what is drawn from it, seen from the prior: there the prior is N(0, I)
+        # express q and its samples in coordinates in which the prior is N(0, I)
         mean, log_variance = (mean - centre) * (-log_scale).exp(), log_variance - 2 * log_scale
         eps = mean + (0.5 * log_variance).exp() * noise
         drawn = Drawn(eps, batch.labels, self.generator(eps, batch.labels))

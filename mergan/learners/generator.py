@@ -1,4 +1,4 @@
-"""The generator of a learner and its two copies: the frozen snapshot and the average over the steps."""
+"""The generator of a learner and its two copies: the frozen snapshot and the moving average."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from mergan.strategies import Strategy
 
 
 class SampledGenerator(pl.LightningModule):
-    """A generator in training, what is kept of it, and the pictures it makes.
+    """A generator in training, its copies, and the images that it generates.
 
-    The copies are submodules from the start, so that they are moved, saved and loaded with the rest.
+    The copies are submodules from the start, so they are moved, saved and loaded with the rest.
 
     Args:
         generator: see mergan.networks.
-        strategy: has a say in the sampling.
-        ema: decay of an exponential moving average of the weights, or null. With it the averaged generator is
-            what the snapshot, the evaluation and the sampling use; the strategies' losses act on the
+        strategy: may change how images are sampled.
+        ema: decay of an exponential moving average of the weights, or null. If set, the snapshot, the
+            evaluation and the sampling use the averaged generator. The strategies' losses still act on the
             generator in training.
 
     Attributes:
-        snapshot: the generator as it was at the end of the last task, frozen, in eval mode.
-        ema: the average, or None.
+        snapshot: a frozen copy of the generator at the end of the last task, in eval mode.
+        ema: the moving average, or None.
     """
 
     def __init__(self, generator: nn.Module, strategy: Strategy, ema: Fraction | None) -> None:
@@ -48,7 +48,7 @@ class SampledGenerator(pl.LightningModule):
 
     @torch.no_grad()
     def generate(self, z: Tensor, labels: Tensor) -> Tensor:
-        """z (B, latent_dim), labels (B,) -> images (B, C, S, S) in [-1, 1], made in eval mode."""
+        """z (B, latent_dim), labels (B,) -> images (B, C, S, S) in [-1, 1], generated in eval mode."""
         sampler = self.sampler
         training = sampler.training
         sampler.eval()
@@ -57,7 +57,7 @@ class SampledGenerator(pl.LightningModule):
         return images
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode of the networks; the snapshot and the average stay in eval mode."""
+        """Set the mode of the networks; the snapshot and the moving average stay in eval mode."""
         super().train(mode)
         self.snapshot.eval()
         if self.ema is not None:
@@ -65,7 +65,7 @@ class SampledGenerator(pl.LightningModule):
         return self
 
     def average(self) -> None:
-        """Take the generator as it is into the average, if there is one."""
+        """Update the moving average, if there is one, with the current generator."""
         if self.ema is not None:
             self.ema.update_parameters(self.generator)
 

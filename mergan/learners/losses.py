@@ -40,18 +40,18 @@ def hinge_fake(logits: Tensor) -> Tensor:
 
 
 def mode_seeking(images: Tensor, z: Tensor, others: Tensor, other_z: Tensor) -> Tensor:
-    """mean |z - z'| / mean |G(z, c) - G(z', c)|: large where different z give nearly the same picture.
+    """mean |z - z'| / mean |G(z, c) - G(z', c)|: large if different z give nearly the same image.
 
-    The ratio that Mao et al. 2019 (arXiv 1903.05628) let the generator maximise, upside down, so that its
-    pull fades as the pictures move apart.
+    This is the inverse of the ratio that the generator maximises in Mao et al. 2019 (arXiv 1903.05628).
+    Its gradient therefore fades as the images move apart.
 
     Args:
         images: G(z, c), (B, C, S, S).
         z: (B, latent_dim).
-        others: G(z', c), as many images of the same classes.
+        others: G(z', c), the same number of images of the same classes.
         other_z: z', (B, latent_dim).
     """
-    # the summand keeps the gradient of two equal pictures finite
+    # the added constant keeps the gradient finite for two equal images
     return (z - other_z).abs().mean() / ((images - others).abs().mean() + 1e-5)
 
 

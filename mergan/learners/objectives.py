@@ -1,4 +1,4 @@
-"""How discriminator and generator are scored: adversarial losses, classifier losses and their weights."""
+"""Objectives of discriminator and generator: adversarial losses, classifier losses and their weights."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ Terms = dict[str, Tensor]  # parts of a loss, by the names they are logged under
 
 
 class Judged(NamedTuple):
-    """What a discriminator says of a batch.
+    """The outputs of a discriminator for a batch.
 
     Attributes:
         adversarial: logits (B,).
         classes: class logits (B, num_classes).
-        labels: the true or asked-for classes (B,).
+        labels: the true or requested classes (B,).
     """
 
     adversarial: Tensor
@@ -40,7 +40,7 @@ class Judged(NamedTuple):
 
 
 class Objective(ABC):
-    """How discriminator and generator are scored; all terms are averages over the batch.
+    """The losses of discriminator and generator; all terms are averages over the batch.
 
         L_D = scale_d * (adv_real + adv_fake + lambda_cls_d * CE(C(x_real), c)
               + lambda_cls_fake * CE(C(G(z, c)), c)) + gradient_penalty * GP + r1 * R1
@@ -50,15 +50,15 @@ class Objective(ABC):
         lambda_cls_g: weight of the classifier loss in the generator's step.
         lambda_cls_d: weight of the classifier loss on real images in the discriminator's step.
         lambda_cls_fake: the same on generated images (V2 trains its classifier on both).
-        mode_seeking: weight of the generator's penalty on pictures of a class that are too alike
-            (Mao et al. 2019); above 0 it is asked for every class twice, with different z.
+        mode_seeking: weight of the generator's penalty on images of a class that are too similar
+            (Mao et al. 2019); above 0, the generator draws every class twice, with different z.
         gradient_penalty: weight of the penalty on gradients between real and fake (WGAN-GP).
         r1: weight of the penalty on gradients at real images (gamma of Mescheder et al.).
-        penalty_every: the gradient penalties are taken in every so-many-th discriminator step, with so
-            many times their weight: nearly the same regularisation for less time ("lazy
+        penalty_every: apply the gradient penalties only in every n-th discriminator step, with n times
+            their weight. The regularisation is nearly the same and takes less time ("lazy
             regularization", Karras et al. 2020, arXiv 1912.04958, section 3.1).
         critic_steps: discriminator steps per generator step.
-        scale_g: factor on the whole of the generator's loss (V2: 0.5).
+        scale_g: factor on the whole generator loss (V2: 0.5).
         scale_d: factor on the adversarial and classifier terms of the discriminator (V2: 0.25).
     """
 
@@ -94,12 +94,12 @@ class Objective(ABC):
 
         Args:
             adversarial: logits (B,) of the generated images.
-            class_logits: (B, num_classes) of the same.
-            labels: (B,), the classes that were asked for.
+            class_logits: (B, num_classes) of the generated images.
+            labels: (B,), the requested classes.
             classify: False leaves the classifier terms out.
 
         Returns:
-            The loss and its parts, before they are weighed.
+            The loss and its parts before weighting.
         """
         terms = {"g/adversarial": self.generator(adversarial).mean()}
         loss = terms["g/adversarial"]
@@ -109,12 +109,12 @@ class Objective(ABC):
         return self.scale_g * loss, terms
 
     def diversity_loss(self, images: Tensor, z: Tensor, pairs: int) -> tuple[Tensor, Terms]:
-        """The weighed mode-seeking term, and the term by itself; both without content where it weighs 0.
+        """The weighted mode-seeking term, and the term before weighting. With weight 0: zero and no term.
 
         Args:
             images: G(z, c), (B, C, S, S).
             z: (B, latent_dim).
-            pairs: the first and the last so many of the images are of the same classes, in order.
+            pairs: the first and the last `pairs` images have the same classes in the same order.
         """
         if self.mode_seeking == 0:
             return images.new_zeros(()), {}
@@ -128,13 +128,13 @@ class Objective(ABC):
         """L_D without the gradient penalties.
 
         Args:
-            real: what the discriminator says of real (and replayed) images.
-            fake: what it says of generated images.
-            weights: (B,), weight of each real image; the generated ones weigh as much in sum.
+            real: the discriminator's outputs for real (and replayed) images.
+            fake: its outputs for generated images.
+            weights: (B,), weight of each real image; the generated images have the same total weight.
             classify: False leaves the classifier terms out.
 
         Returns:
-            The loss and its parts, before they are weighed.
+            The loss and its parts before weighting.
         """
         total = weights.sum()
         terms = {
@@ -153,18 +153,18 @@ class Objective(ABC):
 
     @property
     def penalises_gradients(self) -> bool:
-        """Whether gradients of the discriminator are part of its loss, so that it is differentiated twice."""
+        """Whether the discriminator's loss contains its gradients, so it is differentiated twice."""
         return self.gradient_penalty > 0 or self.r1 > 0
 
     def penalties(
         self, critic: Critic, real: Tensor, fake: Tensor, rng: torch.Generator
     ) -> tuple[Tensor, Terms]:
-        """The weighed gradient penalties of a discriminator step that takes them, and each by itself.
+        """The sum of the weighted gradient penalties, and each penalty before weighting.
 
         Args:
             critic: images (B, C, S, S) -> adversarial logits (B,).
             real: images (B, C, S, S).
-            fake: as many generated images.
+            fake: the same number of generated images.
             rng: random numbers for the points between real and fake.
         """
         terms: Terms = {}
@@ -195,7 +195,7 @@ class BCE(Objective):
     """Binary cross entropy with target labels, V2's objective.
 
     Args:
-        real_label: target of real images; below 1 it is one-sided label smoothing. At 1 the loss is
+        real_label: target of real images; below 1 it is one-sided label smoothing. At 1 the loss equals
             that of NonSaturating.
         **weights: see Objective.
     """
@@ -215,7 +215,7 @@ class BCE(Objective):
 
 
 class NonSaturating(Objective):
-    """The non-saturating loss of the original GAN, usually with R1 or spectral normalisation."""
+    """The non-saturating loss of the original GAN, usually used with R1 or spectral normalisation."""
 
     def real(self, logits: Tensor) -> Tensor:
         return non_saturating_real(logits)

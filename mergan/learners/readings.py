@@ -1,4 +1,4 @@
-"""Scalars of a step, read back from the device once for all of them."""
+"""Scalars of a step, all read back from the device at once."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Terms = dict[str, Tensor]  # scalars of a step, by the names they are logged und
 
 
 def read_back(terms: Mapping[str, Tensor], place: str) -> dict[str, float]:
-    """The values of scalars, in one transfer.
+    """Read scalars back from the device in one transfer.
 
     Args:
-        terms: by name.
-        place: where in the training they come from, for messages.
+        terms: scalars by name.
+        place: the point in the training, for error messages.
 
     Raises:
-        TrainingError: one is NaN or infinite.
+        TrainingError: a value is NaN or infinite.
     """
     values = torch.stack([value.detach().float() for value in terms.values()]).tolist()
     for name, value in zip(terms, values, strict=True):
@@ -33,11 +33,11 @@ def read_back(terms: Mapping[str, Tensor], place: str) -> dict[str, float]:
 
 
 def gradient_norm(networks: Iterable[nn.Module]) -> Tensor:
-    """Euclidean norm of the gradients of all parameters together."""
+    """Euclidean norm of the gradient over all parameters."""
     weights = (weight for network in networks for weight in network.parameters())
     return torch.stack([weight.grad.norm() for weight in weights if weight.grad is not None]).norm()
 
 
 def class_accuracy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Share of the rows of logits (B, num_classes) whose largest entry is that of labels (B,)."""
+    """Share of the samples whose largest logit (B, num_classes) is at the label (B,)."""
     return (logits.detach().argmax(dim=1) == labels).float().mean()

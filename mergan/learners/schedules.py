@@ -1,4 +1,4 @@
-"""Learning-rate schedules: factor on the base rate as a function of the progress within a task."""
+"""Learning-rate schedules: a factor on the base rate as a function of the progress within a task."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def constant(progress: float) -> float:
 
 
 def linear(progress: float) -> float:
-    """From 1 at the task's start (progress 0) straight to 0 at its end (progress 1)."""
+    """Linear from 1 at the start of the task (progress 0) to 0 at its end (progress 1)."""
     return 1.0 - progress
 
 
@@ -23,9 +23,9 @@ def cosine(progress: float) -> float:
 
 
 def cooldown(progress: float) -> float:
-    """1 for the first half, then straight to 0 (the form is that of Hägele et al. 2024, arXiv 2405.18392).
+    """1 for the first half, then linear to 0 (the shape of Hägele et al. 2024, arXiv 2405.18392).
 
-    A continual generator gains twice: the noise of the last steps is not what the snapshot hands on.
+    A continual generator also benefits because the snapshot does not pass on the noise of the last steps.
     """
     return min(1.0, 2 * (1 - progress))
 

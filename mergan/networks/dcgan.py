@@ -1,4 +1,4 @@
-"""The DCGAN pair of Memory Replay GANs (Wu et al. 2018): 4x4 convolutions, class by conditional norm."""
+"""The DCGAN pair of Memory Replay GANs (Wu et al. 2018): 4x4 convolutions and conditional norm."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Discriminator(nn.Module):
         channels: channels of the images.
         image_size: 16, 32 or 64.
         width: channels of the first feature map; each later one has twice as many.
-        spectral: spectral normalisation of every layer but the classifier (Miyato et al. 2018,
+        spectral: spectral normalisation of every layer except the classifier (Miyato et al. 2018,
             arXiv 1802.05957).
         projection: add the inner product of the features with an embedding of the label to the
             adversarial logit (Miyato & Koyama 2018, arXiv 1802.05637, eq. 3).
@@ -91,7 +91,7 @@ class Discriminator(nn.Module):
             conv = kind(before, after, kernel_size=4, stride=2, padding=1)
             layers += [normalise(conv), nn.LeakyReLU(0.2, inplace=True)]
         self.trunk = nn.Sequential(*layers, nn.Flatten())
-        # with one thread 1 % of a step, with two 5 %: oneDNN hands gradients over in this order anyway
+        # saves 1 % of a step with one thread, 5 % with two: oneDNN returns gradients in this order anyway
         self.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.num_features = widths[-1] * BASE * BASE
         self.adversarial = normalise(nn.Linear(self.num_features, 1))
@@ -99,7 +99,7 @@ class Discriminator(nn.Module):
         self.embedding: nn.Module | None = None
         if projection:
             table = ClassTable(num_classes, self.num_features)
-            nn.init.normal_(table.weight, std=0.01)  # begins without an opinion on classes not yet seen
+            nn.init.normal_(table.weight, std=0.01)  # nearly neutral for classes not yet seen
             self.embedding = normalise(table)
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

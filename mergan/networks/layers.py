@@ -1,4 +1,4 @@
-"""Blocks that the generator/discriminator pairs share."""
+"""Building blocks of the generator/discriminator pairs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def num_doublings(image_size: int, start: int) -> int:
-    """How often `start` doubles to reach `image_size`.
+    """How many times `start` doubles to reach `image_size`.
 
     Raises:
         ValueError: it never does.
@@ -24,18 +24,17 @@ def num_doublings(image_size: int, start: int) -> int:
 class ClassTable(nn.Embedding):
     """An embedding with one row per class.
 
-    Its own type marks the parameters that belong to single classes, so that new classes can be
-    started from learned ones (`inherit_classes`) and rows can be carried over by class
-    (`mergan.run.transfer`).
+    The type marks parameters that belong to single classes. So new classes can be initialised from learned
+    ones (`inherit_classes`), and rows can be carried over by class (`mergan.run.transfer`).
     """
 
 
 class ClassLinear(nn.Linear):
-    """A linear layer with one output per class: as ClassTable, its rows belong to single classes."""
+    """A linear layer with one output per class; as in ClassTable, its rows belong to single classes."""
 
 
 def inherit_classes(module: nn.Module, new: Sequence[int], before: Sequence[int]) -> None:
-    """Start the rows of the `new` classes from the mean of those learned `before`, in every ClassTable."""
+    """In every ClassTable, set the rows of the `new` classes to the mean of those learned `before`."""
     if not new or not before:
         return
     for table in module.modules():
@@ -50,11 +49,11 @@ class ConditionalNorm(nn.Module):
     Args:
         channels: channels of the input.
         num_classes: rows of the scale and shift tables.
-        kind: "group" normalises every sample by itself, in groups of channels; the outcome depends
+        kind: "group" normalises every sample independently, in groups of channels; the result depends
             neither on the other samples nor on train/eval mode. "batch" uses the statistics of the
-            samples of the same class in the batch, in train and eval mode alike, which is what the
-            one-class batches of the Memory Replay GANs code amount to.
-        groups: number of groups of "group".
+            samples of the same class in the batch, in train and eval mode alike. This is equivalent to
+            the one-class batches in the code of Memory Replay GANs.
+        groups: number of groups for "group".
     """
 
     def __init__(
@@ -69,10 +68,10 @@ class ConditionalNorm(nn.Module):
         nn.init.zeros_(self.shift.weight)
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
-        """Normalise x (B, C, H, W) with the tables' rows of labels (B,)."""
+        """Normalise x (B, C, H, W), with scale and shift of the labels (B,)."""
         scale, shift = self.scale(labels), self.shift(labels)
         if self.kind == "group":
-            # the batch as one sample of B * C channels: one kernel normalises and applies scale and shift
+            # treat the batch as one sample of B * C channels: one kernel then normalises, scales and shifts
             flat = x.reshape(1, -1, *x.shape[2:])
             normed = nn.functional.group_norm(flat, len(x) * self.groups, scale.flatten(), shift.flatten())
             return normed.view(x.shape)
@@ -80,9 +79,9 @@ class ConditionalNorm(nn.Module):
 
 
 def class_batch_norm(x: Tensor, labels: Tensor, eps: float = 1e-5) -> Tensor:
-    """Batch normalisation of x (B, C, H, W) over the samples that share a label, without affine part.
+    """Batch normalisation of x (B, C, H, W) over the samples with the same label, without an affine part.
 
-    Equal to splitting the batch by class and normalising each part by its own batch statistics.
+    This equals splitting the batch by class and normalising each part by its own batch statistics.
     """
     _, group, sizes = labels.unique(return_inverse=True, return_counts=True)
     count = sizes.to(x.dtype)[:, None]

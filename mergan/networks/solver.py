@@ -1,4 +1,4 @@
-"""A small image classifier that can go on learning task after task."""
+"""A small image classifier that keeps learning task after task."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BASE = 4  # resolution of the last feature map
 class Solver(nn.Module):
     """[4x4 convolution with stride 2, ReLU] x n -> linear.
 
-    No batch normalisation: its statistics would be those of the last task.
+    It has no batch normalisation, whose statistics would be those of the last task.
 
     Args:
         num_classes: classes of the data set.

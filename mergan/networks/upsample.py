@@ -1,4 +1,4 @@
-"""The pair of MeRGAN-V2: nearest up-sampling with 3x3 convolutions, class by a product with z."""
+"""The pair of MeRGAN-V2: nearest up-sampling with 3x3 convolutions; the label embedding multiplies z."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Generator(nn.Module):
         self.project = nn.Linear(latent_dim, 2 * width * self.start**2)
         self.trunk = nn.Sequential(
             nn.BatchNorm2d(2 * width, eps=1e-5),
-            nn.Identity(),  # once the up-sampling; the names of the weights in checkpoints count on it
+            nn.Identity(),  # formerly the up-sampling; keeps the weight names in checkpoints
             UpsampleConv2d(2 * width, 2 * width),
             nn.BatchNorm2d(2 * width, eps=BN_EPS),
             nn.LeakyReLU(0.2, inplace=True),
@@ -61,15 +61,15 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Four 3x3 convolutions with stride 2, leaky ReLU, Dropout2d and batch norm -> two linear heads.
 
-    V2 puts a sigmoid and a softmax on the heads; here they return logits, and the losses apply the
-    non-linearity once (V2's cross entropy sees a softmax twice, which is not reproduced).
+    V2 applies a sigmoid and a softmax to the heads. Here the heads return logits, and the losses apply the
+    non-linearity once. V2's cross entropy applies the softmax twice, which is not reproduced.
 
     Args:
         num_classes: classes of the data set.
         channels: channels of the images.
         image_size: 16, 32 or 64.
         width: channels of the first feature map; each later one has twice as many.
-        dropout: share of feature maps dropped in training.
+        dropout: share of feature maps that are dropped in training.
     """
 
     sample_independent = False

@@ -1,4 +1,4 @@
-"""Kinds of streams, one file each: which classes are learned when. Every kind makes the same Scenario."""
+"""Kinds of streams, one file each: they define which classes are learned when, as a Scenario."""
 
 from mergan.scenarios.base import Scenario, StreamKind, Task
 from mergan.scenarios.classes import Classes

@@ -1,4 +1,4 @@
-"""Which classes are learned when, and for how many epochs (pure Python, no torch)."""
+"""Defines which classes are learned when, and for how many epochs (pure Python, no torch)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mergan.scenarios.classes import Classes
 from mergan.system.errors import ConfigError
 from mergan.system.text import shortened, shown
 
-MOST_LISTED = 10**8  # tasks times classes; every task lists the classes before it
+MOST_LISTED = 10**8  # tasks times classes, because every task lists the classes before it
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,14 @@ class Task:
 
     Attributes:
         index: position in the stream, from 0.
-        classes: the classes whose real images exist during this task, new ones and returning ones.
-        before: every class that was seen before the task began, in the order in which they were first seen;
-            those that the networks knew before the stream (`init_from`) come first.
-        epochs: how many epochs the task lasts.
-        first_epoch: the epoch of the stream at which it begins.
-        span: how many tasks of the original stream it stands for. 1, except for the single task
-            of `strategy=joint`, whose epochs are `span` times as long where the number of steps
-            per epoch is fixed, so that every strategy gets the same number of updates.
+        classes: the classes whose real images are available in this task, new and returning ones.
+        before: all classes seen before the task, in the order in which they were first seen. Classes
+            that the networks knew before the stream (`init_from`) come first.
+        epochs: number of epochs.
+        first_epoch: the epoch of the stream in which the task begins.
+        span: number of tasks of the original stream that it replaces. It is 1, except for the single task
+            of `strategy=joint`. With a fixed number of steps per epoch, the epochs of that task are `span`
+            times as long, so every strategy gets the same number of updates.
     """
 
     index: int
@@ -40,7 +40,7 @@ class Task:
 
     @cached_property
     def past(self) -> tuple[int, ...]:
-        """The classes seen before that are not in this task: what it may forget. In the order of `before`."""
+        """The classes seen before but not in this task, which may be forgotten; in the order of `before`."""
         own = set(self.classes)
         return tuple(label for label in self.before if label not in own)
 
@@ -58,7 +58,7 @@ class Task:
 
     @cached_property
     def seen(self) -> tuple[int, ...]:
-        """All classes seen up to and including this task, in the order in which they were first seen."""
+        """All classes seen up to and including this task, in the order of first appearance."""
         return self.before + self.new
 
     @property
@@ -67,10 +67,10 @@ class Task:
         return self.first_epoch + self.epochs - 1
 
     def text(self, names: Sequence[str]) -> str:
-        """The names of its classes for one line of a terminal; returning ones stand in parentheses.
+        """The class names in one line for the terminal; returning classes are in parentheses.
 
         Args:
-            names: of all classes, in the order of the labels.
+            names: names of all classes, in the order of the labels.
         """
         again = set(self.returning)
         parts = ((label, shortened(shown(names[label]))) for label in self.classes)
@@ -91,14 +91,14 @@ class Scenario:
         known: Sequence[int] = (),
         joined: bool = False,
     ) -> Scenario:
-        """Chain lists of classes into a stream.
+        """Build a stream from lists of classes.
 
         Args:
             tasks: the classes of each task, all different within a task.
             epochs: one number for all tasks, or one per task.
             known: classes that the networks learned before the stream begins.
-            joined: one single task with every class of the stream once instead (joint training); `epochs` is
-                then an int or a list of one.
+            joined: merge the stream into one task with every class once (joint training); `epochs` is then
+                an int or a list with one entry.
 
         Raises:
             ConfigError: `epochs` does not fit the tasks, or there are too many tasks.
@@ -125,7 +125,7 @@ class Scenario:
 
     @property
     def classes(self) -> tuple[int, ...]:
-        """Every class known at the end of the stream, in the order in which they were first seen."""
+        """All classes known at the end of the stream, in the order of first appearance."""
         return self.tasks[-1].seen
 
     def task_at(self, epoch: int) -> Task:
@@ -134,16 +134,16 @@ class Scenario:
         return self.tasks[max(0, bisect_right(starts, epoch) - 1)]
 
     def text(self, names: Sequence[str]) -> str:
-        """The classes of all tasks, task by task, in one line; see Task.text."""
+        """The classes of all tasks in one line; see Task.text."""
         return " | ".join(task.text(names) for task in self.tasks)
 
 
 class StreamKind(ABC):
-    """A kind of stream: from the classes of a data set to the classes of each task.
+    """A kind of stream: maps the classes of a data set to the classes of each task.
 
-    A subclass has a `tasks` and a constructor whose arguments are the keys of its YAML file. It needs no
-    state: `tasks` is asked more than once in a run, and again when the run goes on, and must always give
-    the same answer for the same arguments, so that every draw comes from a seed of its own.
+    A subclass defines `tasks` and a constructor whose arguments are the keys of its YAML file. It needs no
+    state. `tasks` is called several times in a run, and again when the run resumes. It must always return
+    the same result for the same arguments, so random draws need a seed of their own.
     """
 
     @abstractmethod
@@ -151,8 +151,8 @@ class StreamKind(ABC):
         """The labels of the classes of each task.
 
         Args:
-            classes: of the data set. Where a command is checked before the data is read they have no names;
-                what comes out is then checked and thrown away.
+            classes: classes of the data set. They have no names if a command is checked before the data is
+                read; the result is then checked and discarded.
             known: labels that the networks learned before the stream begins (`init_from`).
 
         Raises:
@@ -167,15 +167,15 @@ class StreamKind(ABC):
         known: Sequence[int] = (),
         joined: bool = False,
     ) -> Scenario:
-        """The stream itself.
+        """Build the stream.
 
         Args:
-            classes: of the data set.
+            classes: classes of the data set.
             epochs, known, joined: see Scenario.from_classes.
 
         Raises:
-            ConfigError: no task, an empty one, a label that the data set lacks, one that stands twice in a
-                task; what `tasks` refuses; what Scenario.from_classes refuses.
+            ConfigError: there is no task, or a task is empty, has an unknown label or a repeated one; also
+                the errors of `tasks` and Scenario.from_classes.
         """
         tasks = [list(labels) for labels in self.tasks(classes, known)]
         own = f"scenario: {type(self).__name__} makes"

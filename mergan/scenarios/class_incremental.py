@@ -1,4 +1,4 @@
-"""Class-incremental streams: every task brings classes that no other task has."""
+"""Class-incremental streams: every task has classes that no other task has."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class ClassIncremental(StreamKind):
     """Tasks with disjoint classes, the setting of Memory Replay GANs (Wu et al. 2018, arXiv 1809.02058).
 
     Args:
-        classes_per_task: how many classes each task brings; the last task takes the rest.
-        tasks: explicit lists of classes instead, by number or by name; classes may be left out.
+        classes_per_task: number of classes per task; the last task gets the remaining ones.
+        tasks: alternatively, explicit lists of classes, by number or by name; you may leave classes out.
         class_order: "fixed" (0, 1, 2, ...), "shuffled" (by `order_seed`) or an explicit order of numbers and
             names; only used with `classes_per_task`.
-        order_seed: seed of the shuffled order, independent of the seed of the training.
+        order_seed: seed of the shuffled order, independent of the training seed.
     """
 
     def __init__(
@@ -39,8 +39,8 @@ class ClassIncremental(StreamKind):
         """Disjoint lists of labels, none of them in `known`.
 
         Raises:
-            ConfigError: neither rule is given, no class is left, a class is in two tasks or known already;
-                what `read_tasks` and `ordered` refuse.
+            ConfigError: neither rule is given, no class is left, or a class is in two tasks or already
+                known; also the errors of `read_tasks` and `ordered`.
         """
         if self.explicit is not None:
             chosen = read_tasks(self.explicit, classes)

@@ -1,4 +1,4 @@
-"""The classes of a data set as a stream speaks of them: by number or by name, and in which order."""
+"""The classes of a data set, given by number or by name, and their order in a stream."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from collections.abc import Sequence
 from mergan.system.errors import ConfigError
 from mergan.system.text import shortened, shown
 
-MOST_CLASSES = 10**6  # that are put into an order one by one
-MOST_LISTED = 10  # names of classes in a message
+MOST_CLASSES = 10**6  # maximum number of classes to put into an order
+MOST_LISTED = 10  # maximum number of class names in a message
 
 
 class Classes:
-    """The classes of a data set: numbers (labels) from 0, and their names where these are known.
+    """The classes of a data set: numbers (labels) from 0, and their names if known.
 
-    Before the data is read only the number of classes may be known. A name then counts as a class of its
-    own, with a provisional label from `count` on, so that everything else about a stream can be checked.
+    Before the data is read, possibly only the number of classes is known. Then each name counts as a
+    separate class with a provisional label from `count` on, so the rest of the stream can be checked.
 
     Args:
-        count: how many classes there are.
-        names: their names in the order of the labels; None while they are unknown.
+        count: number of classes.
+        names: class names in the order of the labels; None while they are unknown.
 
     Attributes:
-        count: how many classes there are.
-        names: their names, or None.
+        count: number of classes.
+        names: class names, or None.
     """
 
     def __init__(self, count: int, names: Sequence[str] | None = None) -> None:
@@ -35,16 +35,16 @@ class Classes:
 
     @classmethod
     def of(cls, classes: int | Sequence[str]) -> Classes:
-        """From the names of all classes, or from their number alone."""
+        """Create it from the names of all classes, or only from their number."""
         return cls(classes) if isinstance(classes, int) else cls(len(classes), classes)
 
     def label(self, entry: int | str, key: str, where: str = "") -> int:
         """The label of a class that the configuration names.
 
         Args:
-            entry: a whole number is the label itself, a string is a name.
-            key: where it stands in the configuration, for messages.
-            where: what to add to that, e.g. " in task 1".
+            entry: an integer is the label itself, a string is a name.
+            key: the configuration key, for messages.
+            where: an addition to the key in messages, e.g. " in task 1".
 
         Raises:
             ConfigError: there is no such class.
@@ -63,13 +63,13 @@ class Classes:
         return entry
 
     def has(self, label: object) -> bool:
-        """Whether something is the label of a class, a provisional one included."""
+        """Whether `label` is the label of a class, including provisional labels."""
         provisional = len(self._labels) if self.names is None else 0
         whole = isinstance(label, int) and not isinstance(label, bool)
         return whole and 0 <= label < self.count + provisional  # type: ignore[operator]
 
     def text(self, label: int) -> str:
-        """A class in the words of a message: its number, with the name where that says more."""
+        """A class for a message: its number, plus the name if it differs from the number."""
         name = next((name for name, own in self._labels.items() if own == label), str(label))
         if label >= self.count:
             return _quoted(name)
@@ -92,16 +92,16 @@ def _quoted(name: str) -> str:
 
 
 def ordered(classes: Classes, class_order: str | Sequence[int | str], order_seed: int) -> list[int]:
-    """The labels in the order in which a stream brings them.
+    """The labels in the order in which they appear in a stream.
 
     Args:
-        classes: of the data set.
+        classes: classes of the data set.
         class_order: "fixed" (0, 1, 2, ...), "shuffled", or an explicit order of numbers and names, which may
             leave classes out.
-        order_seed: seed of the shuffled order; the seed of the training has no influence.
+        order_seed: seed of the shuffled order; the training seed has no influence.
 
     Raises:
-        ConfigError: an order of another kind, an unknown class, one that stands twice, or too many of them.
+        ConfigError: the order is of another kind, has an unknown or repeated class, or too many classes.
     """
     key = "scenario.class_order"
     if not isinstance(class_order, str):
@@ -125,10 +125,10 @@ def ordered(classes: Classes, class_order: str | Sequence[int | str], order_seed
 
 
 def read_tasks(tasks: Sequence[Sequence[int | str]], classes: Classes) -> list[list[int]]:
-    """The labels of explicit lists of classes (`scenario.tasks`), numbers and names mixed as one likes.
+    """The labels of explicit lists of classes (`scenario.tasks`); you can mix numbers and names.
 
     Raises:
-        ConfigError: no task, an empty one, an unknown class, or one that stands twice in a task.
+        ConfigError: there is no task, or a task is empty, has an unknown class or a repeated one.
     """
     key = "scenario.tasks"
     if not tasks:

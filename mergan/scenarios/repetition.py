@@ -12,31 +12,30 @@ from mergan.scenarios.base import StreamKind
 from mergan.scenarios.classes import Classes, ordered, read_tasks
 from mergan.system.errors import ConfigError
 
-MOST_DRAWS = 10**6  # one for each class seen, in each task
+MOST_DRAWS = 10**6  # one draw per class seen and per task
 
 
 class Repetition(StreamKind):
-    """Class-incremental learning with repetition: a class that was seen comes back in later tasks.
+    """Class-incremental learning with repetition: classes come back in later tasks.
 
-    A drawn stream is that of the paper's sampling-based generator with two differences. Classes appear for
-    the first time at a steady pace, `classes_per_task` in each task until all have appeared (the paper draws
-    the task, e.g. from a geometric distribution). A class comes back with all its real images (the paper
-    draws a sample of them for each task). As there, each class seen in an earlier task is in task t with
-    probability `repetition`, independently of all others. A task that would have no class gets one of those
-    seen, all of them equally likely.
+    A drawn stream follows the paper's sampling-based generator, with two differences. New classes appear at
+    a constant rate, `classes_per_task` in each task until all have appeared. (The paper draws the task of
+    the first appearance, e.g. from a geometric distribution.) A class comes back with all its real images.
+    (The paper draws a sample of them for each task.) As in the paper, each class seen in an earlier task is
+    in task t with probability `repetition`, independently of all others. A task without any class gets one
+    class seen earlier, chosen uniformly.
 
-    Classes that the networks know from `init_from` count as seen: they come back like the others.
+    Classes that the networks know from `init_from` count as seen and come back like the others.
 
     Args:
         num_tasks: length of the stream; null: until every class has appeared.
-        classes_per_task: how many new classes each task brings until all have appeared; the last one of
-            these tasks takes the rest.
-        repetition: probability that a class seen in an earlier task is in a task again.
-        tasks: explicit lists of classes instead, by number or by name, for streams that are not drawn.
+        classes_per_task: number of new classes per task until all have appeared; the last of these tasks
+            gets the remaining ones.
+        repetition: probability that a class seen in an earlier task appears in a task again.
+        tasks: alternatively, explicit lists of classes, by number or by name; nothing is drawn.
         class_order: order of the first appearances: "fixed" (0, 1, 2, ...), "shuffled" (by `order_seed`) or
             an explicit order of numbers and names.
-        order_seed: seed of the shuffled order and of the repetitions, independent of the seed of the
-            training.
+        order_seed: seed of the shuffled order and of the repetitions, independent of the training seed.
     """
 
     def __init__(
@@ -56,18 +55,18 @@ class Repetition(StreamKind):
         self.order_seed = order_seed
 
     def tasks(self, classes: Classes, known: Sequence[int] = ()) -> list[list[int]]:
-        """Lists of labels: of each task the new classes, then those that come back, as they were first seen.
+        """Lists of labels: for each task the new classes, then returning ones in the order first seen.
 
         Raises:
-            ConfigError: the stream is too short for all classes to appear, or would have no task; what
-                `read_tasks` and `ordered` refuse.
+            ConfigError: the stream is too short for all classes to appear, or has no task; also the errors
+                of `read_tasks` and `ordered`.
         """
         if self.explicit is not None:
             return read_tasks(self.explicit, classes)
         seen, earlier = list(known), set(known)
         order = ordered(classes, self.class_order, self.order_seed)
         order = [label for label in order if label not in earlier]
-        # its own generator: whether the order is shuffled too makes no difference to the repetitions
+        # a separate generator, so that shuffling the order does not change the repetitions
         rng = random.Random(f"repetition {self.order_seed}")
         chosen: list[list[int]] = []
         for index in range(self._length(len(order), len(seen))):
@@ -80,7 +79,7 @@ class Repetition(StreamKind):
         return chosen
 
     def _length(self, num_new: int, num_known: int) -> int:
-        """How many tasks there are, for so many classes to appear and so many known before."""
+        """Number of tasks, given the number of new classes and of classes known before."""
         needed = -(-num_new // self.classes_per_task)
         if self.num_tasks is None:
             if needed == 0:

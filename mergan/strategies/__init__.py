@@ -1,4 +1,4 @@
-"""Continual strategies, one file each; conf/strategy/ names them. See base.py for what one can decide."""
+"""Continual strategies, one file each; conf/strategy/ names them. base.py defines their interface."""
 
 from mergan.strategies.base import Context, Drawn, Strategy, TrainingBatch
 

@@ -1,4 +1,4 @@
-"""What a continual strategy can decide, and what it is given to decide with."""
+"""The interface of a continual strategy, and the data that it receives."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from mergan.scenarios.base import Task
 
 
 class Drawn(NamedTuple):
-    """What the generator draws in a step of the training.
+    """A batch that the generator draws in a training step.
 
     Attributes:
         z: (B, latent_dim).
-        labels: (B,), the classes it is asked for.
-        images: G(z, c), (B, C, S, S) in [-1, 1], with their graph.
+        labels: (B,), the requested classes.
+        images: G(z, c), (B, C, S, S) in [-1, 1], with their autograd graph.
     """
 
     z: Tensor
@@ -29,21 +29,21 @@ class Drawn(NamedTuple):
 
 @dataclass
 class Context:
-    """What a strategy sees of the training at a step. It reads all of it and owns none of it.
+    """What a strategy sees of the training at a step. A strategy must not modify it.
 
     Attributes:
         task: the current task.
         generator: the generator in training.
-        snapshot: the generator as it was at the end of the last task, frozen, in eval mode.
-            Meaningful only if `task.before` is not empty. In `end_task` it is the generator that the
-            task has just trained.
+        snapshot: a frozen copy of the generator at the end of the last task, in eval mode.
+            Meaningful only if `task.before` is not empty. In `end_task` it is the generator that was
+            trained in this task.
         real: the real training images of the task's classes.
         batch_size: images in a batch of data.
         latent_dim: size of z.
         counts: real training images of each class of the task.
-        num_batches: how many batches of data the whole task takes.
-        rng: the random numbers of this epoch, on `device`; every draw comes from here.
-        device: where images and labels live.
+        num_batches: number of data batches in the whole task.
+        rng: the random generator of this epoch, on `device`; every random draw uses it.
+        device: the device of images and labels.
         seed: the seed of the run.
     """
 
@@ -60,8 +60,9 @@ class Context:
     seed: int
 
     def task_rng(self) -> torch.Generator:
-        """Fresh random numbers on `device` that depend on (seed, task) alone: what is made from them
-        and the snapshot comes out the same in every process, and again after a resume.
+        """A new random generator on `device` that depends only on (seed, task).
+
+        Results made from it and the snapshot are the same in every process and after a resume.
         """
         return torch.Generator(self.device).manual_seed(self.seed * 100_003 + self.task.index)
 
@@ -76,20 +77,20 @@ class Context:
         return table[picks]
 
     def replay(self, labels: Tensor) -> Tensor:
-        """Images (B, C, S, S) in [-1, 1] that the snapshot makes for labels (B,)."""
+        """Images (B, C, S, S) in [-1, 1] that the snapshot generates for labels (B,)."""
         with torch.no_grad():
             return self.snapshot(self.latent(len(labels)), labels)
 
 
 @dataclass
 class TrainingBatch:
-    """The data that a learner takes for real in one of its steps: real images, and what stands for the past.
+    """The data that a learner treats as real in a step: real images, and images of past classes.
 
     Attributes:
         images: (B, C, S, S) in [-1, 1].
         labels: (B,).
-        weights: (B,), the weight of each sample in the loss. Averages weigh 1/B each.
-        regularised: penalties that a learner takes at data are taken at the first so many images.
+        weights: (B,), the weight of each sample in the loss; for a plain average 1/B each.
+        regularised: number of leading images at which a learner computes its penalties.
     """
 
     images: Tensor
@@ -99,63 +100,66 @@ class TrainingBatch:
 
     @classmethod
     def uniform(cls, images: Tensor, labels: Tensor) -> TrainingBatch:
-        """A batch in which every sample weighs the same."""
+        """A batch in which every sample has the same weight."""
         weights = torch.full((len(images),), 1 / len(images), device=images.device)
         return cls(images, labels, weights, len(images))
 
 
 class Strategy(nn.Module):
-    """A way to learn a task without forgetting those before. The base class does nothing against it.
+    """A way to learn a task without forgetting earlier ones. The base class does nothing to prevent it.
 
-    State that must survive a restart (a Fisher matrix, a solver) belongs into parameters or buffers,
-    created in `build` with their final shapes: it is saved with the module. What can be derived from
-    (snapshot, seed, task) is derived again. No optimizer of the training touches a strategy's
+    State that must survive a restart (a Fisher matrix, a solver) belongs in parameters or buffers.
+    Create them in `build` with their final shapes; they are saved with the module. State that follows
+    from (snapshot, seed, task) is computed again. The training optimizers never update a strategy's
     parameters.
 
     Attributes:
-        uses_classifier: False takes the terms of the auxiliary classifier out of a learner that has one.
-        max_per_class: cap on the real training images of each class, None for all.
+        uses_classifier: False removes the auxiliary classifier's terms from a learner that has one.
+        max_per_class: maximum number of real training images per class; None for all.
     """
 
     uses_classifier: bool = True
     max_per_class: int | None = None
 
     def build(self, generator: nn.Module, num_classes: int, channels: int, image_size: int) -> None:
-        """Called once, before training and before weights are loaded: create the state whose shape
-        depends on the generator or on the images.
+        """Create the state whose shape depends on the generator or the images.
+
+        Called once, before training and before weights are loaded.
 
         Args:
             generator: the freshly built generator.
             num_classes: classes of the data set.
             channels: channels of the images.
-            image_size: their side in pixels.
+            image_size: side of the images in pixels.
 
         Raises:
-            ConfigError: an argument of the strategy does not fit them.
+            ConfigError: an argument of the strategy does not fit the classes or images.
         """
 
     def inherit(self, state: Mapping[str, Tensor], rows: Tensor) -> None:
-        """Called before a stream that starts from trained networks (`init_from`): take over what the
-        run before has left. A strategy that can do without leaves it.
+        """Take over the state of an earlier run; strategies that do not need it ignore it.
+
+        Called before a stream that starts from trained networks (`init_from`).
 
         Args:
-            state: the state dict of the strategy of that run, whichever it was.
-            rows: (n,), the label that each of its n classes has in the present data set.
+            state: the state dict of the earlier run's strategy, which may be a different one.
+            rows: (n,), the label in the current data set of each of the earlier run's n classes.
 
         Raises:
-            ConfigError: the strategy cannot go on from such a run.
+            ConfigError: the strategy cannot continue from such a run.
         """
 
     def check_state(self) -> None:
-        """Called when the state has been loaded from a file, whose shapes fit: refuse values that no run
-        leaves, as labels out of range.
+        """Refuse values that no run produces, such as labels out of range.
+
+        Called after the state was loaded from a file with matching shapes.
 
         Raises:
-            ConfigError: naming the buffer.
+            ConfigError: a value is invalid; the message names the buffer.
         """
 
     def real_per_step(self, task: Task, batch_size: int, counts: Mapping[int, int]) -> float:
-        """How many real images a batch of `batch_size` holds on average; the strategy adds the rest.
+        """Average number of real images in a batch of `batch_size`; the strategy adds the rest.
 
         Args:
             task: the task.
@@ -165,14 +169,15 @@ class Strategy(nn.Module):
         return batch_size
 
     def begin_task(self, context: Context) -> None:
-        """Called before the first step of every epoch of a task, and so again after a resume.
+        """Called before the first step of every epoch of a task, so also after a resume.
 
-        It must bring the strategy into the same state however often it is called.
+        It must be idempotent: repeated calls leave the strategy in the same state.
         """
 
     def end_task(self, context: Context) -> None:
-        """Called once when a task's last epoch is over and the snapshot has been taken, before the
-        generator is judged and the checkpoint is written. Its time counts as training.
+        """Called once after a task's last epoch, when the snapshot has been taken.
+
+        The evaluation and the checkpoint come afterwards. The time spent here counts as training time.
         """
 
     def training_batch(self, images: Tensor, labels: Tensor, context: Context) -> TrainingBatch:
@@ -180,22 +185,22 @@ class Strategy(nn.Module):
         return TrainingBatch.uniform(images, labels)
 
     def asked_classes(self, task: Task) -> tuple[int, ...]:
-        """The classes that a learner asks its generator for while it trains, each as often."""
+        """The classes that the learner requests from its generator in training, all equally often."""
         return task.classes
 
     def generator_terms(self, context: Context, drawn: Drawn) -> dict[str, Tensor]:
-        """Further terms of the generator's loss, by the name they are logged under.
+        """Additional terms of the generator's loss, by the name under which they are logged.
 
         Args:
-            context: of the training.
-            drawn: what the generator has drawn in this step.
+            context: the state of the training.
+            drawn: the batch that the generator has drawn in this step.
         """
         return {}
 
     def generate(self, generator: nn.Module, z: Tensor, labels: Tensor) -> Tensor:
         """Images (B, C, S, S) in [-1, 1] of classes `labels` (B,), as a function of z (B, latent_dim).
 
-        Evaluation, sample grids and `mergan.sample` draw all their images through this; `generator`
+        Evaluation, sample grids and `mergan.sample` draw all their images with this method. `generator`
         is in eval mode.
         """
         return generator(z, labels)

@@ -1,4 +1,4 @@
-"""Images of the past that fill up the batches of real images, and how the two are mixed."""
+"""A buffer of replays, and how replays and real images are mixed in a batch."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from mergan.data import denormalise, normalise
 from mergan.scenarios.base import Task
 from mergan.strategies.base import Context, TrainingBatch
 
-GENERATION_BATCH = 256  # images the snapshot makes at a time
+GENERATION_BATCH = 256  # images that the snapshot generates at a time
 
 
 class ReplayBuffer:
-    """A set of images of the classes before, the same all through a task.
+    """Images of past classes that stay fixed throughout a task.
 
-    Every batch is a draw from the task's real images and the buffer together: it holds real images
-    in their share of the two (or a least share), filled up with replays drawn with replacement.
+    Every batch is a draw from the task's real images and the buffer together. Real images appear with
+    their share of the total, or with a minimum share. Replays, drawn with replacement, fill the rest.
 
-    It is no part of a strategy's saved state: the strategy fills it when the task begins, from what
-    is saved (the snapshot, a memory of real images).
+    The buffer is not part of a strategy's saved state. The strategy fills it at the start of the task
+    from saved state (the snapshot, a memory of real images).
 
     Args:
-        per_class: replays per past class that the shares go by; None for as many as a class of the
-            task has real images on average, which balances past and new classes.
+        per_class: replays per past class that determine the shares. None: the average number of real
+            images per class of the task, which balances past and new classes.
         weight: weight of a replay in the discriminator's loss, relative to a real image.
-        min_real_share: least share of real images in a batch.
+        min_real_share: minimum share of real images in a batch.
     """
 
     def __init__(
@@ -39,10 +39,10 @@ class ReplayBuffer:
         self.min_real_share = min_real_share
         self.images = torch.empty(0)  # uint8 (N, C, S, S)
         self.labels = torch.empty(0)  # int64 (N,)
-        self._task: int | None = None  # whose replays these are
+        self._task: int | None = None  # index of the task that the replays belong to
 
     def real_per_step(self, task: Task, batch_size: int, counts: Mapping[int, int]) -> float:
-        """Real images in a batch, on average: `batch_size` times their share; see Strategy."""
+        """Average number of real images in a batch: `batch_size` times their share; see Strategy."""
         if not task.past:
             return batch_size
         real = sum(counts.values())
@@ -53,26 +53,26 @@ class ReplayBuffer:
         return self.per_class or sum(counts.values()) / len(counts)
 
     def size(self, context: Context) -> int:
-        """Replays per past class to provide: those asked for, or as many as the task can draw."""
+        """Replays needed per past class: `per_class`, else the average, capped at what the task can draw."""
         wanted = self._per_class(context.counts)
         replays = context.batch_size - self.real_per_step(context.task, context.batch_size, context.counts)
         drawn = context.num_batches * replays / len(context.task.past)
         return max(1, math.ceil(wanted if self.per_class else min(wanted, drawn)))
 
     def refill(self, context: Context, replays: Callable[[], tuple[Tensor, Tensor]]) -> None:
-        """Take the replays of a task, once; in a task without past classes there are none.
+        """Fill the buffer once per task; without past classes it stays empty.
 
         Args:
-            context: of the task.
-            replays: makes uint8 images (N, C, S, S) and their labels (N,); not called if they are
-                there already.
+            context: the state of the training.
+            replays: creates uint8 images (N, C, S, S) and their labels (N,); not called if the buffer
+                already holds those of this task.
         """
         if self._task != context.task.index:
             self._task = context.task.index
             self.images, self.labels = replays() if context.task.past else (torch.empty(0), torch.empty(0))
 
     def fill_up(self, images: Tensor, labels: Tensor, context: Context) -> TrainingBatch:
-        """Real images (n, C, S, S) and labels (n,) first, then replays up to the batch size."""
+        """Fill a batch up with replays, after its real images (n, C, S, S) and labels (n,)."""
         if not context.task.past:
             return TrainingBatch.uniform(images, labels)
         count = context.batch_size - len(images)
@@ -89,10 +89,9 @@ class ReplayBuffer:
 
 @torch.no_grad()
 def snapshot_images(context: Context, labels: Tensor) -> Tensor:
-    """What the snapshot draws for labels (N,), uint8 (N, C, S, S); the same for the same (snapshot, seed,
-    task).
+    """Images uint8 (N, C, S, S) of the snapshot for labels (N,), determined by (snapshot, seed, task).
 
-    Bytes, like the real images: a quarter of the memory, and no visible loss.
+    Like the real images they are stored as bytes: a quarter of the memory, no visible loss.
     """
     rng = context.task_rng()
     images = []

@@ -19,46 +19,47 @@ LABELLING_BATCH = 500
 
 
 class DeepGenerativeReplay(Strategy):
-    """The generator learns pictures without their classes, a classifier (the solver) learns the classes,
-    and both train on real images together with replays x' = G_{t-1}(z) that the solver before has
-    labelled (section 3, the "scholar"):
+    """An unconditional generator and a classifier, the solver (section 3, the "scholar").
+
+    The generator learns images without their classes. The solver learns the classes. Both train on real
+    images together with replays x' = G_{t-1}(z), which the previous solver S_{t-1} has labelled:
 
         generator, discriminator:  x ~ r p(x | task t) + (1 - r) p(x'),  no labels
         solver:  r E_{(x, y) ~ task t}[CE(S_t(x), y)] + (1 - r) E_{x'}[CE(S_t(x'), S_{t-1}(x'))]
 
-    r is the share of the task's classes in the classes seen, 1/t with one-class tasks; S_{t-1}(x') is
-    the class that the solver before gives to x'. Where classes come back, replays that the solver takes for
-    one of the task's classes are left out: its real images are there. Nothing but the generator decides
-    how often a past class is replayed, so classes may fade out; that is what conditional replay
-    (joint_retrain) mends. An unconditional generator also draws pictures between the classes, whose labels
-    are noise that grows with every generation: with `confidence` above 0, an addition to the paper, replays
-    of which the solver is less sure are left out.
+    r is the share of the task's classes in the classes seen, which is 1/t with one-class tasks. S_{t-1}(x')
+    is the class that the previous solver assigns to x'. If classes come back, replays that the solver
+    assigns to one of the task's classes are left out, because real images of that class are available.
+    Only the generator determines how often a past class is replayed, so classes may fade out. Conditional
+    replay (joint_retrain) fixes that. An unconditional generator also draws images between the classes.
+    Their labels are noise that grows with every generation. With `confidence` above 0, an addition to the
+    paper, replays that the solver is less sure of are left out.
 
-    The networks are the conditional ones, asked for one constant class all the time (the first of the
-    stream), so that trunk and cost are those of the other strategies and nothing in generator or
-    discriminator knows the classes. The objective's classifier terms are left out.
+    The networks are the conditional ones and always get the same class (the first of the stream). So
+    trunk and cost are those of the other strategies, and neither generator nor discriminator knows the
+    classes. The objective's classifier terms are left out.
 
-    An image of class c is drawn by rejection: candidates G(z'), z' = z rotated by 0, 1, 2 ... places,
-    each of them N(0, I) if z is, until the solver sees c in one, with a probability of `confidence` at
-    least; after `tries` candidates the best one is taken. It is a function of z, like the images of
-    other strategies.
+    Images of class c are drawn by rejection. The candidates are G(z'), with z' = z rotated by 0, 1, 2 ...
+    places; each z' is N(0, I) if z is. The first candidate that the solver classifies as c with a
+    probability of at least `confidence` is taken; after `tries` candidates the best one is. The image is
+    a function of z, as with the other strategies.
 
     Args:
-        buffer_per_class: replays per past class in the set that is generated when a task begins; null
-            stands for as many as a class of the task has real images on average. No more of them are
-            made than the task can draw. It is not r if it is given: r goes by the sizes of both sets.
+        buffer_per_class: replays per past class, generated when a task begins. null: the average number
+            of real images per class of the task, but no more than the task can draw. If a number is
+            given, r follows from the sizes of both sets instead.
         solver_width: channels of the solver's first layer.
         solver_steps: Adam steps of the solver at the end of each task, at most as many as the
-            discriminator made in it. It goes on from its weights, with fresh moments.
-        solver_batch: real images per step, and as many replays.
-        solver_lr: Adam's learning rate.
-        tries: candidates for an image at most; no more than z has numbers.
-        confidence: least probability, by the solver, of the class of a replay, and of a candidate that is
-            taken before the tries end.
+            discriminator took in it. The solver keeps its weights; Adam's moments are reset.
+        solver_batch: real images per step; the number of replays is the same.
+        solver_lr: Adam's learning rate for the solver.
+        tries: maximum number of candidates for an image, limited by the size of z.
+        confidence: minimum probability that the solver assigns to the class of a replay, and to that of a
+            candidate taken before the last try.
 
     Attributes:
-        solver: see mergan.networks.solver. No optimizer of the training holds its weights.
-        constant: the class that generator and discriminator are asked for.
+        solver: see mergan.networks.solver. The training optimizers do not hold its weights.
+        constant: the class that generator and discriminator always get.
     """
 
     uses_classifier = False
@@ -95,7 +96,7 @@ class DeepGenerativeReplay(Strategy):
             raise ConfigError(f"its constant class is {int(self.constant)}, of {self.num_classes}")
 
     def inherit(self, state: Mapping[str, Tensor], rows: Tensor) -> None:
-        """Take over the solver of the run before."""
+        """Take over the solver of the earlier run."""
         if "constant" not in state:
             raise ConfigError(
                 "no solver in it, and its generator needs to be told the class; "
@@ -117,7 +118,7 @@ class DeepGenerativeReplay(Strategy):
         return self.buffer.real_per_step(task, batch_size, counts)
 
     def begin_task(self, context: Context) -> None:
-        """Generate the replays; the same images for the same (snapshot, seed, task)."""
+        """Generate the replays, determined by (snapshot, seed, task)."""
         self.constant.fill_(context.task.seen[0])
         self.buffer.refill(context, lambda: self._replays(context))
 
@@ -133,7 +134,7 @@ class DeepGenerativeReplay(Strategy):
         return images, labels[: len(images)]
 
     def training_batch(self, images: Tensor, labels: Tensor, context: Context) -> TrainingBatch:
-        """Real images and replays, all of them under the constant class."""
+        """Real images and replays, all labelled with the constant class."""
         return self.buffer.fill_up(images, self.constant.expand(len(labels)), context)
 
     def asked_classes(self, task: Task) -> tuple[int, ...]:
@@ -143,7 +144,7 @@ class DeepGenerativeReplay(Strategy):
     # ------------------------------------------------------------------ solver
 
     def end_task(self, context: Context) -> None:
-        """Train the solver; deterministic given (its weights, the data, seed, task)."""
+        """Train the solver, deterministically given (its weights, the data, seed, task)."""
         steps = min(self.solver_steps, context.num_batches)
         real_share = self.buffer.real_per_step(context.task, 1, context.counts)
         replay_labels = self._judged(self.buffer.images).argmax(dim=1) if context.task.past else None
@@ -167,12 +168,12 @@ class DeepGenerativeReplay(Strategy):
         self.solver.zero_grad()
 
     def _cross_entropy(self, images: Tensor, labels: Tensor) -> Tensor:
-        """CE of the solver on uint8 images (B, C, S, S)."""
+        """Cross entropy of the solver on uint8 images (B, C, S, S)."""
         return nn.functional.cross_entropy(self.solver(normalise(images)), labels)
 
     @torch.no_grad()
     def _judged(self, images: Tensor) -> Tensor:
-        """The probabilities (N, num_classes) that the solver gives to uint8 images (N, C, S, S)."""
+        """The solver's class probabilities (N, num_classes) for uint8 images (N, C, S, S)."""
         parts = images.split(LABELLING_BATCH)
         return torch.cat([self.solver(normalise(part)).softmax(dim=1) for part in parts])
 
@@ -180,7 +181,7 @@ class DeepGenerativeReplay(Strategy):
 
     @torch.no_grad()
     def generate(self, generator: nn.Module, z: Tensor, labels: Tensor) -> Tensor:
-        """Images that the solver takes for the classes asked for, as far as `tries` candidates go."""
+        """Images that the solver assigns to the requested classes, with up to `tries` candidates each."""
         waiting = torch.arange(len(z), device=z.device)
         best = torch.full((len(z),), -1.0, device=z.device)
         images: Tensor | None = None
@@ -191,7 +192,7 @@ class DeepGenerativeReplay(Strategy):
             wanted = labels[waiting]
             probability = probabilities.gather(1, wanted[:, None]).squeeze(1)
             right = probabilities.argmax(dim=1) == wanted
-            value = probability + right  # a candidate of the right class beats every other
+            value = probability + right  # a candidate of the right class beats all others
             better = value > best[waiting]
             images = torch.empty_like(candidates) if images is None else images
             images[waiting[better]] = candidates[better]
@@ -204,7 +205,8 @@ class DeepGenerativeReplay(Strategy):
 
 
 def _kept(images: Tensor, wanted: Tensor) -> Tensor:
-    """Those of images (N, C, S, S) that are wanted, bool (N,); all of them where none is: a buffer is never
-    empty.
+    """The images (N, C, S, S) that are `wanted`, bool (N,).
+
+    If none is wanted, all are returned, because a buffer must not be empty.
     """
     return images[wanted] if wanted.any() else images

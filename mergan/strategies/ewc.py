@@ -9,36 +9,36 @@ from mergan.strategies.importance import ImportancePenalty
 
 
 class EWC(ImportancePenalty):
-    """The importance of a weight is its Fisher information (Kirkpatrick et al. 2017, arXiv 1612.00796):
+    """Measures a weight's importance by its Fisher information (Kirkpatrick et al. 2017, arXiv 1612.00796):
 
         penalty = weight / 2 * sum_i F_i (theta_i - theta*_i)^2
 
-    What the Fisher information is taken of: the Gaussian observation model p(x | z, c; theta) =
-    N(x; G(z, c), I), whose mean is the picture. With J = dG(z, c) / d theta and P = channels * height *
-    width values in a picture its diagonal is
+    The Fisher information is that of the Gaussian observation model p(x | z, c; theta) =
+    N(x; G(z, c), I), whose mean is the generated image. With J = dG(z, c) / d theta and P = channels *
+    height * width values per image, its diagonal is
 
         F_i = 1/P * E_{z, c} [(J^T J)_ii] = 1/P * E_{z, c} E_{v ~ N(0, I)} [(d (v . G(z, c)) / d theta_i)^2]
 
-    and the right side is estimated with one v for each picture, without bias. To second order the
-    penalty is the mean squared error between the pictures of generator and snapshot, taking weights
-    one by one: `weight` / 2 compares with the `weight` of replay_alignment, which measures that error
-    instead of expanding it, except that here the classes add up.
+    One v per image estimates the right side without bias. To second order, and with each weight taken
+    separately, the penalty is the mean squared error between the images of generator and snapshot.
+    Therefore `weight` / 2 is comparable to the `weight` of replay_alignment, which measures this error
+    directly. But here the classes add up.
 
-    Seff et al. take the discriminator's verdict on generated images for the likelihood. That Fisher
-    says which weights the discriminator of the last task would notice, vanishes where it is fooled
-    or saturated (the better the generator, the less it is held), and depends on the scale of its
-    logits; the one used here says which weights change the picture.
+    Seff et al. use the discriminator's output for generated images as the likelihood. That Fisher
+    information shows which weights the last task's discriminator would notice. It vanishes where the
+    discriminator is fooled or saturated, so a better generator is protected less. It also depends on the
+    scale of the logits. The Fisher information used here shows which weights change the image.
 
     Args:
         weight: factor on the penalty.
-        samples: generated images per task that F is estimated from.
+        samples: generated images per task for the estimate of F.
         decay: factor on the F of earlier classes when a task ends (gamma of online EWC, Schwarz et al.
-            2018); 1: the sum over all classes.
+            2018); 1 keeps the sum over all classes.
         divide_by_classes: take the mean over the past classes, see ImportancePenalty.
     """
 
     def score(self, images: Tensor, rng: torch.Generator) -> Tensor:
-        """v . x / sqrt(P), with a v for each image."""
+        """v . x / sqrt(P), with a separate v for each image."""
         directions = torch.randn(images.shape, generator=rng, device=images.device)
         return (directions * images).sum(dim=1) / images.shape[1] ** 0.5
 

@@ -1,4 +1,4 @@
-"""Experience replay from a bounded memory of real images: the reference for whoever may keep data."""
+"""Experience replay from a bounded memory of real images: the reference if you may keep data."""
 
 from __future__ import annotations
 
@@ -16,35 +16,37 @@ from mergan.system.errors import ConfigError
 
 
 class ExperienceReplay(Strategy):
-    """Discriminator and generator train on the task's real images together with real images of the
-    classes before, from a memory of `capacity` images in all (Robins 1995; Chaudhry et al. 2019,
-    arXiv 1902.10486, for small memories):
+    """Trains on the task's real images together with stored real images of past classes.
 
-        x ~ (n_t / n) p(x | classes of the task) + (1 - n_t / n) p(x | memory),
-        n_t classes in the task, n classes seen: every class is shown as often
+    The memory holds `capacity` images in total (Robins 1995; Chaudhry et al. 2019, arXiv 1902.10486, for
+    small memories). Discriminator and generator see
 
-    The memory is class-balanced. When a task ends, each of the n classes seen keeps capacity // n
-    images: those of the task are drawn uniformly without replacement, those of earlier classes are
-    the first of what they had, and as that was in random order the rest is a uniform draw as well.
-    While a class is back in a task its images in the memory rest, as all its real images are there; when
-    the task ends it is drawn anew.
+        x ~ (n_t / n) p(x | classes of the task) + (1 - n_t / n) p(x | memory)
 
-    What differs from reservoir sampling (Vitter 1985): a reservoir holds a uniform draw of the whole
-    stream, one image in for one out, so that its classes are as large as they were in the stream, and
-    their numbers vary by chance. Class-balanced reservoirs (Chrysakis & Moens 2020) mend that without
-    knowing where a task ends. Here that is known, and one draw at the end of the task does it, with
-    equal numbers exactly; what is the same is that within a class every image is as likely to stay.
+    with n_t classes in the task and n classes seen, so every class appears equally often.
 
-    This is no competitor of the strategies that keep no data, but what they are to be compared with.
+    The memory is class-balanced. When a task ends, each of the n classes seen keeps capacity // n images.
+    Images of the task's classes are drawn uniformly without replacement. An earlier class keeps its first
+    images; since they were stored in random order, these are a uniform draw as well. While a class is
+    back in a task, its images in the memory are not used, because all its real images are available. They
+    are drawn again when the task ends.
+
+    Reservoir sampling (Vitter 1985) holds a uniform draw of the whole stream instead: one image in, one
+    out. Its class sizes follow the stream and vary by chance. Class-balanced reservoirs (Chrysakis & Moens
+    2020) fix that without knowing the task boundaries. Here the boundaries are known, so one draw at the
+    end of a task gives exactly equal numbers. In both cases every image of a class is equally likely to
+    stay.
+
+    This strategy does not compete with those that keep no data; it is the reference to compare them with.
 
     Args:
-        capacity: images in the memory; at least one for each class of the data set.
+        capacity: images in the memory, at least one per class of the data set.
         replay_weight: weight of a replay in the discriminator's loss, relative to a real image of the
             task.
 
     Attributes:
-        images: the memory, uint8 (capacity, C, S, S), saved with the module; filled from the front.
-        labels: their classes, int64 (capacity,); -1 where there is no image.
+        images: the memory, uint8 (capacity, C, S, S), filled from the front and saved with the module.
+        labels: their classes, int64 (capacity,); -1 for an empty slot.
 
     Raises:
         ConfigError: `build` finds a capacity below the number of classes.
@@ -73,7 +75,7 @@ class ExperienceReplay(Strategy):
             raise ConfigError("its labels are not those of a memory of real images")
 
     def inherit(self, state: Mapping[str, Tensor], rows: Tensor) -> None:
-        """Take over the memory of the run before."""
+        """Take over the memory of the earlier run."""
         if not {"images", "labels"} <= state.keys():
             raise ConfigError(
                 "no memory of real images in it; use a checkpoint of strategy=experience_replay"
@@ -83,11 +85,11 @@ class ExperienceReplay(Strategy):
         self._store(state["images"][kept], labels, labels.unique().tolist())
 
     def real_per_step(self, task: Task, batch_size: int, counts: Mapping[int, int]) -> float:
-        """The share of the task's classes in the classes seen."""
+        """`batch_size` times the share of the task's classes in the classes seen."""
         return self.buffer.real_per_step(task, batch_size, counts)
 
     def begin_task(self, context: Context) -> None:
-        """Make the memory of the past classes the buffer of the task."""
+        """Fill the task's buffer with the stored images of the past classes."""
         self.buffer.refill(context, lambda: self._held(context))
 
     def _held(self, context: Context) -> tuple[Tensor, Tensor]:
@@ -95,7 +97,7 @@ class ExperienceReplay(Strategy):
         return self.images[past], self.labels[past]
 
     def end_task(self, context: Context) -> None:
-        """Put images of the task's classes into the memory, in place of any it had; the others make room."""
+        """Store images of the task's classes in place of their old ones; the other classes shrink."""
         seen, quota = context.task.seen, self.capacity // len(context.task.seen)
         rng = np.random.default_rng([context.seed, context.task.index])
         chosen = [rng.permutation(context.real.indices_of([label]))[:quota] for label in context.task.classes]
@@ -106,7 +108,7 @@ class ExperienceReplay(Strategy):
         self._store(torch.cat([self.images[left], images]), torch.cat([self.labels[left], labels]), seen)
 
     def _store(self, images: Tensor, labels: Tensor, classes: tuple[int, ...] | list[int]) -> None:
-        """Keep of each class the first images (N, C, S, S), with labels (N,), as many as it may have."""
+        """Keep the first images (N, C, S, S) of each class, up to its quota; labels are (N,)."""
         quota = self.capacity // len(classes)
         rows = torch.cat([(labels == label).nonzero().squeeze(1)[:quota] for label in classes])
         self.labels.fill_(-1)
@@ -114,7 +116,7 @@ class ExperienceReplay(Strategy):
         self.labels[: len(rows)] = labels[rows]
 
     def training_batch(self, images: Tensor, labels: Tensor, context: Context) -> TrainingBatch:
-        """Real images of the task first, then those from the memory."""
+        """Real images of the task first, then images from the memory."""
         return self.buffer.fill_up(images, labels, context)
 
     def asked_classes(self, task: Task) -> tuple[int, ...]:

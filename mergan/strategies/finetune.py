@@ -1,7 +1,7 @@
-"""Sequential fine-tuning: every task alone (the paper's SFT, V2's "online")."""
+"""Sequential fine-tuning: one task at a time (the paper's SFT, V2's "online")."""
 
 from mergan.strategies.base import Strategy
 
 
 class Finetune(Strategy):
-    """Keep training on the real images of the current task alone: the lower bound, it forgets."""
+    """Train only on the real images of the current task: the lower bound, which forgets."""

@@ -1,4 +1,4 @@
-"""What EWC and MAS share: a quadratic pull of every weight towards its snapshot, by its importance."""
+"""The base of EWC and MAS: a quadratic penalty on moving important weights."""
 
 from __future__ import annotations
 
@@ -15,44 +15,45 @@ from torch.func import functional_call
 from mergan.config.ranges import Count, NonNegative
 from mergan.strategies.base import Context, Drawn, Strategy
 
-GROUP = 8  # images of one class that are made together; gradients are taken of each by itself
+GROUP = 8  # images of one class generated together; the gradient is taken for each image separately
 
 
 class ImportancePenalty(Strategy):
-    """The generator pays for every weight that leaves its value at the end of the last task, by how much
-    that weight mattered to the classes before:
+    """Penalises changes of a weight since the end of the last task.
+
+    The penalty grows with the importance of the weight for the earlier classes:
 
         penalty = weight / 2 * K / N * sum_i Omega_i (theta_i - theta*_i)^2,  theta* = weights of the snapshot
         Omega <- decay * (1 - R / N) * Omega
                  + sum over the task's classes c of E_{z ~ N(0, I)} [m(d s(G(z, c)) / d theta)]
 
-    with N classes seen before the task, K of them past and R of them back in the task. Without repetition
-    K = N and R = 0. One sum for all classes cannot be taken apart, so a class that comes back takes with it
-    an equal share of Omega: while its real images are there nothing is held for its sake, and when the task
-    ends it is measured anew and not counted twice.
+    N classes were seen before the task. K of them are past, and R are back in the task. Without repetition
+    K = N and R = 0. Omega is one sum over all classes and cannot be split, so each returning class removes
+    an equal share of it. While its real images are available, nothing is protected for it. When the task
+    ends, it is measured again and not counted twice.
 
-    Omega is measured on generated images when a task ends, so no real image is needed; the score s and
-    the measure m are the subclass's. Scores are per channel and pixel, so that `weight` means the same
-    for images of any size. Classes not yet learned have rows in the generator that no image depends on:
-    their importance is zero, and they stay free.
+    Omega is measured on generated images when a task ends, so no real images are needed. Subclasses define
+    the score s and the measure m. Scores are per channel and pixel, so `weight` means the same for images
+    of any size. The generator's rows of classes not yet learned affect no image, so their importance is
+    zero and they stay free.
 
     One Omega and one anchor theta* serve all classes, as in online EWC (Schwarz et al. 2018,
-    arXiv 1805.06370, section 3.2): memory and cost of a step do not grow with the number of tasks.
-    Discriminator and data are those of fine-tuning. After `init_from` Omega is measured for the classes
+    arXiv 1805.06370, section 3.2). So memory and cost per step do not grow with the number of tasks.
+    Discriminator and data are those of fine-tuning. After `init_from`, Omega is measured for the classes
     that the networks know.
 
     Args:
         weight: factor on the penalty.
-        samples: generated images per task that Omega is estimated from, divided among its classes.
-        decay: factor on the importance of earlier classes when a task ends; below 1 they are let go
-            little by little.
-        divide_by_classes: divide `weight` by K, the number of past classes. The sum over classes holds every
-            weight more firmly with each task, until late classes cannot be learned; their mean holds
-            alike from the second task to the last.
+        samples: generated images per task for the estimate of Omega, divided among the task's classes.
+        decay: factor on the importance of earlier classes when a task ends; below 1 their protection
+            fades.
+        divide_by_classes: divide `weight` by K, the number of past classes. The sum over classes protects
+            every weight more strongly with each task, until late classes cannot be learned. The mean has
+            the same strength from the second task to the last.
 
     Attributes:
         importance: Omega, (number of the generator's weights,), saved with the module.
-        classes_measured: how many classes are in it.
+        classes_measured: how many classes Omega includes.
     """
 
     importance: Tensor
@@ -73,11 +74,11 @@ class ImportancePenalty(Strategy):
 
     @abstractmethod
     def score(self, images: Tensor, rng: torch.Generator) -> Tensor:
-        """s of each image (B, C * S * S): (B,); random numbers come from `rng`."""
+        """The score s (B,) of the images (B, C * S * S); random numbers come from `rng`."""
 
     @abstractmethod
     def measure(self, gradient: Tensor) -> Tensor:
-        """m, element by element: what the gradient of one image says of a weight's importance."""
+        """The measure m, element by element: the importance that one image's gradient gives each weight."""
 
     def build(self, generator: nn.Module, num_classes: int, channels: int, image_size: int) -> None:
         count = sum(parameter.numel() for parameter in generator.parameters())
@@ -85,19 +86,19 @@ class ImportancePenalty(Strategy):
         self.register_buffer("classes_measured", torch.zeros((), dtype=torch.int64))
 
     def begin_task(self, context: Context) -> None:
-        """Measure classes that came with `init_from`; otherwise nothing is left to do here."""
+        """Measure the classes known from `init_from`; otherwise do nothing."""
         if context.task.before and self.classes_measured == 0:
             self._add(context.task.before, 1.0, context)
             self.classes_measured += len(context.task.before)
 
     def end_task(self, context: Context) -> None:
-        """Measure the classes of the task, in the generator that has just learned them."""
+        """Measure the task's classes, using the generator that has just learned them."""
         task = context.task
         self._add(task.classes, 1 - len(task.returning) / max(len(task.before), 1), context)
         self.classes_measured += len(task.new)
 
     def generator_terms(self, context: Context, drawn: Drawn) -> dict[str, Tensor]:
-        """The penalty, where there are past classes."""
+        """The penalty, if there are past classes."""
         task = context.task
         if not task.past:
             return {}
@@ -107,7 +108,7 @@ class ImportancePenalty(Strategy):
         return {"importance": weight / 2 * (self.importance * moved.square()).sum()}
 
     def _add(self, classes: tuple[int, ...], share: float, context: Context) -> None:
-        """Measure classes and add them to what is left of Omega: `share` of it, and its decay."""
+        """Scale Omega by `share` and the decay, then measure classes and add them."""
         rng = context.task_rng()
         per_class = math.ceil(self.samples / len(classes))
         self.importance.mul_(self.decay * share)
@@ -116,10 +117,10 @@ class ImportancePenalty(Strategy):
                 self.importance.add_(self.measure(gradient), alpha=1 / per_class)
 
     def _gradients(self, label: int, count: int, context: Context, rng: torch.Generator) -> Iterator[Tensor]:
-        """The gradient (number of weights,) of the score of each of `count` images of a class.
+        """Gradients (number of weights,) of the score, one for each of `count` images of a class.
 
-        The images come from the snapshot, i.e. from the weights that the penalty will hold to. They
-        are made in groups of one class, so that a generator with batch statistics draws as it does
+        The images come from the snapshot, i.e. from the weights that the penalty will be anchored to. They
+        are generated in groups of one class, so a generator with batch statistics draws as it does
         elsewhere.
         """
         snapshot = context.snapshot

@@ -4,7 +4,7 @@ from mergan.strategies.base import Strategy
 
 
 class Joint(Strategy):
-    """Train on the real images of all classes: the upper bound, nothing can be forgotten.
+    """Train on the real images of all classes at once: the upper bound, which cannot forget.
 
-    conf/strategy/joint.yaml sets `scenario.joined`, which makes one task of the whole stream.
+    conf/strategy/joint.yaml sets `scenario.joined`, which merges the stream into one task.
     """

@@ -15,22 +15,20 @@ from mergan.strategies.buffer import ReplayBuffer, snapshot_images
 
 
 class JointRetrain(Strategy):
-    """Discriminator and generator train on the task's real images together with replays
-    x = G_{t-1}(z, c) of the classes c seen before.
+    """Trains on the task's real images together with replays x = G_{t-1}(z, c) of past classes c.
 
     Args:
-        mode: "buffer" generates the replays once, when the task begins, and every batch is a draw
-            from real images and buffer together (V2). "live" makes fresh replays for every batch of
-            `batch_size` real images (the paper's code).
-        buffer_per_class: replays per past class ("buffer"); null stands for as many as a class of
-            the task has real images on average, so that past and new classes are balanced. No more
-            of them are made than the task can draw.
-        max_per_class: real images per new class at most (V2 caps them to the buffer's size, to keep
-            the classes balanced); null: all.
+        mode: "buffer" generates the replays once, when the task begins; every batch is a draw from real
+            images and buffer together (V2). "live" generates new replays for every batch of `batch_size`
+            real images (the paper's code).
+        buffer_per_class: replays per past class ("buffer"). null: the average number of real images per
+            class of the task, which balances past and new classes, but no more than the task can draw.
+        max_per_class: maximum number of real images per new class; null: all. V2 limits them to the size
+            of the buffer, which keeps the classes balanced.
         replay_per_step: replays per batch of real images ("live"), drawn uniformly from the past
             classes; null: `batch_size`. The cost of a step does not grow with the number of classes.
-        min_real_share: least share of real images in a batch ("buffer"). After many tasks balanced classes
-            leave few of them, and a new class is learned slowly.
+        min_real_share: minimum share of real images in a batch ("buffer"). After many tasks, balanced
+            classes leave few real images per batch, and a new class is learned slowly.
         replay_weight: weight of the loss of a past class, relative to a new one. At 1 in "live" mode
             the losses of all classes add up as in the paper's code: one past class counts as much
             as the task's mean over one new class.
@@ -53,11 +51,11 @@ class JointRetrain(Strategy):
         self.buffer = ReplayBuffer(buffer_per_class, replay_weight, min_real_share)
 
     def real_per_step(self, task: Task, batch_size: int, counts: Mapping[int, int]) -> float:
-        """In "buffer" mode the share that the real images have in real images and buffer together."""
+        """In "buffer" mode `batch_size` times the share of real images in real images and buffer together."""
         return batch_size if self.mode == "live" else self.buffer.real_per_step(task, batch_size, counts)
 
     def begin_task(self, context: Context) -> None:
-        """Fill the buffer from the snapshot; the same images for the same (snapshot, seed, task)."""
+        """Fill the buffer from the snapshot, determined by (snapshot, seed, task)."""
         if self.mode == "buffer":
             self.buffer.refill(context, lambda: self._replays(context))
 

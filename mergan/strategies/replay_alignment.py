@@ -10,27 +10,28 @@ from mergan.strategies.base import Context, Drawn, Strategy
 
 
 class ReplayAlignment(Strategy):
-    """The discriminator sees only real images of the task; the generator is held to its snapshot on
-    the classes before: for the same z and c it must still draw the same picture.
+    """Aligns the generator with its snapshot on past classes: the same z and c must give the same image.
+
+    The discriminator sees only real images of the task.
 
         L_RA = weight * mean over batch, channels and pixels of (G_t(z, c) - G_{t-1}(z, c))^2
 
     with z ~ N(0, I) and c uniform over the past classes; images in [-1, 1].
 
-    What other constants mean in this reduction, for images of P = channels * height * width values:
-    the paper's code takes sum(squares) / 2 over batches of 64/K images of each of the K past
-    classes, averages over classes and multiplies by lambda. That is lambda * 64 * P / (2 K) times
-    the mean squared error: 33/K for MNIST (lambda 1e-3, P = 1024), 983/K for SVHN (lambda 1e-2,
-    P = 3072), i.e. `weight=32.768 divide_by_classes=true`. V2 multiplies the mean squared error by
-    0.1 to 1, which is `weight` as it stands.
+    Constants of other implementations convert as follows, with P = channels * height * width values per
+    image. The paper's code takes sum(squares) / 2 over batches of 64/K images of each of the K past
+    classes, averages over classes and multiplies by lambda. That is lambda * 64 * P / (2 K) times the
+    mean squared error: 33/K for MNIST (lambda 1e-3, P = 1024), i.e. `weight=32.768
+    divide_by_classes=true`, and 983/K for SVHN (lambda 1e-2, P = 3072). V2 multiplies the mean squared
+    error by 0.1 to 1; use these values as `weight` directly.
 
     Args:
         weight: factor on the mean squared error.
-        divide_by_classes: divide `weight` by the number of past classes, as the paper's code does
-            in effect.
-        batch_size: images per step that are aligned; null: the batch size of the training.
-        classifier: keep the classifier terms of the objective. The paper's text drops them for
-            alignment, its code keeps them.
+        divide_by_classes: divide `weight` by the number of past classes, as the paper's code
+            effectively does.
+        batch_size: number of images to align per step; null: the batch size of the training.
+        classifier: keep the classifier terms of the objective. For alignment, the paper's text drops
+            them, but its code keeps them.
     """
 
     def __init__(
@@ -58,5 +59,5 @@ class ReplayAlignment(Strategy):
         return self.weighed(torch.nn.functional.mse_loss(context.generator(z, labels), target), len(past))
 
     def weighed(self, error: Tensor, num_past: int) -> dict[str, Tensor]:
-        """The term for a mean squared error between pictures of `num_past` classes."""
+        """The weighted loss for a mean squared error between images of `num_past` classes."""
         return {"alignment": (self.weight / num_past if self.divide_by_classes else self.weight) * error}

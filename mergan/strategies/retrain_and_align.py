@@ -1,4 +1,4 @@
-"""Joint retraining and replay alignment at once: both losses of Memory Replay GANs (Wu et al. 2018)."""
+"""Joint retraining plus replay alignment: both losses of Memory Replay GANs (Wu et al. 2018)."""
 
 from __future__ import annotations
 
@@ -14,22 +14,25 @@ from mergan.strategies.replay_alignment import ReplayAlignment
 
 
 class RetrainAndAlign(JointRetrain):
-    """The discriminator sees real images and replays (JointRetrain), and the generator is held to its
-    snapshot for the same z and class (ReplayAlignment):
+    """Combines JointRetrain and ReplayAlignment.
+
+    The discriminator sees real images and replays. The generator is aligned with its snapshot for the
+    same z and class:
 
         L_D = L_D of joint retraining (Wu et al. 2018, section 3.1)
         L_G = L_G of joint retraining + L_RA (section 3.2)
 
-    The pictures that are aligned are those of past classes that the generator draws for the discriminator
-    anyhow, so that the second loss costs no more than the snapshot's pictures for the same z.
+    Alignment uses the images of past classes that the generator draws for the discriminator anyway. So
+    its only extra cost is to generate the snapshot's images for the same z.
 
-    Retraining alone keeps the past classes as distributions, and a picture may drift to another one
-    that the discriminator likes as well; alignment alone keeps pictures, and no discriminator sees
-    when they blur. The paper proposes the two as alternatives; their sum is this project's.
+    Retraining alone preserves the past classes as distributions, so an image may drift to another one
+    that the discriminator accepts equally. Alignment alone preserves single images, but no discriminator
+    notices when they blur. The paper proposes the two as alternatives; combining them is an addition of
+    this project.
 
     Args:
-        weight: factor on the mean squared error between the pictures of generator and snapshot.
-        divide_by_classes: divide `weight` by the number of past classes: a new class's share of the
+        weight: factor on the mean squared error between the images of generator and snapshot.
+        divide_by_classes: divide `weight` by the number of past classes. A new class's share of the
             adversarial loss falls in the same way.
         **retraining: mode, buffer_per_class, max_per_class, replay_per_step, min_real_share and
             replay_weight, see JointRetrain.
@@ -47,7 +50,7 @@ class RetrainAndAlign(JointRetrain):
         z, labels, images = drawn
         with torch.no_grad():
             target = context.snapshot(z, labels)
-        # masked, not picked out: how many there are would have to be read back from the device
+        # a mask instead of indexing: indexing would read the number of images back from the device
         held = torch.isin(labels, torch.tensor(past, device=labels.device))
         errors = (images - target).square().flatten(1).mean(dim=1)
         return self.alignment.weighed((errors * held).sum() / held.sum().clamp(min=1), len(past))

@@ -1,7 +1,7 @@
-"""Measures of generated against real images, on features; one file each.
+"""Metrics that compare features of generated and real images; one file each.
 
-A measure of one's own is a subclass of `Metric` in any importable file, named by its `_target_` under
-`evaluation.metrics`; the key it stands under becomes its name.
+To add your own metric, subclass `Metric` in any importable file and set it as the `_target_` of a key under
+`evaluation.metrics`. The key becomes the name of the metric.
 """
 
 from mergan.evaluation.metrics.base import Comparison, FeatureSet, Metric

@@ -1,4 +1,4 @@
-"""What every metric gets to see, and what it has to say of itself."""
+"""The base class of all metrics, and the features that they compare."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import Tensor
 
 
 class FeatureSet:
-    """Features of a set of images. What is derived from them is computed once and kept.
+    """Features of a set of images. Derived values are computed once and cached.
 
     Args:
-        features: (N, D), any floating type; kept as float64, because distances between near
+        features: (N, D), any floating type. They are stored as float64, because distances between near
             neighbours and the covariances of FID lose digits in float32.
     """
 
@@ -29,10 +29,10 @@ class FeatureSet:
         return len(self.features)
 
     def radii(self, k: int) -> Tensor:
-        """Distance of every sample to its k-th nearest other sample: (N,).
+        """Distance (N,) of every sample to its k-th nearest other sample.
 
         Raises:
-            ValueError: there are not k others.
+            ValueError: k is below 1, or there are fewer than k other samples.
         """
         if not 1 <= k < len(self):
             raise ValueError(f"k={k} nearest others among {len(self)} samples")
@@ -43,7 +43,7 @@ class FeatureSet:
 
 
 class Comparison:
-    """Real and generated features of the same class or classes; shared by all metrics.
+    """Real and generated features of the same class or classes, shared by all metrics.
 
     Args:
         real: features of real images, N of them.
@@ -57,24 +57,24 @@ class Comparison:
 
     @cached_property
     def distances(self) -> Tensor:
-        """Euclidean distances from real to generated features: (N, M)."""
+        """Euclidean distances (N, M) from real to generated features."""
         return torch.cdist(self.real.features, self.generated.features)
 
     def derived(self, key: Hashable, compute: Callable[[], Any]) -> Any:
-        """The value of `compute`, computed once for all metrics that ask under the same key."""
+        """The result of `compute`, computed once for all metrics that use the same key."""
         if key not in self._derived:
             self._derived[key] = compute()
         return self._derived[key]
 
 
 class Metric(ABC):
-    """One figure that compares generated with real features.
+    """One number that compares generated with real features.
 
     Attributes:
         higher_is_better: the direction of improvement, for the continual summaries.
-        pooled: whether the figure is also taken over all classes seen together.
-        min_real: the least real features it needs. With fewer the figure is absent, not wrong.
-        min_generated: the least generated features it needs.
+        pooled: whether the metric is also computed over all classes seen together.
+        min_real: minimum number of real features. With fewer, the value is absent instead of wrong.
+        min_generated: minimum number of generated features.
     """
 
     higher_is_better: bool = True
@@ -83,9 +83,9 @@ class Metric(ABC):
     min_generated: int = 1
 
     def measurable(self, comparison: Comparison) -> bool:
-        """Whether there are features enough."""
+        """Whether there are enough features."""
         return len(comparison.real) >= self.min_real and len(comparison.generated) >= self.min_generated
 
     @abstractmethod
     def __call__(self, comparison: Comparison) -> float:
-        """The figure; called only where `measurable` holds."""
+        """Compute the metric; called only if `measurable` is true."""

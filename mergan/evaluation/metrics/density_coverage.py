@@ -9,11 +9,11 @@ from mergan.evaluation.metrics.base import Comparison, Metric
 
 
 class _RealBalls(Metric):
-    """What both share: which generated samples lie in the balls of which real ones.
+    """The base of both: determines which generated samples lie in the balls of which real samples.
 
     Args:
-        k: the ball of a real sample reaches to its k-th nearest other real sample and is closed, as
-            those of precision and recall are. There must be more than k real samples.
+        k: the ball of a real sample is closed and reaches to its k-th nearest other real sample, as in
+            precision and recall. There must be more than k real samples.
     """
 
     def __init__(self, k: Count) -> None:
@@ -29,11 +29,11 @@ class _RealBalls(Metric):
 
 
 class Density(_RealBalls):
-    """In how many real balls a generated sample lies on average, divided by k (section 3).
+    """Average number of real balls that contain a generated sample, divided by k (section 3).
 
-    From 0; its expectation is 1 where both sets come from the same distribution, and it exceeds 1
-    where the generated samples crowd into the densest region. Outliers among the real samples, whose
-    wide balls inflate precision, weigh little here.
+    The minimum is 0. The expectation is 1 if both sets come from the same distribution. It exceeds 1 if the
+    generated samples crowd into the densest region. Outliers among the real samples have wide balls that
+    inflate precision; here they have little weight.
     """
 
     def __call__(self, comparison: Comparison) -> float:
@@ -42,15 +42,15 @@ class Density(_RealBalls):
 
 
 class Coverage(_RealBalls):
-    """Share of the real samples whose ball holds a generated sample, 0 to 1 (section 3).
+    """Share of the real samples whose ball contains a generated sample, 0 to 1 (section 3).
 
-    Of N real and M generated samples of the same distribution it expects 1 - (N-1)...(N-k) /
-    ((N+M-1)...(N+M-k)) (lemma 2): 0.97 for M = N and k = 5, but 1.00 for M = 5 N, where it can no
-    longer tell a generator with a tenth of the variety from a good one.
+    For N real and M generated samples of the same distribution the expectation is 1 - (N-1)...(N-k) /
+    ((N+M-1)...(N+M-k)) (lemma 2). That is 0.97 for M = N and k = 5, but 1.00 for M = 5 N. There, coverage
+    cannot distinguish a generator with a tenth of the variety from a good one.
 
     Args:
         k: see above.
-        balanced: look at no more generated samples than there are real ones, as the paper does.
+        balanced: use no more generated samples than there are real ones, as the paper does.
     """
 
     def __init__(self, k: Count, balanced: bool) -> None:

@@ -1,4 +1,4 @@
-"""Fréchet inception distance (Heusel et al. 2017, arXiv 1706.08500), by torchmetrics."""
+"""Fréchet inception distance (Heusel et al. 2017, arXiv 1706.08500), computed by torchmetrics."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from mergan.evaluation.metrics.base import Comparison, Metric
 
 
 class FID(Metric):
-    """Squared Fréchet distance between two Gaussians fitted to the features, from 0 (eq. 6).
+    """Squared Fréchet distance between two Gaussians fitted to the features; the minimum is 0 (eq. 6).
 
-    Its bias grows as the sets get smaller: even of the same distribution a few hundred samples are
-    far from 0. So it is measured only where there are `min_references` real features or more, and
-    figures are comparable only for equal numbers of samples and the same features.
+    The bias grows as the sets get smaller: with a few hundred samples FID is far from 0 even for the same
+    distribution. So it is measured only with at least `min_references` real features. Compare values only
+    for equal numbers of samples and the same features.
 
     Args:
-        min_references: the least real features, per class and pooled.
+        min_references: minimum number of real features, per class and pooled.
     """
 
     higher_is_better = False
@@ -37,7 +37,7 @@ class FID(Metric):
 
 
 class _Given(nn.Identity):
-    """Stands where torchmetrics expects a feature extractor: the features are given."""
+    """Replaces the feature extractor of torchmetrics, because the features are given."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()

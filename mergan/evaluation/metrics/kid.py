@@ -1,4 +1,4 @@
-"""Kernel inception distance (Binkowski et al. 2018, arXiv 1801.01401), by torchmetrics."""
+"""Kernel inception distance (Binkowski et al. 2018, arXiv 1801.01401), computed by torchmetrics."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ from mergan.evaluation.metrics.base import Comparison, Metric
 class KID(Metric):
     """Squared maximum mean discrepancy with the kernel (x.y / D + 1)^3, averaged over random subsets.
 
-    The estimator is unbiased: the expectation is 0 for two sets of the same distribution however
-    small they are, so single figures may lie below 0. It is what to read per class where there are
-    too few references for FID.
+    The estimator is unbiased: for two sets of the same distribution the expectation is 0 at any size, so
+    single values may be below 0. Use it per class if there are too few references for FID.
 
     Args:
-        subsets: how many subsets are drawn, without replacement within each.
-        subset_size: samples of each; a smaller set is used whole.
-        seed: seed of the draws; the global random state is left as it was.
+        subsets: number of subsets, each drawn without replacement.
+        subset_size: samples per subset; a smaller set is used as a whole.
+        seed: seed of the draws; the global random state does not change.
     """
 
     higher_is_better = False

@@ -1,4 +1,4 @@
-"""Improved precision and recall (Kynkäänniemi et al. 2019, arXiv 1904.06991), by torch-fidelity."""
+"""Improved precision and recall (Kynkäänniemi et al. 2019, arXiv 1904.06991), from torch-fidelity."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, p
 from mergan.config.ranges import Count
 from mergan.evaluation.metrics.base import Comparison, Metric
 
-BATCH = 10_000  # rows of the distance matrices at a time
+BATCH = 10_000  # rows of the distance matrices computed at a time
 
 
 class _PrecisionRecall(Metric):
-    """What both share: one pass of torch-fidelity yields the two.
+    """The base of both: one pass of torch-fidelity computes the two.
 
     Args:
-        k: each sample stands for the closed ball that reaches to its k-th nearest other sample
+        k: each sample represents the closed ball that reaches to its k-th nearest other sample
             (eq. 1). Both sets must have more than k samples.
     """
 
@@ -48,7 +48,7 @@ class Precision(_PrecisionRecall):
 class Recall(_PrecisionRecall):
     """Share of the real samples that lie in the ball of some generated sample, 0 to 1 (eq. 2).
 
-    Near 0 for a generator that has collapsed: its balls have no extent.
+    Near 0 for a collapsed generator, because its balls have almost no extent.
     """
 
     key = KEY_METRIC_RECALL

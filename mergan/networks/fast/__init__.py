@@ -1,1 +1,1 @@
-"""The same convolutions in fewer operations on a CPU, held by tests against PyTorch's own."""
+"""Convolutions with fewer operations on a CPU; tests compare them with PyTorch's own."""

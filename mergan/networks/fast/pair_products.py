@@ -1,4 +1,4 @@
-"""The arithmetic of UpsampleConv2d on a CPU: streams of its input, 25 matrix products, and their sums."""
+"""The arithmetic of UpsampleConv2d on a CPU: streams of the input, 25 matrix products, their sums."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-CHUNK = 2**22  # bytes of products that are made before they are added up, per thread: caches hold them
+CHUNK = 2**22  # bytes of products per thread before they are summed up; they fit into the caches
 
-# of the three taps of a convolution, what the first pixel of a pair is multiplied by, and then what the
-# differences of the four pixels are
+# coefficients of a convolution's three taps: first for the product of a pair's first pixel, then for the
+# differences of the four pixels
 FIVE_TAPS = ((1.0, 1.0, 1.0), (-1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, 1.0, 1.0), (-1.0, -1.0, 0.0))
 TAPS = len(FIVE_TAPS)
 
 
 class PairProducts(torch.autograd.Function):
-    """The products and their sums, for a few samples at a time.
+    """Computes the products and their sums, for a few samples at a time.
 
     Args of apply:
         x: (B, H, W, C), H and W even.
-        weight: (K, C, 3, 3), of the convolution; also where x is of a lower precision.
+        weight: (K, C, 3, 3), the weight of the convolution; it may have a higher precision than x.
         bias: (K,).
 
     Returns:
-        (B, 2 H, 2 W, K), of the type of x.
+        (B, 2 H, 2 W, K), with the dtype of x.
     """
 
     @staticmethod
@@ -56,7 +56,7 @@ class PairProducts(torch.autograd.Function):
             _set_gradients_of_products(g, work.products)
             _set_streams(part, work)
             by_kernels += torch.bmm(work.stream_matrices.transpose(1, 2), work.product_matrices)
-            # from here on the workspace holds the gradient by the streams
+            # from here on the workspace holds the gradient with respect to the streams
             torch.bmm(work.product_matrices, kernels.transpose(1, 2), out=work.stream_matrices)
             _set_gradient_of_input(work, into)
         return by_x, _gradient_of_kernels(by_kernels), gradient.sum(dim=(0, 1, 2)).to(exact)
@@ -69,7 +69,7 @@ def _all_taps(like: Tensor) -> Tensor:
 
 
 def _kernels(weight: Tensor) -> Tensor:
-    """The kernels (25, C, K) of all products for the weight (K, C, 3, 3)."""
+    """The kernels (25, C, K) of all products, from the weight (K, C, 3, 3)."""
     out_channels, in_channels, _, _ = weight.shape
     with torch.autocast("cpu", enabled=False):  # small sums, rounded once
         kernels = _all_taps(weight) @ weight.permute(2, 3, 1, 0).reshape(9, -1)
@@ -77,25 +77,25 @@ def _kernels(weight: Tensor) -> Tensor:
 
 
 def _gradient_of_kernels(by_kernels: Tensor) -> Tensor:
-    """The gradient by the weight (K, C, 3, 3), from that by the kernels (25, C, K)."""
+    """The gradient of the weight (K, C, 3, 3), from the gradient of the kernels (25, C, K)."""
     with torch.autocast("cpu", enabled=False):
         by_weight = _all_taps(by_kernels).t() @ by_kernels.flatten(1)
     return by_weight.view(3, 3, *by_kernels.shape[1:]).permute(3, 2, 0, 1)
 
 
 class _Workspace:
-    """Buffers for a chunk of samples, taken again for the next one, while caches hold them.
+    """Buffers for a chunk of samples. The next chunk reuses them while they are in the caches.
 
-    Samples lie between pixels and channels, so that what is added pixel by pixel are long runs.
+    The sample axis lies between pixels and channels, so additions per pixel run over long stretches.
 
     Args:
         x: the chunk (n, H, W, C).
-        channels: of the output, K.
+        channels: channels of the output, K.
 
     Attributes:
-        across: (5, H, W / 2, n, C), the streams along W, or the gradient by them.
-        streams: (5, 5, H / 2, W / 2, n, C), those of these along H.
-        products: (5, 5, H / 2, W / 2, n, K), or the gradient by them.
+        across: (5, H, W / 2, n, C), the streams along W, or their gradient.
+        streams: (5, 5, H / 2, W / 2, n, C), the streams of `across` along H, or their gradient.
+        products: (5, 5, H / 2, W / 2, n, K), the products, or their gradient.
     """
 
     def __init__(self, x: Tensor, channels: int) -> None:
@@ -110,7 +110,7 @@ class _Workspace:
 
 
 def _chunks(x: Tensor, image: Tensor) -> Iterator[tuple[Tensor, Tensor, _Workspace]]:
-    """A few samples of x (B, H, W, C) and of the image (B, 2 H, 2 W, K) at a time, and where to work."""
+    """Yield a few samples of x (B, H, W, C) and the image (B, 2 H, 2 W, K) at a time, and a workspace."""
     count = _samples_per_chunk(image)
     work: _Workspace | None = None
     for part, of_image in zip(x.split(count), image.split(count), strict=True):
@@ -120,7 +120,7 @@ def _chunks(x: Tensor, image: Tensor) -> Iterator[tuple[Tensor, Tensor, _Workspa
 
 
 def _samples_per_chunk(image: Tensor) -> int:
-    """As many as `CHUNK` allows, in chunks of equal size."""
+    """Number of samples per chunk: as many as `CHUNK` allows, in chunks of equal size."""
     samples = len(image)
     products = TAPS**2 * image.shape[1:].numel() * image.element_size() // (TAPS - 1) ** 2
     most = max(1, CHUNK * torch.get_num_threads() // products)
@@ -133,7 +133,7 @@ def _pairs(x: Tensor, dim: int) -> tuple[Tensor, ...]:
 
 
 def _set_streams(x: Tensor, work: _Workspace) -> None:
-    """Set the streams of x (n, H, W, C): in each pair the first pixel itself and the differences."""
+    """Set the streams of x (n, H, W, C): for each pair the first pixel itself and the differences."""
     for source, streams in ((x.permute(1, 2, 0, 3), work.across), (work.across, work.streams)):
         first, second = _pairs(source, 1)
         itself, before, within, again, after = streams
@@ -141,13 +141,13 @@ def _set_streams(x: Tensor, work: _Workspace) -> None:
         torch.sub(second, first, out=within)
         again.copy_(within)
         torch.sub(first[:, 1:], second[:, :-1], out=after[:, :-1])
-        torch.neg(second[:, -1], out=after[:, -1])  # zeros lie around the picture
+        torch.neg(second[:, -1], out=after[:, -1])  # zero padding around the image
         before[:, 1:] = after[:, :-1]
         before[:, 0] = first[:, 0]
 
 
 def _set_gradient_of_input(work: _Workspace, by_x: Tensor) -> None:
-    """Set the gradient by x (n, H, W, C), from that by its streams, which is overwritten."""
+    """Set the gradient of x (n, H, W, C) from the gradient of its streams, which is overwritten."""
     for streams, source in ((work.streams, work.across), (work.across, by_x.permute(1, 2, 0, 3))):
         first, second = _pairs(source, 1)
         itself, before, within, again, after = streams
@@ -165,8 +165,10 @@ def _pixels(image: Tensor) -> Tensor:
 
 
 def _add_products(products: Tensor, bias: Tensor, image: Tensor) -> None:
-    """Set the image (n, 2 H, 2 W, K): to each product add that of the first pixel itself, which for the last
-    of four is the next pair's, along W and then along H.
+    """Set the image (n, 2 H, 2 W, K) from the products.
+
+    Add the product of the first pixel itself to each other product, along W and then along H. For the last
+    of four pixels, use the first pixel of the next pair.
     """
     pixels = _pixels(image)
     products[0, 0] += bias
@@ -179,7 +181,7 @@ def _add_products(products: Tensor, bias: Tensor, image: Tensor) -> None:
 
 
 def _set_gradients_of_products(image: Tensor, products: Tensor) -> None:
-    """Set the gradients by all products, from that by the image (n, 2 H, 2 W, K)."""
+    """Set the gradients of all products from the gradient of the image (n, 2 H, 2 W, K)."""
     products[1:, 1:] = _pixels(image)
     torch.add(products[1, 1:], products[2, 1:], out=products[0, 1:])
     products[0, 1:] += products[3, 1:]

@@ -1,4 +1,4 @@
-"""Convolutions from or to very few channels, which the kernels of CPUs are slow at."""
+"""Convolutions from or to very few channels, for which CPU kernels are slow."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_weight
 
-Pair = tuple[int, ...]  # along height and width
+Pair = tuple[int, ...]  # values along height and width
 
 
 def scatter_patches(x: Tensor, weight: Tensor, size: Sequence[int], stride: Pair, padding: Pair) -> Tensor:
     """A transposed convolution to very few channels, without groups or dilation.
 
-    One matrix product gives every input position its patch of the output, and the patches are added up where
-    they overlap. For one to four channels that takes a fifth to a half of the time of the convolution kernels
-    of CPUs, which work on 16 channels at a time.
+    One matrix product gives every input position its patch of the output. Overlapping patches are summed up.
+    For one to four channels this takes a fifth to a half of the time of CPU convolution kernels, which
+    process 16 channels at a time.
 
     Args:
         x: (B, C_in, H, W).
         weight: (C_in, C_out, kernel, kernel).
         size: (H', W') of the output.
-        stride: of the transposed convolution.
-        padding: of the same.
+        stride: stride of the transposed convolution.
+        padding: padding of the transposed convolution.
 
     Returns:
         (B, C_out, H', W').
@@ -34,23 +34,23 @@ def scatter_patches(x: Tensor, weight: Tensor, size: Sequence[int], stride: Pair
         taps = kernels.shape[1]
         whole = nn.functional.pad(
             kernels, (0, -taps % 16)
-        )  # products of 9 columns take thrice the time of 16
+        )  # products with 9 columns take three times as long as with 16
         patches = (x.permute(0, 2, 3, 1).flatten(1, 2) @ whole)[..., :taps].transpose(1, 2)
     else:
-        # as `kernels.t() @ x`, but that would turn the whole of x round
+        # equals `kernels.t() @ x`, which would transpose all of x
         patches = torch.bmm(kernels.t().expand(len(x), -1, -1), x.flatten(2))
     return nn.functional.fold(patches, tuple(size), weight.shape[2:], padding=padding, stride=stride)
 
 
 class ThinConvTranspose2d(nn.ConvTranspose2d):
-    """A transposed convolution to very few channels, by `scatter_patches`.
+    """A transposed convolution to very few channels, computed by `scatter_patches`.
 
     Parameters and initialisation are those of the base class.
     """
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """x (B, C_in, H, W) -> (B, C_out, H', W'), as the base class."""
-        assert isinstance(self.padding, tuple)  # a transposed convolution takes no words for it
+        assert isinstance(self.padding, tuple)  # a transposed convolution accepts no string here
         sides = zip(x.shape[2:], self.kernel_size, self.stride, self.padding, strict=True)
         size = [(side - 1) * stride + kernel - 2 * padding for side, kernel, stride, padding in sides]
         image = scatter_patches(x, self.weight, size, self.stride, self.padding)
@@ -58,7 +58,7 @@ class ThinConvTranspose2d(nn.ConvTranspose2d):
 
 
 class ThinInputConv2d(nn.Conv2d):
-    """A convolution of very few channels whose gradient by its input is taken by `scatter_patches`.
+    """A convolution of very few channels; `scatter_patches` computes the gradient of its input.
 
     Parameters, initialisation and output are those of the base class; no groups, no dilation.
     """
@@ -71,9 +71,9 @@ class ThinInputConv2d(nn.Conv2d):
 
 
 class ThinOutputConv2d(nn.Conv2d):
-    """A convolution to very few channels with stride 1, by `scatter_patches`.
+    """A convolution to very few channels with stride 1, computed by `scatter_patches`.
 
-    It is the transposed convolution with the kernel turned round. Parameters and initialisation are those of
+    It equals the transposed convolution with the flipped kernel. Parameters and initialisation are those of
     the base class; no groups, no dilation.
     """
 
@@ -92,7 +92,7 @@ class ThinOutputConv2d(nn.Conv2d):
 
 
 class _ThinConvolution(torch.autograd.Function):
-    """The same convolution with the other backward pass, which can be differentiated again."""
+    """A convolution with a faster backward pass that can be differentiated again."""
 
     @staticmethod
     def forward(
@@ -106,7 +106,7 @@ class _ThinConvolution(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         (gradient,) = gradients
-        x, weight = x.to(gradient.dtype), weight.to(gradient.dtype)  # autocast computes in another one
+        x, weight = x.to(gradient.dtype), weight.to(gradient.dtype)  # autocast may use another dtype
         by_x = by_weight = by_bias = None
         if ctx.needs_input_grad[0]:
             by_x = scatter_patches(gradient, weight, x.shape[2:], ctx.stride, ctx.padding)

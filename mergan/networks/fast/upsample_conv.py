@@ -1,4 +1,4 @@
-"""Nearest up-sampling followed by a 3x3 convolution, in 25 matrix products per two by two pixels."""
+"""Nearest up-sampling followed by a 3x3 convolution, in 25 matrix products per 2x2 input pixels."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ from mergan.networks.fast.pair_products import PairProducts
 
 
 class UpsampleConv2d(nn.Conv2d):
-    """Nearest up-sampling by 2, then a 3x3 convolution with padding 1, without the up-sampled picture.
+    """Nearest up-sampling by 2, then a 3x3 convolution with padding 1, without the up-sampled image.
 
-    Along an axis, take two neighbours a and b, with p before and n after them, the taps w0, w1 and w2 and
-    their sum s. The four pixels that a and b become are
+    Along an axis, let a and b be two neighbours, p the pixel before and n the pixel after them. Let w0, w1
+    and w2 be the taps and s their sum. The four output pixels of a and b are
 
         s a - w0 (a - p),   s a + w2 (b - a),   s a + (w1 + w2) (b - a)   and   s n - (w0 + w1) (n - b),
 
-    where s n is the next pair's s a. That makes five products for four pixels, 25 for the sixteen of two
-    axes, where the transposed convolution that equals both steps takes 64 and the convolution of the
-    up-sampled picture 144. (It is the minimal filtering of Winograd at 0, 1 and infinity, see Lavin and Gray
-    2016, arXiv 1509.09308, for the two filters that the even and the odd pixels see: both have the sum s, so
-    that they share its product.)
+    where s n is the next pair's s a. So four pixels need five products, and the sixteen pixels of two axes
+    need 25. The equivalent transposed convolution needs 64, and the convolution of the up-sampled image 144.
+    (This is Winograd's minimal filtering at 0, 1 and infinity, see Lavin and Gray 2016, arXiv 1509.09308, for
+    the two filters of the even and the odd pixels. Both have the sum s, so they share its product.)
 
-    Parameters and initialisation are those of the 3x3 convolution. Devices other than CPUs, and pictures of
-    odd height or width, take the transposed convolution.
+    Parameters and initialisation are those of the 3x3 convolution. On devices other than CPUs, and for
+    images with odd height or width, the transposed convolution is used.
 
     Args:
         in_channels: channels of the input.
@@ -34,7 +33,7 @@ class UpsampleConv2d(nn.Conv2d):
         super().__init__(in_channels, out_channels, kernel_size=3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, in_channels, H, W) -> (B, out_channels, 2 H, 2 W), channels last in 25 products."""
+        """x (B, in_channels, H, W) -> (B, out_channels, 2 H, 2 W); with 25 products it is channels last."""
         assert self.bias is not None
         if x.device.type != "cpu" or x.shape[2] % 2 or x.shape[3] % 2:
             kernel = transposed_kernel(self.weight)
@@ -46,8 +45,9 @@ class UpsampleConv2d(nn.Conv2d):
 
 
 def transposed_kernel(weight: Tensor) -> Tensor:
-    """The kernel (C_in, C_out, 4, 4) of the transposed convolution with stride 2 and padding 1 that equals
-    nearest up-sampling followed by the convolution with `weight` (C_out, C_in, 3, 3).
+    """The kernel (C_in, C_out, 4, 4) of the equivalent transposed convolution with stride 2 and padding 1.
+
+    It equals nearest up-sampling followed by the convolution with `weight` (C_out, C_in, 3, 3).
     """
     return _four_taps(_four_taps(weight, 2), 3).transpose(0, 1)
 
