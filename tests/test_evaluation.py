@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from tiny import metric_of
 from torch import Tensor
 
-from mergan import config, evaluate
+from mergan import config
 from mergan.callbacks.evaluation import write_matrix
 from mergan.checkpoints import file as checkpoint
 from mergan.data import cache, normalise
@@ -27,6 +27,7 @@ from mergan.evaluation.evaluator import Evaluator, accuracy_on, sample
 from mergan.evaluation.metrics import Comparison, Metric
 from mergan.evaluation.metrics.diversity import Diversity
 from mergan.run import experiment
+from mergan.run.measurement import measure
 from mergan.system.errors import ConfigError
 
 CLASSES = 4
@@ -432,7 +433,7 @@ def test_evaluate_measures_a_checkpoint_as_the_run_did(
     path, out = tmp_path / "run" / "checkpoints" / "last.ckpt", tmp_path / "figures.json"
     own = {"checkpoint": str(path), "out": str(out), "overwrite": True, "cache_dir": cfg.cache_dir}
     same = OmegaConf.create({**own, "evaluation": cfg.evaluation})
-    evaluate.run(OmegaConf.merge(config.compose(name="evaluate"), same))
+    measure(OmegaConf.merge(config.compose(name="evaluate"), same))
     again = json.loads(out.read_text())
     for key, value in final.items():
         if key not in ("train_seconds", "evaluation_seconds", "images_per_second", "steps", "judge_accuracy"):
@@ -441,7 +442,7 @@ def test_evaluate_measures_a_checkpoint_as_the_run_did(
     assert "recall_class_3" in again and "kid_forgetting_class_1" in again
 
     same.evaluation.k = 1  # earlier rows were measured otherwise: nothing to compare with
-    evaluate.run(OmegaConf.merge(config.compose(name="evaluate"), same))
+    measure(OmegaConf.merge(config.compose(name="evaluate"), same))
     other = json.loads(out.read_text())
     assert other["evaluation_k"] == 1 and "recall" in other
     assert "recall_forgetting" not in other and "forgetting" in other

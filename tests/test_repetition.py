@@ -19,11 +19,12 @@ from omegaconf import DictConfig, OmegaConf
 from tiny import context, strategy_of, stream_kind, tasks
 from torch import Tensor, nn
 
-from mergan import config, evaluate
+from mergan import config
 from mergan.checkpoints import file as checkpoint
 from mergan.evaluation import continual
 from mergan.networks.solver import Solver
 from mergan.run import estimate, experiment
+from mergan.run.measurement import measure
 from mergan.scenarios import Classes, Scenario
 from mergan.strategies import Context, TrainingBatch
 from mergan.strategies.deep_generative_replay import DeepGenerativeReplay
@@ -234,7 +235,7 @@ def test_a_checkpoint_in_the_middle_of_a_task_is_measured_as_a_row_of_its_own(
         content = checkpoint.read(folder / name)
         matrix = content["callbacks"]["ContinualEvaluation"]["matrices"]["accuracy"]
         out = tmp_path / f"{name}.json"
-        evaluate.run(OmegaConf.merge(schema, measures, {"checkpoint": str(folder / name), "out": str(out)}))
+        measure(OmegaConf.merge(schema, measures, {"checkpoint": str(folder / name), "out": str(out)}))
         figures = json.loads(out.read_text())
         best = max(row[2] for row in matrix[:rows])
         assert figures["forgetting_class_2"] == pytest.approx(best - figures["accuracy_class_2"])

@@ -29,7 +29,7 @@ class Drawn(NamedTuple):
 
 @dataclass
 class Context:
-    """What a strategy sees of the training at a step. A strategy must not modify it.
+    """What a strategy sees of the training at a step. A strategy draws from `rng` and modifies nothing else.
 
     Attributes:
         task: the current task.
