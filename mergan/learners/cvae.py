@@ -15,9 +15,9 @@ from mergan.scenarios.base import Scenario
 from mergan.strategies import Context, Drawn, Strategy
 from mergan.system.errors import ConfigError
 
-# Standard deviation of the means of the priors before training. Classes that begin in one place are told
-# apart by z alone; far apart (1.0) they share so little that fine-tuning keeps a third of them.
-SEPARATION = 0.25
+# Standard deviation of the means of the priors before training. Near each other (0.25), late classes are told
+# apart by z alone, and joint retraining loses a quarter; far apart (1.0), fine-tuning keeps a third of them.
+SEPARATION = 0.5
 
 
 class Decoder(nn.Module):
