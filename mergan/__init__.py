@@ -1,4 +1,4 @@
-"""mergan: teach one conditional GAN new image classes, one task after another, and measure what it forgets.
+"""mergan: teach one conditional generator new classes, one task after another, and measure what it forgets.
 
     record = mergan.train(["strategy=joint_retrain", "seed=1"])  # what the command `mergan train` does
     record = mergan.read_run("runs/first")                       # configuration, figures and matrices

@@ -18,7 +18,7 @@ DOORS = ("train", "sample", "evaluate", "report", "reproduce")
 HELP = """\
 usage: mergan COMMAND [KEY=VALUE ...]
 
-Teach one conditional GAN new image classes, one task after another, and measure what it forgets.
+Teach one conditional generator new classes, one task after another, and measure what it forgets.
 
 {doors}
 
