@@ -57,7 +57,6 @@ class ContinualLearner(SampledGenerator):
         log_every_n_steps: the losses are read back for the loggers every so many steps.
 
     Attributes:
-        progress: share of the current task done before the current step, in [0, 1).
         last_losses: the losses that were read back last.
     """
 
@@ -91,7 +90,6 @@ class ContinualLearner(SampledGenerator):
         self.inherit_classes = inherit_classes
         self.seed = seed
         self.log_every_n_steps = log_every_n_steps
-        self.progress = 0.0
         self.last_losses: dict[str, float] = {}
         self._context: Context | None = None
         self._logging = False  # whether the losses of the current step are read back
@@ -233,11 +231,8 @@ class ContinualLearner(SampledGenerator):
             TrainingError: a loss or gradient to be logged is not finite. The last step of every epoch is
                 always logged, so no checkpoint contains the result of such a value.
         """
-        task, batches = self.task, int(self.trainer.num_training_batches)
-        done = (self.current_epoch - task.first_epoch) * batches + batch_idx
-        self.progress = done / (task.epochs * batches)
-        self._set_learning_rates()
-        last_of_epoch = batch_idx + 1 == batches
+        self._set_learning_rates(batch_idx)
+        last_of_epoch = batch_idx + 1 == self.trainer.num_training_batches
         self._logging = (self.global_step + 1) % self.log_every_n_steps == 0 or last_of_epoch
         terms = self.step(*batch, self.context)
         if self._logging:
@@ -286,8 +281,10 @@ class ContinualLearner(SampledGenerator):
             for networks, lr in self.trained().values()
         ]
 
-    def _set_learning_rates(self) -> None:
-        factor = self.lr_schedule(self.progress)
+    def _set_learning_rates(self, batch_idx: int) -> None:
+        task, batches = self.task, int(self.trainer.num_training_batches)
+        done = (self.current_epoch - task.first_epoch) * batches + batch_idx
+        factor = self.lr_schedule(done / (task.epochs * batches))
         for optimizer, (_, lr) in zip(self.trainer.optimizers, self.trained().values(), strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = lr * factor
