@@ -50,8 +50,9 @@ def write_image(path: Path, value: int | tuple[int, ...], mode: str = "RGB", wid
 @pytest.mark.parametrize("config", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_config_builds_what_it_describes(config: Path) -> None:
     loaded = OmegaConf.load(config)
-    source = source_of(config.stem, root="nowhere", download=False)
-    assert source.channels == loaded.channels
+    channels = loaded.channels or 3  # the pictures in a folder decide
+    source = source_of(config.stem, root="nowhere", download=False, channels=channels)
+    assert source.channels == channels
     if config.stem != "image_folder":
         assert len(source.class_names) == loaded.num_classes
 

@@ -128,8 +128,8 @@ def metric_of(name: str, /, **arguments: Any) -> Any:
 
 
 def folder_of(root: Path, /, **arguments: Any) -> Any:
-    """The pictures in a folder, in colour, with the settings of conf/data/image_folder.yaml."""
-    return part("data.source", "data=image_folder", root=str(root), **arguments)
+    """The pictures in a folder, in colour by default, with the settings of conf/data/image_folder.yaml."""
+    return part("data.source", "data=image_folder", root=str(root), **{"channels": 3} | arguments)
 
 
 def context(task: Task, **changes: Any) -> Context:

@@ -49,10 +49,11 @@ class DataConfig:
     source: Any = MISSING
     root: str = MISSING
     download: bool = MISSING
-    image_size: Annotated[int, ImageSize] = MISSING
-    channels: Annotated[int, Channels] = MISSING
+    image_size: Annotated[int, ImageSize] | None = MISSING  # null: chosen, see mergan.run.automatic
+    channels: Annotated[int, Channels] | None = MISSING  # likewise
     num_classes: Count32 | None = MISSING
     val_fraction: Fraction = MISSING
+    balance: bool = MISSING
 
 
 @dataclass

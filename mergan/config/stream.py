@@ -13,7 +13,8 @@ from mergan.config.schema import Features, TrainConfig
 from mergan.scenarios.base import Scenario, StreamKind
 from mergan.scenarios.classes import Classes
 
-SMOKE_CLASSES = 10  # of the generated images, if the number of classes is unknown until the data is read
+# of the generated images, if they are unknown until the data is read
+SMOKE_CLASSES, SMOKE_CHANNELS, SMOKE_SIZE = 10, 3, 32
 
 
 def scenario(
@@ -88,5 +89,7 @@ def apply_caps(cfg: DictConfig) -> DictConfig:
         if key in cfg.strategy:
             cfg.strategy[key] = min(caps.buffer_per_class, cfg.strategy[key] or caps.buffer_per_class)
     cfg.data.num_classes = cfg.data.num_classes or SMOKE_CLASSES
+    cfg.data.channels = cfg.data.channels or SMOKE_CHANNELS
+    cfg.data.image_size = cfg.data.image_size or SMOKE_SIZE
     cfg.data.source = caps.data
     return cfg

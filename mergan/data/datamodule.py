@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningDataModule
 
+from mergan.data.balance import images_of_one_pass
 from mergan.data.loader import TaskLoader, steps_of_one_pass
 from mergan.data.pixels import normalise
 from mergan.data.pool import ImagePool
@@ -26,6 +27,7 @@ class ClassIncrementalDataModule(LightningDataModule):
         batch_size: real images per batch in each process, unless `real_per_step` is given.
         steps_per_epoch: steps per epoch, multiplied by the task's span; None: one pass over its images.
         seed: seed of the order of the images.
+        balanced: whether batches draw every class equally often, however many images it has.
         batches_per_step: number of batches delivered per step.
         real_per_step: average number of real images per batch of a task, for strategies that fill up the
             batch with replays; may be fractional.
@@ -39,6 +41,7 @@ class ClassIncrementalDataModule(LightningDataModule):
         batch_size: int,
         steps_per_epoch: int | None,
         seed: int,
+        balanced: bool = False,
         batches_per_step: int = 1,
         real_per_step: Callable[[Task], float] | None = None,
     ) -> None:
@@ -46,14 +49,14 @@ class ClassIncrementalDataModule(LightningDataModule):
         self.pool = pool
         self._scenario = scenario
         self._batch_size, self._batches_per_step = batch_size, batches_per_step
-        self._steps_per_epoch, self._seed = steps_per_epoch, seed
+        self._steps_per_epoch, self._seed, self._balanced = steps_per_epoch, seed, balanced
         self._real_per_step = real_per_step
 
     def steps_per_epoch_of(self, task: Task) -> int:
         """Steps per epoch of this task; in a distributed run, per process."""
         if self._steps_per_epoch is not None:
             return self._steps_per_epoch * task.span
-        images = sum(self.pool.counts(task.classes).values())
+        images = images_of_one_pass(self.pool.counts(task.classes).values(), self._balanced)
         return steps_of_one_pass(images, self._real_per_step_of(task), self._world()[1])
 
     def train_dataloader(self) -> TaskLoader:
@@ -73,6 +76,7 @@ class ClassIncrementalDataModule(LightningDataModule):
             num_steps=None if self._steps_per_epoch is None else self.steps_per_epoch_of(task),
             seed=self._seed,
             epoch=self.trainer.current_epoch,
+            balanced=self._balanced,
             rank=rank,
             world_size=world_size,
         )

@@ -64,21 +64,11 @@ class Decoder:
         Raises:
             DataError: it cannot be decoded, or the meaning of its values is unknown.
         """
-        try:
-            with Image.open(path, formats=_formats()) as opened:
-                opaque = self._opaque(opened, path)
-                fitted = ImageOps.fit(
-                    opaque.convert(_MODES[self.channels]), (size, size), Image.Resampling.BILINEAR
-                )
-        except DataError:
-            raise
-        # For broken files, PIL's decoders raise errors of many kinds.
-        except Exception as error:
-            too_large = isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning)
-            reason = "too large" if too_large else type(error).__name__
-            raise DataError(
-                f"image_folder: cannot decode {shown(path)} ({reason}), replace or remove it"
-            ) from error
+        with _opened(path) as opened:
+            opaque = self._opaque(opened, path)
+            fitted = ImageOps.fit(
+                opaque.convert(_MODES[self.channels]), (size, size), Image.Resampling.BILINEAR
+            )
         pixels = np.asarray(fitted)
         return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
@@ -153,6 +143,33 @@ def colour(background: object) -> tuple[int, int, int]:
         )
     red, green, blue = values
     return red, green, blue
+
+
+def shorter_side(path: str) -> int:
+    """The shorter side of a picture in pixels, from its header.
+
+    Raises:
+        DataError: it has no header that can be read.
+    """
+    with _opened(path) as opened:
+        return min(opened.size)
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[Image.Image]:
+    """Open a picture, and name it if it cannot be decoded inside."""
+    try:
+        with Image.open(path, formats=_formats()) as opened:
+            yield opened
+    except DataError:
+        raise
+    # For broken files, PIL's decoders raise errors of many kinds.
+    except Exception as error:
+        too_large = isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning)
+        reason = "too large" if too_large else type(error).__name__
+        raise DataError(
+            f"image_folder: cannot decode {shown(path)} ({reason}), replace or remove it"
+        ) from error
 
 
 @contextmanager

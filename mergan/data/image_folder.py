@@ -14,9 +14,9 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_only
 
 from mergan.config.ranges import Channels, Fraction, Positive
-from mergan.data import decoding
+from mergan.data import decoding, looking
 from mergan.data.folders import File, Found, find
-from mergan.data.source import CHUNK, SPLITS, Source, Split
+from mergan.data.source import CHUNK, SPLITS, Choice, Source, Split
 from mergan.system.errors import DataError
 from mergan.system.text import shortened, shown
 
@@ -73,8 +73,6 @@ class ImageFolder(Source):
         return self._found.names
 
     def prepare(self) -> None:
-        if not self.root.is_dir():
-            raise DataError(f"image_folder: no folder {shown(str(self.root))}; name one with data.root=...")
         sizes = [self.size(split) for split in SPLITS]
         if not self._described:
             self._described = True
@@ -94,6 +92,15 @@ class ImageFolder(Source):
     def size(self, split: Split) -> int:
         return sum(map(len, self._splits[split]))
 
+    def training_counts(self) -> list[int]:
+        return [len(files) for files in self._splits["train"]]
+
+    def suited_channels(self) -> Choice:
+        return looking.channels(self._paths(), self._decoder, self.root)
+
+    def suited_size(self) -> Choice:
+        return looking.image_size(self._paths())
+
     def chunks(self, split: Split, image_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         files = [(file.path, label) for label, of in enumerate(self._splits[split]) for file in of]
         threads = min(8, os.cpu_count() or 1)  # PIL releases the GIL while it decodes
@@ -103,8 +110,14 @@ class ImageFolder(Source):
                 images = list(pool.map(lambda item: self._decoder.decode(item[0], image_size), part))
             yield np.stack(images), np.array([label for _, label in part], dtype=np.int64)
 
+    def _paths(self) -> list[list[str]]:
+        """The files of each class that the folder holds for training, before a part is set aside."""
+        return [[file.path for file in files] for files in self._found.train]
+
     @cached_property
     def _found(self) -> Found:
+        if not self.root.is_dir():
+            raise DataError(f"image_folder: no folder {shown(str(self.root))}; name one with data.root=...")
         return find(self.root)
 
     @cached_property

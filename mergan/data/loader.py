@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mergan.data.balance import Passes
 from mergan.data.image_set import ImageSet
 from mergan.system.errors import DataError
 
@@ -34,6 +35,7 @@ class TaskLoader:
         real_per_step: average number of images per step in each process; above 0.
         num_steps: length of the epoch, drawn from successive shuffled passes. None: one pass over the
             images, whose last step is filled up from the beginning of the pass.
+        balanced: whether a pass holds as many images of every class as the largest class has.
         seed: seed of the order.
         epoch: epoch of the stream.
         rank: rank of this process.
@@ -52,21 +54,23 @@ class TaskLoader:
         num_steps: int | None,
         seed: int,
         epoch: int,
+        balanced: bool = False,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
         if not real_per_step > 0:
             raise ValueError(f"real_per_step={real_per_step} must be above 0")
         self._set = image_set
-        self._indices = image_set.indices_of(classes)
-        absent = set(classes) - set(np.unique(image_set.labels[self._indices]).tolist())
-        if absent or not len(self._indices):
+        of_each = {label: image_set.indices_of([label]) for label in classes}
+        absent = [label for label, indices in of_each.items() if not len(indices)]
+        if absent or not of_each:
             raise DataError(f"classes {sorted(absent)} have no training images")
+        self._order = Passes(list(of_each.values()), balanced)
         self._per_step = real_per_step
         self._one_pass = num_steps is None
         self._seed, self._epoch = seed, epoch
         self._rank, self._world_size = rank, world_size
-        one_pass = steps_of_one_pass(len(self._indices), real_per_step, world_size)
+        one_pass = steps_of_one_pass(len(self._order), real_per_step, world_size)
         self._num_steps = one_pass if num_steps is None else num_steps
 
     def __len__(self) -> int:
@@ -92,6 +96,6 @@ class TaskLoader:
     def _passes(self) -> Iterator[np.ndarray]:
         rng = np.random.default_rng([self._seed, self._epoch])
         if self._one_pass:
-            yield from repeat(rng.permutation(self._indices))
+            yield from repeat(self._order.draw(rng))
         while True:
-            yield rng.permutation(self._indices)
+            yield self._order.draw(rng)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,13 @@ SPLITS: tuple[Split, Split] = ("train", "test")
 
 # Images per chunk: decoding is vectorised over a chunk, which bounds the memory.
 CHUNK = 1024
+
+
+class Choice(NamedTuple):
+    """A value that was chosen from the data, and why, for a message."""
+
+    value: Any
+    why: str
 
 
 class Source(ABC):
@@ -69,6 +76,24 @@ class Source(ABC):
     @abstractmethod
     def size(self, split: Split) -> int:
         """Number of images in a split."""
+
+    def training_counts(self) -> list[int]:
+        """Number of training images of each class, without decoding them; here, equal shares of all."""
+        self.prepare()
+        classes = len(self.class_names)
+        return [self.size("train") // classes] * classes
+
+    def suited_channels(self) -> Choice | None:
+        """The number of channels that suits the images; None if the source does not find out.
+
+        Raises:
+            DataError: the data is missing or cannot be read.
+        """
+        return None
+
+    def suited_size(self) -> Choice | None:
+        """The image size that suits the images, likewise."""
+        return None
 
     @abstractmethod
     def chunks(self, split: Split, image_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

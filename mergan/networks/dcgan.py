@@ -23,7 +23,7 @@ class Generator(nn.Module):
         latent_dim: size of z.
         num_classes: classes of the data set.
         channels: channels of the images, 1 to 4.
-        image_size: 16, 32 or 64.
+        image_size: 16, 32, 64 or 128.
         width: channels of the last hidden feature map; each earlier one has twice as many.
         norm: "group" or "batch", see ConditionalNorm.
     """
@@ -62,7 +62,7 @@ class Discriminator(nn.Module):
     Args:
         num_classes: classes of the data set.
         channels: channels of the images.
-        image_size: 16, 32 or 64.
+        image_size: 16, 32, 64 or 128.
         width: channels of the first feature map; each later one has twice as many.
         spectral: spectral normalisation of every layer except the classifier (Miyato et al. 2018,
             arXiv 1802.05957).

@@ -19,7 +19,7 @@ class Solver(nn.Module):
     Args:
         num_classes: classes of the data set.
         channels: channels of the images.
-        image_size: 16, 32 or 64.
+        image_size: 16, 32, 64 or 128.
         width: channels of the first feature map; each later one has twice as many.
     """
 

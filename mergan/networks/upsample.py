@@ -22,7 +22,7 @@ class Generator(nn.Module):
         latent_dim: size of z and of the label embedding.
         num_classes: classes of the data set.
         channels: channels of the images, 1 to 4.
-        image_size: 16, 32 or 64.
+        image_size: 16, 32, 64 or 128.
         width: channels of the last hidden feature map; the earlier ones have twice as many.
     """
 
@@ -67,7 +67,7 @@ class Discriminator(nn.Module):
     Args:
         num_classes: classes of the data set.
         channels: channels of the images.
-        image_size: 16, 32 or 64.
+        image_size: 16, 32, 64 or 128.
         width: channels of the first feature map; each later one has twice as many.
         dropout: share of feature maps that are dropped in training.
     """

@@ -10,6 +10,7 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
 from mergan import config
@@ -20,6 +21,7 @@ from mergan.checkpoints.file import AtomicCheckpointIO
 from mergan.config import TrainConfig, slots
 from mergan.config.inception_weights import find_weights
 from mergan.config.instantiate import arguments_of, instantiate
+from mergan.data.balance import remarks
 from mergan.data.datamodule import ClassIncrementalDataModule
 from mergan.data.pool import ImagePool
 from mergan.evaluation import inception
@@ -45,9 +47,12 @@ def build_pool(
         max_per_class: maximum number of training images per class, None for all.
         classes: the names of the classes to keep, in this order; None for all.
     """
+    size = settings.data.image_size
+    if size is None:
+        raise ConfigError("data.image_size=null: was not chosen from the data; set it")
     pool = ImagePool(
         instantiate(settings.data.source, "data.source"),
-        image_size=settings.data.image_size,
+        image_size=size,
         cache_dir=settings.cache_dir,
         split="val" if settings.evaluation.split is config.Split.val else "test",
         val_fraction=settings.data.val_fraction,
@@ -124,9 +129,17 @@ def build_data(
         batch_size=settings.batch_size,
         steps_per_epoch=settings.steps_per_epoch,
         seed=settings.seed,
+        balanced=settings.data.balance,
         batches_per_step=learner.batches_per_step,
         real_per_step=real_per_step,
     )
+
+
+@rank_zero_only
+def say_counts(settings: TrainConfig, pool: ImagePool, scenario: Scenario) -> None:
+    """Log what the user should know about the numbers of training images of the classes."""
+    for line in remarks(pool.counts(scenario.classes), pool.class_names, settings.data.balance):
+        log.info("%s", line)
 
 
 def build_evaluator(settings: TrainConfig, pool: ImagePool) -> Evaluator:

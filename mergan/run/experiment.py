@@ -22,7 +22,7 @@ from mergan.config.instantiate import instantiate
 from mergan.evaluation.evaluator import Evaluator
 from mergan.output import places, plots
 from mergan.output.folder import RunFolder
-from mergan.run import build
+from mergan.run import automatic, build
 from mergan.run.resume import Continuation
 from mergan.run.start import find_start
 from mergan.strategies import Strategy
@@ -76,7 +76,7 @@ def build_experiment(cfg: DictConfig, folder: Path, going_on: Continuation | Non
     if going_on is None and cfg.ckpt_path is not None:
         going_on = Continuation(cfg, config.links(cfg), checkpoint.read(Path(cfg.ckpt_path)))
     links = config.links(cfg) if going_on is None else going_on.links
-    return Experiment(config.typed(cfg), links, RunFolder(folder), going_on)
+    return Experiment(config.typed(automatic.filled(cfg)), links, RunFolder(folder), going_on)
 
 
 class Experiment:
@@ -102,6 +102,7 @@ class Experiment:
         self.pool = build.build_pool(settings, strategy.max_per_class)
         self.start = find_start(settings, self.pool, going_on)
         self.scenario = config.scenario(settings, self.pool.class_names, self.start.known)
+        build.say_counts(settings, self.pool, self.scenario)
         self.learner = build.build_learner(settings, self.pool, strategy, self.scenario)
         self.start.load(self.learner)
         self.start.check(self.scenario)

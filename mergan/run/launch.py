@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +102,10 @@ def _go(cfg: DictConfig, place: Place) -> dict[str, float | str]:
         print(f"{place.folder.path}: finished already, and its checkpoints are gone")
         return finished
     from mergan.checkpoints import trust
-    from mergan.run import estimate, experiment, resume
+    from mergan.run import automatic, estimate, experiment, resume
 
     if place.checkpoint is None:
+        cfg = automatic.filled(cfg)
         estimate.check(cfg, cfg.data.num_classes)
         return experiment.train(cfg, place.folder.path)
     cfg = cfg.copy()
@@ -123,6 +124,7 @@ def _go(cfg: DictConfig, place: Place) -> dict[str, float | str]:
     if place.checkpoint.name == place.folder.last.name and finished is not None and not going_on.changed:
         print(f"{place.folder.path}: finished already, nothing is left to do")
         return finished
+    going_on = replace(going_on, cfg=automatic.filled(going_on.cfg))
     estimate.check(going_on.cfg, len(going_on.content[KEY]["class_names"]))
     return experiment.train(going_on.cfg, place.folder.path, going_on)
 

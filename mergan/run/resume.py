@@ -17,6 +17,7 @@ from mergan import config
 from mergan.checkpoints import file as checkpoint
 from mergan.checkpoints.contents import KEY
 from mergan.checkpoints.trust import PLACES, TARGET, Trust, package, places
+from mergan.run import automatic
 from mergan.system.errors import ConfigError, reason
 from mergan.system.text import shown
 
@@ -68,7 +69,8 @@ def restore(command: Command) -> Continuation:
     must agree with it unless `allow_changes` is set. Exceptions are settings that do not change what is
     learned, and the epochs of tasks not yet begun. When a setting changes, the settings composed from it
     change too, as `learner.lr` with `lr`. Caches and all output paths are the command's. Nothing is
-    downloaded into a data folder that only the checkpoint names.
+    downloaded into a data folder that only the checkpoint names. Where the command leaves a value to be
+    chosen from the data (mergan.run.automatic), the run's choice stands.
 
     Raises:
         CheckpointError: the checkpoint cannot be read, or names a class that the command does not trust.
@@ -78,7 +80,8 @@ def restore(command: Command) -> Continuation:
     content = checkpoint.read(path)
     old = checkpoint.run_config(content, path, command.trust)
     saved: dict[str, Any] = content[KEY]["config"]
-    given: Any = OmegaConf.to_container(command.cfg, resolve=True, enum_to_str=True)
+    cfg = automatic.kept(command.cfg, saved)
+    given: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
     touched = _touched(command)
     changed = [
         key
@@ -87,9 +90,7 @@ def restore(command: Command) -> Continuation:
         and key.split(".")[0] not in config.OF_COMMAND
         and key != COUNTED
     ]
-    wanted, links = _composed(
-        saved, given, changed, touched, content[KEY]["links"], config.links(command.cfg)
-    )
+    wanted, links = _composed(saved, given, changed, touched, content[KEY]["links"], config.links(cfg))
     _take_from_command(wanted, given, touched)
     new = _typed(wanted, path)
     wrong = [key for key in changed if not config.harmless(key)]

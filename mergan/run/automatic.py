@@ -1,0 +1,118 @@
+"""Settings that are null and chosen from the data: found once per run, then plain values like all others."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
+
+from mergan.config.instantiate import instantiate
+from mergan.data.source import Choice, Source
+from mergan.system.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+
+class Facts:
+    """What the rules may ask about the data; each fact is looked up when a rule first asks for it.
+
+    Args:
+        cfg: the configuration; its settings that come earlier in RULES have their values.
+    """
+
+    def __init__(self, cfg: DictConfig) -> None:
+        self._cfg = cfg
+
+    @cached_property
+    def source(self) -> Source:
+        """The data set. It is built in colour while the number of channels is not known."""
+        node: Any = OmegaConf.to_container(self._cfg.data.source, resolve=True)
+        if node.get("channels", 0) is None:
+            node["channels"] = 3
+        made: Source = instantiate(node, "data.source")
+        return made
+
+    @property
+    def channels(self) -> int:
+        """1 grey, 3 colour."""
+        return int(self._cfg.data.channels)
+
+    @property
+    def image_size(self) -> int:
+        """Side of the images in pixels."""
+        return int(self._cfg.data.image_size)
+
+    @cached_property
+    def images_per_class(self) -> float:
+        """Mean number of training images of a class."""
+        counts = self.source.training_counts()
+        return sum(counts) / len(counts)
+
+
+Rule = Callable[[Facts], Choice | None]
+
+# By key, in the order in which the values are chosen: a rule may use the facts that earlier rules decide. A
+# rule that gives None leaves its key to the user. A key that a configuration lacks, or has a value for, is
+# passed over.
+RULES: dict[str, Rule] = {
+    "data.channels": lambda facts: facts.source.suited_channels(),
+    "data.image_size": lambda facts: facts.source.suited_size(),
+}
+
+
+def filled(cfg: DictConfig) -> DictConfig:
+    """The configuration with a value for every null that a rule decides; values that refer to it follow.
+
+    Every choice is logged in a line that names the key.
+
+    Args:
+        cfg: a configuration that `mergan.config.check` has passed. It is not changed.
+
+    Raises:
+        ConfigError: the data does not decide a value.
+        DataError: the data is missing or cannot be read.
+    """
+    cfg = cfg.copy()
+    facts = Facts(cfg)
+    for key, rule in RULES.items():
+        if not _is_open(cfg, key):
+            continue
+        choice = rule(facts)
+        if choice is None:
+            raise ConfigError(f"{key}=null: {facts.source.name} does not decide it; give {key}=...")
+        OmegaConf.update(cfg, key, choice.value)
+        _say(key, choice)
+    return cfg
+
+
+def kept(cfg: DictConfig, saved: Mapping[str, Any]) -> DictConfig:
+    """The configuration with the values that a run has chosen before, in place of nulls.
+
+    Args:
+        cfg: the configuration of a command. It is not changed.
+        saved: the configuration of the run, as plain values.
+    """
+    cfg, before = cfg.copy(), OmegaConf.create(dict(saved))
+    for key in RULES:
+        value = OmegaConf.select(before, key)
+        if value is not None and _is_open(cfg, key):
+            OmegaConf.update(cfg, key, value)
+    return cfg
+
+
+def _is_open(cfg: DictConfig, key: str) -> bool:
+    """Whether a configuration has null itself at a key, not a reference to another key."""
+    parent, _, name = key.rpartition(".")
+    node = OmegaConf.select(cfg, parent) if parent else cfg
+    if not isinstance(node, DictConfig) or name not in node or OmegaConf.is_interpolation(node, name):
+        return False
+    return not OmegaConf.is_missing(node, name) and node[name] is None
+
+
+@rank_zero_only
+def _say(key: str, choice: Choice) -> None:
+    log.info("%s=%s is chosen: %s; %s=... sets it", key, choice.value, choice.why, key)
