@@ -20,5 +20,5 @@ Fraction = Annotated[float, Interval(gt=0, lt=1)]
 Count32 = Annotated[int, Interval(ge=1, lt=2**31)]
 Whole32 = Annotated[int, Interval(ge=0, lt=2**31)]
 
-ImageSize = Literal[16, 32, 64]
+ImageSize = Literal[16, 32, 64, 128]
 Channels = Literal[1, 3]  # grey, colour
