@@ -17,7 +17,7 @@ from mergan.networks.layers import ClassTable, ConditionalNorm, inherit_classes
 from mergan.system.errors import ConfigError
 
 LATENT, CLASSES = 6, 5
-PAIRS = pytest.mark.parametrize("pair", ["dcgan", "upsample"])
+PAIRS = pytest.mark.parametrize("pair", ["dcgan", "upsample", "resnet"])
 
 
 def generator_of(pair: str, **arguments: Any) -> nn.Module:
@@ -40,7 +40,7 @@ def inputs(count: int = 10, latent_dim: int = LATENT) -> tuple[Tensor, Tensor]:
 
 
 @PAIRS
-@pytest.mark.parametrize("size", [16, 32, 64])
+@pytest.mark.parametrize("size", [16, 32, 64, 128])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_pairs_follow_the_contract_of_shapes(pair: str, size: int, channels: int) -> None:
     z, labels = inputs()
@@ -55,10 +55,10 @@ def test_pairs_follow_the_contract_of_shapes(pair: str, size: int, channels: int
 
 
 @PAIRS
-@pytest.mark.parametrize("size", [0, 8, 28, 48, 128])
+@pytest.mark.parametrize("size", [0, 8, 28, 48, 256])
 def test_other_image_sizes_are_refused(pair: str, size: int) -> None:
     for build in (generator_of, discriminator_of):
-        with pytest.raises(ConfigError, match=rf"image_size={size}: use 16, 32 or 64"):
+        with pytest.raises(ConfigError, match=rf"image_size={size}: use 16, 32, 64 or 128"):
             build(pair, image_size=size)
 
 

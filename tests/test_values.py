@@ -273,7 +273,7 @@ def test_composing_gives_everybody_a_configuration_of_their_own() -> None:
         ("batch_size=0", "a whole number of 1 or more, below 2^31"),
         ("steps_per_epoch=0", "a whole number of 1 or more, below 2^31, or null"),
         ("seed=-1", "a whole number of 0 or more, below 2^31"),
-        ("data.image_size=28", "16, 32 or 64"),
+        ("data.image_size=28", "16, 32, 64 or 128"),
         ("data.val_fraction=1.0", "a number between 0 and 1"),
         ("recovery.attempts=-1", "a whole number of 0 or more"),
         ("evaluation.k=0", "a whole number of 1 or more, below 2^31"),
