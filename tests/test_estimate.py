@@ -90,7 +90,7 @@ def test_estimating_draws_no_random_numbers(compose: Compose) -> None:
     assert (numpy_before == np.random.get_state()[1]).all()  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("network", ["dcgan", "upsample"])
+@pytest.mark.parametrize("network", ["dcgan", "upsample", "resnet"])
 def test_the_estimate_lies_below_what_is_held(compose: Compose, build: Any, network: str) -> None:
     overrides = [f"network={network}", "strategy=finetune", "learner.ema=0.9", "batch_size=64"]
     cfg = compose(*overrides)

@@ -17,7 +17,7 @@ from mergan.networks.layers import ClassTable, ConditionalNorm, inherit_classes
 from mergan.system.errors import ConfigError
 
 LATENT, CLASSES = 6, 5
-PAIRS = pytest.mark.parametrize("pair", ["dcgan", "upsample"])
+PAIRS = pytest.mark.parametrize("pair", ["dcgan", "upsample", "resnet"])
 
 
 def generator_of(pair: str, **arguments: Any) -> nn.Module:

@@ -82,7 +82,7 @@ class StepWatcher(pl.Callback):
         return [step for step in self.steps if step.network == network]
 
 
-@pytest.mark.parametrize("network", ["dcgan", "upsample"])
+@pytest.mark.parametrize("network", ["dcgan", "upsample", "resnet"])
 def test_each_step_changes_its_own_network_alone(build: Build, network: str) -> None:
     watcher = StepWatcher()
     overrides = ["strategy=replay_alignment", "strategy.classifier=true", "objective.critic_steps=2"]

@@ -40,6 +40,7 @@ ALONE = {  # modules of the core and what of this project they may import
     "networks/layers.py": set(),
     "networks/fast/thin.py": set(),
     "networks/fast/pair_products.py": set(),
+    "networks/fast/pooled_conv.py": set(),
     "networks/fast/upsample_conv.py": {"mergan.networks.fast.pair_products"},
 }
 

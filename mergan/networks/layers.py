@@ -71,11 +71,15 @@ class ConditionalNorm(nn.Module):
         """Normalise x (B, C, H, W), with scale and shift of the labels (B,)."""
         scale, shift = self.scale(labels), self.shift(labels)
         if self.kind == "group":
-            # treat the batch as one sample of B * C channels: one kernel then normalises, scales and shifts
-            flat = x.reshape(1, -1, *x.shape[2:])
-            normed = nn.functional.group_norm(flat, len(x) * self.groups, scale.flatten(), shift.flatten())
-            return normed.view(x.shape)
+            return self.group_norm(x, scale, shift)
         return torch.addcmul(shift[:, :, None, None], class_batch_norm(x, labels), scale[:, :, None, None])
+
+    def group_norm(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        """Group norm of x (B, C, H, W), with a scale and a shift (B, C) for each sample."""
+        # treat the batch as one sample of B * C channels: one kernel then normalises, scales and shifts
+        flat = x.reshape(1, -1, *x.shape[2:])
+        normed = nn.functional.group_norm(flat, len(x) * self.groups, scale.flatten(), shift.flatten())
+        return normed.view(x.shape)
 
 
 def class_batch_norm(x: Tensor, labels: Tensor, eps: float = 1e-5) -> Tensor:

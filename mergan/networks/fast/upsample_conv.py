@@ -36,12 +36,28 @@ class UpsampleConv2d(nn.Conv2d):
         """x (B, in_channels, H, W) -> (B, out_channels, 2 H, 2 W); with 25 products it is channels last."""
         assert self.bias is not None
         if x.device.type != "cpu" or x.shape[2] % 2 or x.shape[3] % 2:
-            kernel = transposed_kernel(self.weight)
-            return nn.functional.conv_transpose2d(x, kernel, self.bias, stride=2, padding=1)
+            return self.as_transposed(x)
         if torch.is_autocast_enabled("cpu"):
             x = x.to(torch.get_autocast_dtype("cpu"))
         image: Tensor = PairProducts.apply(x.permute(0, 2, 3, 1), self.weight, self.bias)  # type: ignore[no-untyped-call]
         return image.permute(0, 3, 1, 2)
+
+    def as_transposed(self, x: Tensor) -> Tensor:
+        """The same by the equivalent transposed convolution, which keeps the memory format of x."""
+        kernel = transposed_kernel(self.weight)
+        return nn.functional.conv_transpose2d(x, kernel, self.bias, stride=2, padding=1)
+
+
+class TransposedUpsampleConv2d(UpsampleConv2d):
+    """UpsampleConv2d by the equivalent transposed convolution on every device.
+
+    With few output channels this takes no longer than the 25 products, whose streams of the input then weigh
+    more than what they save. It can be differentiated any number of times.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, in_channels, H, W) -> (B, out_channels, 2 H, 2 W), in the memory format of x."""
+        return self.as_transposed(x)
 
 
 def transposed_kernel(weight: Tensor) -> Tensor:
