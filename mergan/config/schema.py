@@ -123,6 +123,7 @@ class TrainConfig:
     strategy: Any = MISSING
     network: Any = MISSING
     objective: Any = MISSING
+    augmentation: Any = MISSING
     learner: Any = MISSING
     trainer: Any = MISSING
     logger: Any = MISSING

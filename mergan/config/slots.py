@@ -23,6 +23,7 @@ PARTS = {
     "learner": ("mergan.learners.ContinualLearner", "mergan.learners.acgan.ACGAN"),
     "strategy": ("mergan.strategies.Strategy", "mergan.strategies.joint_retrain.JointRetrain"),
     "objective": ("mergan.learners.objectives.Objective", "mergan.learners.objectives.NonSaturating"),
+    "augmentation": ("mergan.learners.augmentation.Augmentation", "mergan.learners.augmentation.DiffAugment"),
     "network.generator": ("torch.nn.Module", "mergan.networks.dcgan.Generator"),
     "network.discriminator": ("torch.nn.Module", "mergan.networks.dcgan.Discriminator"),
     "data.source": ("mergan.data.source.Source", "mergan.data.image_folder.ImageFolder"),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mergan.config.ranges import Positive
+from mergan.learners.augmentation import Augmentation
 from mergan.learners.base import ContinualLearner, Trained
 from mergan.learners.objectives import Judged, Objective
 from mergan.learners.readings import Terms, class_accuracy
@@ -25,12 +26,13 @@ class ACGAN(ContinualLearner):
         L_D = sum_i w_i (adv_real + lambda_cls * CE(C(x_i), c_i)) + w * adv_fake + gradient penalties
 
     The strategy provides the images x_i and the weights w_i, which sum to w. The generated images have the
-    same total weight. mergan.learners.objectives lists all constants. The first discriminator update sees
+    same total weight. The discriminator sees all images augmented (mergan.learners.augmentation). mergan.learners.objectives lists all constants. The first discriminator update sees
     the images that the generator was just updated on.
 
     Args:
         generator, discriminator: see mergan.networks for the contract of the pair.
         objective: the adversarial losses and their weights.
+        augmentation: what changes the images before the discriminator sees them.
         strategy, scenario: see ContinualLearner.
         lr: Adam's learning rate for the generator.
         lr_d: Adam's learning rate for the discriminator; null: `lr`.
@@ -47,6 +49,7 @@ class ACGAN(ContinualLearner):
         generator: nn.Module,
         discriminator: nn.Module,
         objective: Objective,
+        augmentation: Augmentation,
         strategy: Strategy,
         scenario: Scenario,
         *,
@@ -63,6 +66,7 @@ class ACGAN(ContinualLearner):
             )
         self.discriminator = discriminator
         self.objective = objective
+        self.augmentation = augmentation
         self.lr_d = self.lr if lr_d is None else lr_d * lr_scale
         self._initial_discriminator = (
             {key: value.clone() for key, value in discriminator.state_dict().items()}
@@ -117,7 +121,7 @@ class ACGAN(ContinualLearner):
         labels, pairs = self._asked_classes(context)
         z = context.latent(self.batch_size)
         drawn = Drawn(z, labels, self.generator(z, labels))
-        adversarial, class_logits = self.discriminator(drawn.images, labels)
+        adversarial, class_logits = self._discriminate(drawn.images, labels, context)
         loss, terms = self.objective.generator_loss(
             adversarial, class_logits, labels, self.strategy.uses_classifier
         )
@@ -154,7 +158,7 @@ class ACGAN(ContinualLearner):
     def _update_discriminator(
         self, batch: TrainingBatch, drawn: Drawn, penalise: bool, context: Context
     ) -> Terms:
-        real, fake = self._judge(batch, drawn)
+        real, fake = self._judge(batch, drawn, context)
         loss, terms = self.objective.discriminator_loss(
             real, fake, batch.weights, self.strategy.uses_classifier
         )
@@ -162,7 +166,7 @@ class ACGAN(ContinualLearner):
         if penalise and count > 0:
             labels = batch.labels[:count]
             penalty, of_gradients = self.objective.penalties(
-                lambda points: self.discriminator(points, labels)[0],
+                lambda points: self._discriminate(points, labels, context)[0],
                 batch.images[:count],
                 drawn.images[:count],
                 context.rng,
@@ -173,11 +177,11 @@ class ACGAN(ContinualLearner):
             terms["class_accuracy/real"] = class_accuracy(real.classes, batch.labels)
         return terms
 
-    def _judge(self, batch: TrainingBatch, drawn: Drawn) -> tuple[Judged, Judged]:
+    def _judge(self, batch: TrainingBatch, drawn: Drawn, context: Context) -> tuple[Judged, Judged]:
         """The discriminator's outputs for both batches, in one pass if samples are independent."""
 
         def judge(images: Tensor, labels: Tensor) -> Judged:
-            adversarial, classes = self.discriminator(images, labels)
+            adversarial, classes = self._discriminate(images, labels, context)
             return Judged(adversarial, classes, labels)
 
         if not getattr(self.discriminator, "sample_independent", False):
@@ -185,3 +189,8 @@ class ACGAN(ContinualLearner):
         both = judge(torch.cat([batch.images, drawn.images]), torch.cat([batch.labels, drawn.labels]))
         count = len(batch.images)
         return Judged(*(part[:count] for part in both)), Judged(*(part[count:] for part in both))
+
+    def _discriminate(self, images: Tensor, labels: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+        """The discriminator's outputs for augmented images: adversarial (B,), classes (B, num_classes)."""
+        outputs: tuple[Tensor, Tensor] = self.discriminator(self.augmentation(images, context.rng), labels)
+        return outputs

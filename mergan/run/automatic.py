@@ -61,6 +61,9 @@ Rule = Callable[[Facts], Choice | None]
 RULES: dict[str, Rule] = {
     "data.channels": lambda facts: facts.source.suited_channels(),
     "data.image_size": lambda facts: facts.source.suited_size(),
+    "augmentation.probability": lambda facts: (
+        Choice(0.0, "grey images") if facts.channels == 1 else Choice(1.0, "colour images")
+    ),
 }
 
 

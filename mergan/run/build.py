@@ -71,7 +71,7 @@ def build_learner(
 ) -> ContinualLearner:
     """The learner with fresh weights, for the images of a pool.
 
-    Its constructor gets what it has arguments for, matched by name: the networks, `objective`, and
+    Its constructor gets what it has arguments for, matched by name: the networks, `objective`, `augmentation`, and
     `num_classes`, `channels` and `image_size` of the images.
     """
     asked = arguments_of(settings.learner, "learner")
@@ -85,6 +85,8 @@ def build_learner(
     )
     strategy.build(parts["generator"], **pool.shape)
     parts |= {name: value for name, value in pool.shape.items() if name in asked}
+    if "augmentation" in asked:
+        parts["augmentation"] = instantiate(settings.augmentation, "augmentation")
     if "objective" in asked:
         parts["objective"] = instantiate(settings.objective, "objective")
     else:
