@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mergan.data import decoding
+from mergan.data import decoding, opening
 from mergan.system.errors import ConfigError, DataError
 
 RAMP = np.tile(np.array([0, 80, 160, 255], dtype=np.uint8), (4, 1))  # (4, 4), the same in every row
@@ -23,7 +23,7 @@ def decode(
     path: Path, channels: int = 3, background: str = "white", white: float | None = None
 ) -> list[list[int]]:
     """The first row of each channel."""
-    with decoding.guarded():
+    with opening.guarded():
         decoder = decoding.Decoder(channels, decoding.colour(background), white)
         return decoder.decode(str(path), 4)[:, 0].tolist()
 
@@ -217,7 +217,7 @@ def test_programs_for_a_printer_are_not_run(name: str, tmp_path: Path) -> None:
     )
     with pytest.raises(DataError, match=name):
         decode(tmp_path / name)
-    assert ".ps" not in decoding.SUFFIXES and ".pdf" not in decoding.SUFFIXES
+    assert ".ps" not in opening.SUFFIXES and ".pdf" not in opening.SUFFIXES
 
 
 @pytest.mark.filterwarnings("error")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -39,8 +40,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command with this interpreter; training only with debug=smoke."""
+def run(
+    command: str, folder: Path, further: Sequence[str] = ("debug=smoke",)
+) -> subprocess.CompletedProcess[str]:
+    """Run a command with this interpreter; training only with these further settings."""
     words = shlex.split(command)
     environment = {}
     if words[0].startswith("PYTHONPATH="):
@@ -53,7 +56,7 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
         words[0] = str(tiny.ROOT / "train.py")
     trains = "train" in words or words[0].endswith("train.py")
     if trains and not any(word.startswith("ckpt_path=") or word == "debug=smoke" for word in words):
-        words.append("debug=smoke")
+        words += further
     return warm.run(words, folder, environment)
 
 

@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageColor, ImageOps
 
+from mergan.data import opening
 from mergan.system.errors import ConfigError, DataError
 from mergan.system.text import shown
 
 # Part of the fingerprint: increase it when a file decodes to other pixels than before.
 VERSION = 2
-
-# A fixed list instead of the formats of the installed Pillow, so a folder is the same data everywhere.
-# Documents, films and printer programs (PDF, PS, EPS, MPEG, WMF) are never opened.
-_SUFFIXES_OF = {
-    "AVIF": ".avif",
-    "BMP": ".bmp",
-    "DIB": ".dib",
-    "GIF": ".gif",
-    "JPEG": ".jpg .jpeg .jpe .jfif .mpo",
-    "JPEG2000": ".jp2 .j2k .jpc .jpf .jpx .j2c",
-    "PCX": ".pcx",
-    "PNG": ".png .apng",
-    "PPM": ".pbm .pgm .ppm .pnm .pfm",
-    "QOI": ".qoi",
-    "TIFF": ".tif .tiff",
-    "WEBP": ".webp",
-}
-SUFFIXES = frozenset(" ".join(_SUFFIXES_OF.values()).split())
 
 _MODES = {1: "L", 3: "RGB"}
 _WHITES = (1, 255, 1023, 4095, 16383, 32767, 65535, 2**31 - 1)  # common values of white
@@ -64,8 +43,8 @@ class Decoder:
         Raises:
             DataError: it cannot be decoded, or the meaning of its values is unknown.
         """
-        with _opened(path) as opened:
-            opaque = self._opaque(opened, path)
+        with opening.opened(path) as picture:
+            opaque = self._opaque(picture, path)
             fitted = ImageOps.fit(
                 opaque.convert(_MODES[self.channels]), (size, size), Image.Resampling.BILINEAR
             )
@@ -143,49 +122,6 @@ def colour(background: object) -> tuple[int, int, int]:
         )
     red, green, blue = values
     return red, green, blue
-
-
-def shorter_side(path: str) -> int:
-    """The shorter side of a picture in pixels, from its header.
-
-    Raises:
-        DataError: it has no header that can be read.
-    """
-    with _opened(path) as opened:
-        return min(opened.size)
-
-
-@contextmanager
-def _opened(path: str) -> Iterator[Image.Image]:
-    """Open a picture, and name it if it cannot be decoded inside."""
-    try:
-        with Image.open(path, formats=_formats()) as opened:
-            yield opened
-    except DataError:
-        raise
-    # For broken files, PIL's decoders raise errors of many kinds.
-    except Exception as error:
-        too_large = isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning)
-        reason = "too large" if too_large else type(error).__name__
-        raise DataError(
-            f"image_folder: cannot decode {shown(path)} ({reason}), replace or remove it"
-        ) from error
-
-
-@contextmanager
-def guarded() -> Iterator[None]:
-    """Handle Pillow's warnings: its pixel limit raises an error, warnings about odd files are ignored."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
-
-
-@lru_cache(maxsize=1)
-def _formats() -> tuple[str, ...]:
-    """The formats of our list that the installed Pillow can read."""
-    Image.init()
-    return tuple(name for name in _SUFFIXES_OF if name in Image.OPEN)
 
 
 def _rgba(picture: Image.Image) -> Image.Image:

@@ -9,7 +9,7 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from pathlib import Path
 
-from mergan.data.decoding import SUFFIXES
+from mergan.data.opening import SUFFIXES
 from mergan.system.errors import DataError
 from mergan.system.text import natural_order, shown
 

@@ -14,7 +14,7 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_only
 
 from mergan.config.ranges import Channels, Fraction, Positive
-from mergan.data import decoding, looking
+from mergan.data import decoding, looking, opening
 from mergan.data.folders import File, Found, find
 from mergan.data.source import CHUNK, SPLITS, Choice, Source, Split
 from mergan.system.errors import DataError
@@ -33,7 +33,7 @@ class ImageFolder(Source):
 
     The classes are the folders in natural order (2 before 10). Their names are converted to Unicode normal
     form NFC. Images may lie in subfolders. Links are followed, and each file counts once. Names that begin
-    with a dot and files whose suffix is not in `decoding.SUFFIXES` are skipped and counted. Split folders
+    with a dot and files whose suffix is not in `opening.SUFFIXES` are skipped and counted. Split folders
     may have any common name (Train, training, val, valid, test ...). Without a test folder, the validation
     folder is the test split; otherwise the validation folder is ignored.
 
@@ -106,7 +106,7 @@ class ImageFolder(Source):
         threads = min(8, os.cpu_count() or 1)  # PIL releases the GIL while it decodes
         for start in range(0, len(files), CHUNK):
             part = files[start : start + CHUNK]
-            with decoding.guarded(), ThreadPoolExecutor(threads) as pool:
+            with opening.guarded(), ThreadPoolExecutor(threads) as pool:
                 images = list(pool.map(lambda item: self._decoder.decode(item[0], image_size), part))
             yield np.stack(images), np.array([label for _, label in part], dtype=np.int64)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mergan.data import decoding
+from mergan.data import decoding, opening
 from mergan.data.source import Choice
 from mergan.system.text import shown
 
@@ -42,8 +42,8 @@ def image_size(classes: Sequence[Sequence[str]]) -> Choice:
     Raises:
         DataError: a header cannot be read.
     """
-    with decoding.guarded():
-        sides = [decoding.shorter_side(path) for path in _sample(classes, SIZES_PER_CLASS, SIZES)]
+    with opening.guarded():
+        sides = [opening.shorter_side(path) for path in _sample(classes, SIZES_PER_CLASS, SIZES)]
     median = statistics.median(sides)
     size = next((size for size in AUTOMATIC_SIZES if size <= ENLARGED * median), AUTOMATIC_SIZES[-1])
     return Choice(size, f"half of the pictures have a shorter side of {median:g} pixels or more")
@@ -62,7 +62,7 @@ def channels(classes: Sequence[Sequence[str]], decoder: decoding.Decoder, root: 
     """
     colourful = replace(decoder, channels=3)
     paths = _sample(classes, COLOURS_PER_CLASS, COLOURS)
-    with decoding.guarded():
+    with opening.guarded():
         for path in paths:
             if has_colour(colourful.decode(path, LOOKED_AT)):
                 return Choice(3, f"{shown(os.path.relpath(path, root))} has colour")
