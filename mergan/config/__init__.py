@@ -31,7 +31,7 @@ from mergan.config.schema import (
     TrainConfig,
     register,
 )
-from mergan.config.stream import apply_caps, scenario
+from mergan.config.stream import apply_caps, is_joined, scenario
 from mergan.config.typed import plain, typed
 
 __all__ = [
@@ -64,6 +64,7 @@ __all__ = [
     "load_configuration",
     "plain",
     "register",
+    "is_joined",
     "scenario",
     "typed",
 ]

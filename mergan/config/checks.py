@@ -126,8 +126,10 @@ def _check_missing(cfg: DictConfig) -> None:
 
 
 def _check_epochs(epochs: Any) -> None:
-    if not hints.fits(epochs, Count32 | list[Count32]):
-        raise ConfigError(f"epochs={epochs}: use {hints.wanted(Count32)}, or a list with one per task")
+    if epochs is not None and not hints.fits(epochs, Count32 | list[Count32]):
+        raise ConfigError(
+            f"epochs={epochs}: use {hints.wanted(Count32)}, a list with one per task, or null"
+        )
 
 
 def check_interpolations(cfg: DictConfig) -> None:
@@ -146,7 +148,7 @@ def check_interpolations(cfg: DictConfig) -> None:
 
 def _check_length(cfg: DictConfig) -> None:
     """Refuse a stream with more steps than a computer can take in its life."""
-    longest = max(cfg.epochs, default=1) if isinstance(cfg.epochs, ListConfig) else cfg.epochs
+    longest = max(cfg.epochs, default=1) if isinstance(cfg.epochs, ListConfig) else cfg.epochs or 1
     steps = longest * (cfg.steps_per_epoch or 1)
     if steps > MOST_STEPS:
         raise ConfigError(

@@ -23,7 +23,7 @@ def scenario(
     """The stream that the configuration describes, within its `caps` (debug=smoke).
 
     Args:
-        cfg: the configuration.
+        cfg: the configuration; while `epochs` is null, every task has one.
         classes: the names of the data set's classes in the order of the labels; or their number, if the names
             are not known yet and the stream is only checked (see mergan.scenarios.Classes).
         known: classes that the networks already know (init_from).
@@ -33,7 +33,7 @@ def scenario(
     """
     kind, joined = stream_kind(cfg), is_joined(cfg)
     of = Classes.of(classes)
-    epochs = list(cfg.epochs) if isinstance(cfg.epochs, ListConfig) else cfg.epochs
+    epochs = list(cfg.epochs) if isinstance(cfg.epochs, ListConfig | list) else cfg.epochs or 1
     stream = kind.scenario(of, epochs, known, joined)
     if cfg.caps is None:
         return stream

@@ -10,8 +10,10 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
+from mergan import config
 from mergan.config.instantiate import instantiate
 from mergan.data.source import Choice, Source
+from mergan.run.recipe import RULES
 from mergan.system.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -52,18 +54,28 @@ class Facts:
         counts = self.source.training_counts()
         return sum(counts) / len(counts)
 
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of an epoch; a pass over the images of a class, if epochs are passes."""
+        steps = self._cfg.steps_per_epoch
+        return int(steps) if steps else max(1, round(self.images_per_class / self._cfg.batch_size))
+
+    @property
+    def num_tasks(self) -> int | None:
+        """Number of tasks; None if all are joined, or if the networks know classes already (init_from)."""
+        if config.is_joined(self._cfg) or self._cfg.init_from is not None:
+            return None
+        return len(config.scenario(self._cfg, self.source.class_names).tasks)
+
 
 Rule = Callable[[Facts], Choice | None]
 
 # By key, in the order in which the values are chosen: a rule may use the facts that earlier rules decide. A
 # rule that gives None leaves its key to the user. A key that a configuration lacks, or has a value for, is
-# passed over.
-RULES: dict[str, Rule] = {
+# passed over. The rules of mergan.run.recipe follow.
+OF_THE_DATA: dict[str, Rule] = {
     "data.channels": lambda facts: facts.source.suited_channels(),
     "data.image_size": lambda facts: facts.source.suited_size(),
-    "augmentation.probability": lambda facts: (
-        Choice(0.0, "grey images") if facts.channels == 1 else Choice(1.0, "colour images")
-    ),
 }
 
 
@@ -81,14 +93,21 @@ def filled(cfg: DictConfig) -> DictConfig:
     """
     cfg = cfg.copy()
     facts = Facts(cfg)
-    for key, rule in RULES.items():
+    for key, rule in OF_THE_DATA.items():
         if not _is_open(cfg, key):
             continue
         choice = rule(facts)
         if choice is None:
             raise ConfigError(f"{key}=null: {facts.source.name} does not decide it; give {key}=...")
         OmegaConf.update(cfg, key, choice.value)
-        _say(key, choice)
+        _say(f"{key}={choice.value} is chosen: {choice.why}; {key}=... sets it")
+    recipe = {key: rule(facts) for key, rule in RULES.items() if _is_open(cfg, key)}
+    for key, value in recipe.items():
+        OmegaConf.update(cfg, key, value)
+    if recipe:
+        kind = "grey" if facts.channels == 1 else "colour"
+        values = ", ".join(f"{key}={value}".replace(" ", "") for key, value in recipe.items())
+        _say(f"recipe for {kind} images of {facts.image_size} pixels: {values}; KEY=... sets each")
     return cfg
 
 
@@ -100,7 +119,7 @@ def kept(cfg: DictConfig, saved: Mapping[str, Any]) -> DictConfig:
         saved: the configuration of the run, as plain values.
     """
     cfg, before = cfg.copy(), OmegaConf.create(dict(saved))
-    for key in RULES:
+    for key in (*OF_THE_DATA, *RULES):
         value = OmegaConf.select(before, key)
         if value is not None and _is_open(cfg, key):
             OmegaConf.update(cfg, key, value)
@@ -117,5 +136,5 @@ def _is_open(cfg: DictConfig, key: str) -> bool:
 
 
 @rank_zero_only
-def _say(key: str, choice: Choice) -> None:
-    log.info("%s=%s is chosen: %s; %s=... sets it", key, choice.value, choice.why, key)
+def _say(line: str) -> None:
+    log.info("%s", line)
