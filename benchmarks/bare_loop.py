@@ -106,7 +106,7 @@ class BareLoop:
             learner.ema.update_parameters(learner.generator)
 
         fakes = fakes.detach()
-        judged = learner._judge(real, drawn._replace(images=fakes))
+        judged = learner._judge(real, drawn._replace(images=fakes), context)
         loss = objective.discriminator_loss(*judged, real.weights, strategy.uses_classifier)[0]
         if self.done % objective.penalty_every == 0:
             penalty, _ = objective.penalties(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny import chosen
 from torch import Tensor, nn
 
 from mergan.config.instantiate import part
@@ -23,13 +24,15 @@ PAIRS = pytest.mark.parametrize("pair", ["dcgan", "upsample", "resnet"])
 def generator_of(pair: str, **arguments: Any) -> nn.Module:
     """A generator of conf/network/ for grey images of 16 pixels, with some arguments of its own."""
     shape = {"latent_dim": LATENT, "num_classes": CLASSES, "channels": 1, "image_size": 16}
-    return part("network.generator", f"network={pair}", **shape | arguments)
+    given = shape | chosen("network.generator", f"network={pair}") | arguments
+    return part("network.generator", f"network={pair}", **given)
 
 
 def discriminator_of(pair: str, **arguments: Any) -> nn.Module:
     """Its counterpart."""
     shape = {"num_classes": CLASSES, "channels": 1, "image_size": 16}
-    return part("network.discriminator", f"network={pair}", **shape | arguments)
+    given = shape | chosen("network.discriminator", f"network={pair}") | arguments
+    return part("network.discriminator", f"network={pair}", **given)
 
 
 def inputs(count: int = 10, latent_dim: int = LATENT) -> tuple[Tensor, Tensor]:

@@ -94,7 +94,7 @@ def test_every_value_of_conf_fits(word: str) -> None:
         key = node._get_full_key(None)
         given = {str(name): node[name] for name in node if name != "joined"}  # which is config.stream's
         for name in [name for name in given if given[name] is None]:
-            if links.get(f"{key}.{name}", f"${{{key}.{name}}}")[2:-1] in automatic.RULES:
+            if links.get(f"{key}.{name}", f"${{{key}.{name}}}")[2:-1] in automatic.KEYS:
                 del given[name]  # the data decides it
         check_types(given, key)
 
@@ -255,7 +255,9 @@ def test_a_part_is_that_of_conf_with_some_changes() -> None:
     strategy = part("strategy", "strategy=ewc", weight=7.0)
     cfg = config.compose("strategy=ewc").strategy
     assert (strategy.weight, strategy.samples) == (7.0, cfg.samples)
-    generator = part("network.generator", "embedding_dim=5", num_classes=2, channels=1, image_size=16)
+    generator = part(
+        "network.generator", "embedding_dim=5", num_classes=2, channels=1, image_size=16, width=8
+    )
     assert generator.project.in_features == 5
     with pytest.raises(ConfigError, match=r"^strategy\.samples=0: use a whole number of 1 or more$"):
         part("strategy", "strategy=ewc", samples=0)

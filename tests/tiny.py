@@ -21,6 +21,7 @@ from mergan.data.datamodule import ClassIncrementalDataModule
 from mergan.data.image_set import ImageSet
 from mergan.networks import dcgan
 from mergan.run.experiment import build_experiment
+from mergan.run.recipe import RULES
 from mergan.scenarios.base import Scenario, StreamKind, Task
 from mergan.strategies import Context, Drawn, Strategy
 from torture.compare import equal, event_steps, untimed
@@ -52,6 +53,7 @@ SETTINGS = [
     "objective.mode_seeking=0.0",
     "objective.r1=0.0",
     "objective.penalty_every=1",
+    "objective.critic_steps=1",
     "network.generator.width=4",
     "network.discriminator.width=4",
     "evaluation.samples_per_class=4",
@@ -117,9 +119,22 @@ def strategy_of(name: str, /, **arguments: Any) -> Any:
     return part("strategy", f"strategy={name}", **arguments)
 
 
+class GreyImages:
+    """What the rules of mergan.run.recipe ask, answered for grey digits."""
+
+    channels, image_size, images_per_class, steps_per_epoch, num_tasks = 1, 32, 400.0, 100, 10
+
+
+def chosen(key: str, *words: str) -> dict[str, Any]:
+    """The arguments of the part at a key that are null in conf/, as they are chosen for grey images."""
+    node = node_of(key, *words)
+    rules = {name: RULES.get(f"{key}.{name}") for name in node if node[name] is None}
+    return {name: rule(GreyImages()) for name, rule in rules.items() if rule is not None}
+
+
 def objective_of(name: str, /, **arguments: Any) -> Any:
-    """An objective of conf/objective/, likewise."""
-    return part("objective", f"objective={name}", **arguments)
+    """An objective of conf/objective/, likewise; for grey images, where they decide a setting."""
+    return part("objective", f"objective={name}", **chosen("objective", f"objective={name}") | arguments)
 
 
 def metric_of(name: str, /, **arguments: Any) -> Any:

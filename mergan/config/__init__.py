@@ -60,11 +60,11 @@ __all__ = [
     "differences",
     "harmless",
     "is_file",
+    "is_joined",
     "links",
     "load_configuration",
     "plain",
     "register",
-    "is_joined",
     "scenario",
     "typed",
 ]

@@ -127,9 +127,7 @@ def _check_missing(cfg: DictConfig) -> None:
 
 def _check_epochs(epochs: Any) -> None:
     if epochs is not None and not hints.fits(epochs, Count32 | list[Count32]):
-        raise ConfigError(
-            f"epochs={epochs}: use {hints.wanted(Count32)}, a list with one per task, or null"
-        )
+        raise ConfigError(f"epochs={epochs}: use {hints.wanted(Count32)}, a list with one per task, or null")
 
 
 def check_interpolations(cfg: DictConfig) -> None:

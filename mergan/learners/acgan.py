@@ -26,8 +26,9 @@ class ACGAN(ContinualLearner):
         L_D = sum_i w_i (adv_real + lambda_cls * CE(C(x_i), c_i)) + w * adv_fake + gradient penalties
 
     The strategy provides the images x_i and the weights w_i, which sum to w. The generated images have the
-    same total weight. The discriminator sees all images augmented (mergan.learners.augmentation). mergan.learners.objectives lists all constants. The first discriminator update sees
-    the images that the generator was just updated on.
+    same total weight. mergan.learners.objectives lists all constants. The first discriminator update sees
+    the images that the generator was just updated on. The discriminator sees all images augmented
+    (mergan.learners.augmentation), also where its gradients are penalised.
 
     Args:
         generator, discriminator: see mergan.networks for the contract of the pair.

@@ -1,7 +1,7 @@
 """Differentiable augmentation of all images that a discriminator sees.
 
-Real, replayed and generated images are augmented alike, in the steps of both networks. So the generator is not
-rewarded for augmented images, and the discriminator cannot win by knowing a few real ones by heart.
+Real, replayed and generated images are augmented alike, in the steps of both networks. So the generator is
+not rewarded for augmented images, and the discriminator cannot win by knowing a few real ones by heart.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class DiffAugment(Augmentation):
 
     Args:
         probability: share of the images that is augmented, drawn anew for every image. At 0 nothing is drawn.
-        brightness, saturation, contrast, translation, cutout: the strengths, see the functions of these names;
-            at 0 the change is left out.
+        brightness, saturation, contrast, translation, cutout: the strengths, see the functions for them; at 0
+            a change is left out.
     """
 
     def __init__(

@@ -78,6 +78,8 @@ OF_THE_DATA: dict[str, Rule] = {
     "data.image_size": lambda facts: facts.source.suited_size(),
 }
 
+KEYS = (*OF_THE_DATA, *RULES)  # all settings that may be null until the data is known
+
 
 def filled(cfg: DictConfig) -> DictConfig:
     """The configuration with a value for every null that a rule decides; values that refer to it follow.
@@ -119,7 +121,7 @@ def kept(cfg: DictConfig, saved: Mapping[str, Any]) -> DictConfig:
         saved: the configuration of the run, as plain values.
     """
     cfg, before = cfg.copy(), OmegaConf.create(dict(saved))
-    for key in (*OF_THE_DATA, *RULES):
+    for key in KEYS:
         value = OmegaConf.select(before, key)
         if value is not None and _is_open(cfg, key):
             OmegaConf.update(cfg, key, value)

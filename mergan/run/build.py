@@ -71,8 +71,8 @@ def build_learner(
 ) -> ContinualLearner:
     """The learner with fresh weights, for the images of a pool.
 
-    Its constructor gets what it has arguments for, matched by name: the networks, `objective`, `augmentation`, and
-    `num_classes`, `channels` and `image_size` of the images.
+    Its constructor gets what it has arguments for, matched by name: the networks, `objective`,
+    `augmentation`, and `num_classes`, `channels` and `image_size` of the images.
     """
     asked = arguments_of(settings.learner, "learner")
     parts: dict[str, Any] = {
