@@ -175,7 +175,7 @@ def test_paths_of_all_kinds_work(tmp_path: Path, name: str) -> None:
     # as it stands in a message, for a shell
     (word,) = shlex.split(literal("ckpt_path", str(place / "run" / "checkpoints" / "last.ckpt")))
     assert warm.run([script, word], tmp_path).returncode == 0
-    assert np.load(place / "samples.npz")["images"].shape == (4, 3, 16, 16)
+    assert np.load(place / "samples.npz")["images"].shape == (4, 1, 16, 16)  # grey pictures
 
 
 def test_a_read_only_data_folder_works_and_a_cache_that_cannot_be_written_is_named(

@@ -22,7 +22,7 @@ COLOURS_PER_CLASS, COLOURS = 20, 200
 
 # The shorter side may be this much smaller than the chosen size: digits of 28 pixels become 32.
 ENLARGED = 1.25
-AUTOMATIC_SIZES = (64, 32, 16)  # 128 takes four times as long as 64, so it has to be asked for
+AUTOMATIC_SIZES = (64, 32, 16)  # a step with 128 takes over four times as long: only if asked for
 
 # A picture has colour if red, green and blue differ by more than this in more than this share of it. Grey
 # pictures differ by 0 after JPEG and by 1 after WebP, at any quality.
