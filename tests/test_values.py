@@ -239,7 +239,7 @@ class Louder(NonSaturating):
 
 def test_arguments_that_are_handed_on_are_checked_as_well() -> None:
     own = {"_target_": "test_values.Louder"}
-    cfg = config.compose()
+    cfg = config.compose("objective.critic_steps=1", "objective.penalty_every=1", "objective.mode_seeking=0")
     cfg.objective.update(own)
     assert instantiate(cfg.objective).r1 == cfg.objective.r1
     for wrong in ({"factor": 1}, {"r1": -1}, {"critic_steps": 0.5}):
@@ -285,7 +285,7 @@ def test_composing_gives_everybody_a_configuration_of_their_own() -> None:
         ("data.val_fraction=1.0", "a number between 0 and 1"),
         ("recovery.attempts=-1", "a whole number of 0 or more"),
         ("evaluation.k=0", "a whole number of 1 or more, below 2^31"),
-        ("epochs=[1, 0]", "a whole number of 1 or more, below 2^31, or a list with one per task"),
+        ("epochs=[1, 0]", "a whole number of 1 or more, below 2^31, a list with one per task, or null"),
         ("scenario.order_seed=-1", "a whole number of 0 or more, below 2^31"),
         ("scenario.classes_per_task=0", "a whole number of 1 or more, below 2^31, or null"),
         ("scenario.repetition=1.01", "a number from 0 to 1"),

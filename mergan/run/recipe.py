@@ -72,6 +72,7 @@ RULES: dict[str, Callable[[Images], Any]] = {
     "network.discriminator.width": _width,
     "objective.critic_steps": lambda images: 1 if images.channels == 1 else 2,
     "objective.penalty_every": lambda images: 4 if images.channels == 1 else 8,  # every 4th generator step
+    "objective.mode_seeking": lambda images: 0.05 if images.channels == 1 else 0.0,
     "augmentation.probability": _augmented,
     "epochs": _epochs,
 }
