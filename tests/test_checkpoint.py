@@ -304,9 +304,11 @@ def test_a_checkpoint_of_an_earlier_format_is_refused_with_the_version_that_read
 def test_settings_of_later_versions_are_added_as_earlier_ones_acted(run: Path, tmp_path: Path) -> None:
     content = read_archive(run / "checkpoints" / "last.ckpt")
     assert content[contents.KEY]["config"]["data"].pop("balance") is False
+    augmentation = content[contents.KEY]["config"].pop("augmentation")
     torch.save(content, tmp_path / "old.ckpt")
     assert checkpoint.read(tmp_path / "old.ckpt")[contents.KEY]["config"]["data"]["balance"] is False
     assert trained.load_generator(tmp_path / "old.ckpt").config.data.balance is False
+    assert checkpoint.read(tmp_path / "old.ckpt")[contents.KEY]["config"]["augmentation"] == augmentation
 
 
 @pytest.mark.parametrize("content", [{"state_dict": {}}, {contents.KEY: 3, "state_dict": {}}, [1, 2]])
