@@ -65,7 +65,9 @@ class Facts:
         """Number of tasks; None if all are joined, or if the networks know classes already (init_from)."""
         if config.is_joined(self._cfg) or self._cfg.init_from is not None:
             return None
-        return len(config.scenario(self._cfg, self.source.class_names).tasks)
+        whole = self._cfg.copy()
+        whole.caps = None  # `epochs` has an entry for every task, also for those that debug=smoke leaves out
+        return len(config.scenario(whole, self.source.class_names).tasks)
 
 
 Rule = Callable[[Facts], Choice | None]
