@@ -23,9 +23,11 @@ from mergan.data.image_set import ImageSet
 from mergan.data.synthetic import Synthetic
 from mergan.evaluation import continual
 from mergan.evaluation.classifier import Classifier, load_or_train, train_classifier
-from mergan.evaluation.evaluator import Evaluator, accuracy_on, sample
+from mergan.evaluation.evaluator import Evaluator, accuracy_on
+from mergan.evaluation.features.judge import JudgeFeatures
 from mergan.evaluation.metrics import Comparison, Metric
 from mergan.evaluation.metrics.diversity import Diversity
+from mergan.evaluation.sampling import sample
 from mergan.run import experiment
 from mergan.run.measurement import measure
 from mergan.system.errors import ConfigError
@@ -77,7 +79,7 @@ def evaluator(judge: Classifier, test: ImageSet, **settings: Any) -> Evaluator:
         "kid": metric_of("kid"),
         "diversity": Diversity(),
     }
-    own = {"samples_per_class": 40, "references_per_class": 900, "features": "judge", "extract": None}
+    own = {"samples_per_class": 40, "references_per_class": 900, "spaces": {"judge": JudgeFeatures(judge)}}
     reverse = {"reverse_per_class": 40, "reverse_steps": STEPS}
     return Evaluator(judge, test, 4, **{"metrics": metrics, **own, **reverse, "seed": 0, **settings})
 

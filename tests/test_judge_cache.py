@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from mergan.data.image_set import ImageSet
-from mergan.evaluation import inception
 from mergan.evaluation.classifier import Classifier, load_or_train
+from mergan.evaluation.features.inception import Inception
 from mergan.system.errors import DataError
 
 TRAIN = ImageSet(np.zeros((8, 1, 16, 16), np.uint8), np.arange(8) % 2)
@@ -140,4 +140,4 @@ def test_inception_weights_of_absurd_size_are_refused_unread(
     path = tmp_path / "weights.pth"
     make(path)
     with pytest.raises(DataError, match=r"weights\.pth: not readable"):
-        inception.load(path)
+        Inception(str(path), "")

@@ -35,6 +35,10 @@ COLLECTIONS = {
         "mergan.evaluation.metrics.Metric",
         "mergan.evaluation.metrics.diversity.Diversity",
     ),
+    "evaluation.spaces": (
+        "mergan.evaluation.features.FeatureSpace",
+        "mergan.evaluation.features.pixels.Pixels",
+    ),
 }
 
 
@@ -58,7 +62,7 @@ def check_collection(cfg: DictConfig, key: str) -> None:
 
     Args:
         cfg: the configuration.
-        key: callbacks, logger or evaluation.metrics.
+        key: callbacks, logger, evaluation.metrics or evaluation.spaces.
 
     Raises:
         ConfigError: see `check`.

@@ -96,10 +96,13 @@ class Experiment:
         folder: RunFolder,
         going_on: Continuation | None = None,
     ) -> None:
-        self.settings, self.links, self.folder = settings, links, folder
+        self.links, self.folder = links, folder
         pl.seed_everything(settings.seed, verbose=False)
         strategy: Strategy = instantiate(settings.strategy, "strategy")
         self.pool = build.build_pool(settings, strategy.max_per_class)
+        self.settings = settings = replace(
+            settings, evaluation=config.resolved(settings.evaluation, self.pool.source.channels)
+        )
         self.start = find_start(settings, self.pool, going_on)
         self.scenario = config.scenario(settings, self.pool.class_names, self.start.known)
         self.learner = build.build_learner(settings, self.pool, strategy, self.scenario)
@@ -225,6 +228,6 @@ def _how_to_go_on(folder: Path) -> Iterator[None]:
 def conditions(settings: TrainConfig, evaluator: Evaluator, classes: Sequence[int]) -> dict[str, float | str]:
     """The conditions of the measurement, stored with the figures: split, sample counts, features and k."""
     found = {"evaluation_split": settings.evaluation.split.name, **evaluator.conditions(classes)}
-    if evaluator.metrics:
+    if evaluator.figures:
         found["evaluation_k"] = settings.evaluation.k
     return found

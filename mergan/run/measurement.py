@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -15,7 +16,11 @@ from mergan.system.errors import CheckpointError, ConfigError
 from mergan.system.text import shortened, shown
 
 # settings of the evaluation that do not change the metrics of a task
-IRRELEVANT = {"reverse_per_class", "reverse_steps", "inception_weights"}
+IRRELEVANT = {
+    *("reverse_per_class", "reverse_steps", "inception_weights", "spaces.inception.weights"),
+    # a figure's name tells its feature space
+    *("features", "features_default.grey", "features_default.colour"),
+}
 
 
 def measure(cfg: DictConfig) -> None:
@@ -53,6 +58,7 @@ def measure(cfg: DictConfig) -> None:
     run_cfg = config.apply_caps(run_cfg)  # a debug=smoke run is measured in seconds too
     settings = config.typed(run_cfg)
     pool = build.build_pool(settings, classes=generator.class_names)
+    settings = replace(settings, evaluation=config.resolved(settings.evaluation, pool.source.channels))
     start.check_data(generator.content, pool.description(), f"checkpoint {path}", cfg.allow_changes)
     evaluator = build.build_evaluator(settings, pool)
 
