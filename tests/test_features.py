@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,11 +18,12 @@ from mergan import config
 from mergan.config.instantiate import part
 from mergan.data import normalise
 from mergan.data.image_set import ImageSet
-from mergan.evaluation.classifier import train_classifier
 from mergan.evaluation.features import FeatureSpace
 from mergan.evaluation.features.judge import JudgeFeatures
 from mergan.evaluation.features.random import vgg16
 from mergan.evaluation.metrics import Comparison, FeatureSet
+from mergan.evaluation.training import train_classifier
+from mergan.output import tables
 from mergan.run import experiment
 from mergan.run.measurement import measure
 from mergan.system.errors import ConfigError
@@ -148,7 +151,9 @@ def spaces() -> dict[str, FeatureSpace]:
     """The features of a judge that tells bars from discs, random features and pixels."""
     images = torch.cat([pictures(10 + seed, label=seed % 2) for seed in range(8)])
     train = ImageSet(images.numpy(), np.arange(8).repeat(EACH) % 2)
-    judge = train_classifier(train, 2, seed=0, augment=True, max_steps=80)
+    judge = train_classifier(
+        train, tiny.classifier_of("plain", 3, SIDE, 2), seed=0, augment=True, max_steps=80
+    )
     return {"judge": JudgeFeatures(judge), "random": space("random"), "pixels": space("pixels")}
 
 
@@ -192,13 +197,140 @@ def test_one_background_shows_in_random_features_and_pixels_and_hardly_in_shapes
     assert figures["one background", "judge"]["coverage"] > 0.4
 
 
-def test_missing_colours_show_in_random_features_and_pixels(figures: Figures) -> None:
+def test_missing_colours_show_in_coverage_by_random_and_recall_by_pixels(
+    figures: Figures,
+) -> None:
+    """Averaged grey images lie in the middle of the coloured ones, where the balls of many of them reach."""
+    assert figures["no colours", "random"]["coverage"] < 0.6
+    assert figures["no colours", "pixels"]["recall"] < 0.2 < 0.9 < figures["no colours", "pixels"]["coverage"]
+    assert figures["no colours", "pixels"]["diversity"] < 0.6
     for name in ("random", "pixels"):
-        lost, real = figures["no colours", name], figures["real", name]
-        assert lost["fid"] > 3 * real["fid"], name
-        assert lost["coverage"] < real["coverage"] - 0.2, name
+        assert figures["no colours", name]["fid"] > 3 * figures["real", name]["fid"], name
 
 
-def test_another_class_shows_in_shapes_and_hardly_in_pixels(figures: Figures) -> None:
-    assert figures["another class", "judge"]["coverage"] < 0.2
-    assert figures["another class", "pixels"]["coverage"] > 0.5
+def test_another_class_shows_to_the_judge_and_hardly_in_pixels(figures: Figures) -> None:
+    assert figures["another class", "judge"]["coverage"] < 0.1
+    assert figures["another class", "pixels"]["coverage"] > 0.8
+    assert figures["another class", "random"]["coverage"] > 0.6
+
+
+# ---------------------------------------------------------------- in a run
+
+
+class Brightness(FeatureSpace):
+    """A feature space of one's own: mean and deviation of an image."""
+
+    def __init__(self, scale: float) -> None:
+        self.scale = scale
+
+    def __call__(self, images: Tensor) -> Tensor:
+        values = images.double().flatten(1) * self.scale
+        return torch.stack([values.mean(dim=1), values.std(dim=1)], dim=1)
+
+
+OWN = [
+    "+evaluation.spaces.brightness._target_=test_features.Brightness",
+    "+evaluation.spaces.brightness.scale=0.1",
+]
+
+
+def test_colour_is_measured_in_three_spaces_by_default(
+    compose: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    metrics = experiment.run(compose("data.channels=3", "strategy=finetune", "epochs=1"), tmp_path)
+    names = {"precision", "recall", "density", "coverage", "kid", "diversity"}
+    for suffix in ("", "_random", "_pixels"):
+        assert {f"{name}{suffix}" for name in names} <= set(metrics), suffix
+    assert {"recall_random_forgetting", "coverage_pixels_first_task"} <= set(metrics)
+    assert metrics["evaluation_features"] == "judge,random,pixels"
+    assert metrics["evaluation_samples_per_class_random"] == 4
+    assert (tmp_path / "recall_random_matrix.csv").is_file()
+    saved = OmegaConf.load(tmp_path / "config.yaml").evaluation
+    assert saved.features == ["judge", "random", "pixels"] and saved.classifier == "residual"
+    columns = tables.columns([metrics])
+    assert {"coverage_random", "coverage_pixels", "judge_accuracy"} <= set(columns)
+    assert "-" not in tables.figures(metrics, columns)[:4]
+
+
+def test_grey_is_measured_by_the_judge_alone_by_default(
+    compose: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    run = tiny.build(compose(), tmp_path)
+    assert list(run.evaluation.evaluator.spaces) == ["judge"]
+    assert type(run.evaluation.evaluator.judge).__name__ == "Plain"
+    assert not any(
+        "_" in key for key in tables.columns([{}]) if key.startswith(("recall", "coverage", "fid"))
+    )
+
+
+def test_spaces_are_chosen_by_name_and_a_word_is_a_list_of_one(
+    compose: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    metrics = experiment.run(compose("evaluation.features=pixels", "epochs=1"), tmp_path / "a")
+    assert "recall_pixels" in metrics and "recall" not in metrics and "accuracy" in metrics
+    own = experiment.run(compose(*OWN, "evaluation.features=[judge,brightness]", "epochs=1"), tmp_path / "b")
+    assert {"recall", "recall_brightness", "kid_brightness_forgetting"} <= set(own)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("evaluation.features=[judge,vgg]", "there is no vgg; use a list of feature spaces: judge, random"),
+        ("evaluation.features=[judge,judge]", "each once"),
+        ("evaluation.features=3", "use a list of feature spaces"),
+        ("evaluation.features_default.colour=[sight]", "there is no sight"),
+        ("evaluation.classifier=large", "use one of plain, residual"),
+        ("evaluation.spaces.pixels=null evaluation.features=[pixels]", "there is no pixels"),
+    ],
+)
+def test_spaces_and_classifiers_that_do_not_exist_are_refused(
+    compose: Callable[..., DictConfig], word: str, said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said) as refusal:
+        compose(*word.split())
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_figure_cannot_take_the_name_of_another(compose: Callable[..., DictConfig], tmp_path: Path) -> None:
+    taken = "+evaluation.metrics.recall_pixels._target_=mergan.evaluation.metrics.diversity.Diversity"
+    with pytest.raises(ConfigError, match="recall_pixels is taken"):
+        tiny.build(compose(taken, "evaluation.features=[judge,pixels]"), tmp_path)
+
+
+def test_a_checkpoint_can_be_measured_in_further_spaces(
+    compose: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    cfg = compose("strategy=finetune", "epochs=1")
+    final = experiment.run(cfg, tmp_path / "run")
+    path, out = tmp_path / "run" / "checkpoints" / "last.ckpt", tmp_path / "figures.json"
+    own = {"checkpoint": str(path), "out": str(out), "cache_dir": cfg.cache_dir}
+    wider = OmegaConf.create({**own, "evaluation": cfg.evaluation})
+    wider.evaluation.features = ["judge", "pixels"]
+    measure(OmegaConf.merge(config.compose(name="evaluate"), wider))
+    again = json.loads(out.read_text())
+    assert again["recall_forgetting"] == pytest.approx(final["recall_forgetting"])
+    assert "recall_pixels" in again and "recall_pixels_forgetting" not in again
+
+
+def test_a_judge_that_errs_is_warned_of(
+    compose: Callable[..., DictConfig], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    metrics = experiment.run(compose("scenario.tasks=[[0,1]]", "epochs=1"), tmp_path / "weak")
+    assert metrics["judge_accuracy"] < 0.9  # two steps of training
+    (record,) = [record for record in caplog.records if "the judge recognises only" in record.getMessage()]
+    assert record.levelno == logging.WARNING and "\n" not in record.getMessage()
+
+
+# ---------------------------------------------------------------- the judge of colour images
+
+
+@pytest.mark.parametrize("size", [16, 64])
+def test_the_residual_judge_learns_at_every_size(size: int) -> None:
+    images = torch.cat([pictures(10 + seed, label=seed % 2) for seed in range(2)])
+    resized = nn.functional.interpolate(images.float(), size=size, mode="bilinear").byte()
+    train = ImageSet(resized.numpy(), np.arange(2).repeat(EACH))
+    fresh = tiny.classifier_of("residual", 3, size, 2)
+    judge = train_classifier(train, fresh, seed=0, augment=True, max_steps=25)
+    features, classes = judge.look(resized)
+    assert features.shape == (2 * EACH, 128)
+    assert (classes.numpy() == train.labels).mean() > 0.8

@@ -21,7 +21,8 @@ from mergan.system.text import shortened, shown
 
 log = logging.getLogger(__name__)
 
-SHOWN = ("accuracy", "recall", "coverage")  # metrics in the line printed after a task
+# figures in the line printed after a task; the last two only where they are measured, as in colour
+SHOWN = ("accuracy", "recall", "coverage", "coverage_random", "coverage_pixels")
 COLLAPSED = 0.05  # a class with less diversity counts as collapsed
 DRAWN = ("accuracy", "coverage")  # matrices drawn after each task; at the end, all are drawn
 
@@ -86,7 +87,9 @@ class ContinualEvaluation(TaskCallback):
     def _report(self, learner: ContinualLearner, names: Sequence[str]) -> None:
         """Log one line for the terminal."""
         last = {name: rows[-1] for name, rows in self.matrices.items() if rows[-1]}
-        averages = [f"{name} {continual.average(last[name]):.3f}" for name in SHOWN if name in last]
+        averages = [
+            f"{name.replace('_', ' ')} {continual.average(last[name]):.3f}" for name in SHOWN if name in last
+        ]
         forgotten = continual.forgetting(self.rows)
         log.info(
             "task %d/%d  classes %s  %s%s  %.0f s",
@@ -99,9 +102,12 @@ class ContinualEvaluation(TaskCallback):
         )
 
     def _warn_of_collapse(self, names: Sequence[str]) -> None:
-        """Warn of classes that have lost nearly all their diversity."""
-        rows = self.matrices.get("diversity") or [{}]
-        collapsed = [shortened(shown(names[label])) for label, value in rows[-1].items() if value < COLLAPSED]
+        """Warn of classes that have lost nearly all their diversity, in whichever feature space."""
+        lost: set[int] = set()
+        for name, rows in self.matrices.items():
+            if name.split("_")[0] == "diversity" and rows:
+                lost |= {label for label, value in rows[-1].items() if value < COLLAPSED}
+        collapsed = [shortened(shown(names[label])) for label in sorted(lost)]
         if collapsed:
             log.warning(
                 "collapsed: %s; there the pictures of a class are nearly all the same (diversity below %g "

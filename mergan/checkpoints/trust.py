@@ -21,7 +21,13 @@ from mergan.system.text import shortened
 TARGET = "_target_"
 FORBIDDEN = ("_args_", "_partial_", "_recursive_")  # Hydra's special keys besides the target
 # collections whose entries have names that the user chooses
-NAMED = ("callbacks", "logger", "evaluation.metrics", "evaluation.spaces")
+NAMED = (
+    "callbacks",
+    "logger",
+    "evaluation.metrics",
+    "evaluation.spaces",
+    "evaluation.classifiers",
+)
 PLACES = ("trainer", "logger", "callbacks")  # their arguments may be files and folders to write to
 PLACE_KEY = re.compile(r"(path|dir|directory|folder|file|filename|root)$", re.IGNORECASE)
 PLACE_VALUE = re.compile(r"[/\\]|^[.~]")

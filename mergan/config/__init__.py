@@ -19,7 +19,7 @@ from mergan.config.comparison import (
     links,
 )
 from mergan.config.composition import CONF, compose, load_configuration
-from mergan.config.features import resolved
+from mergan.config.measures import resolved
 from mergan.config.schema import (
     EvaluateConfig,
     EvaluationConfig,

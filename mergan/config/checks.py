@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mergan.config import features, hints, slots, trainer_arguments
+from mergan.config import hints, measures, slots, trainer_arguments
 from mergan.config.ranges import Count32
 from mergan.config.schema import EvaluationConfig, TrainConfig
 from mergan.config.stream import is_joined, scenario, stream_kind
@@ -97,7 +97,7 @@ def check_machine(cfg: DictConfig) -> None:
     """
     trainer_arguments.check(cfg.trainer)
     if cfg.caps is None:
-        features.check_weights(cfg.evaluation, cfg.cache_dir)
+        measures.check_weights(cfg.evaluation, cfg.cache_dir)
     _check_folder("cache_dir", cfg.cache_dir)
 
 
@@ -114,9 +114,9 @@ def check_evaluation(cfg: DictConfig) -> None:
 
 
 def _check_measures(cfg: DictConfig) -> None:
-    for key in ("evaluation.metrics", "evaluation.spaces"):
+    for key in ("evaluation.metrics", "evaluation.spaces", "evaluation.classifiers"):
         slots.check_collection(cfg, key)
-    features.check(cfg.evaluation)
+    measures.check(cfg.evaluation)
 
 
 def _check_missing(cfg: DictConfig) -> None:

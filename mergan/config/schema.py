@@ -56,9 +56,12 @@ class EvaluationConfig:
     samples_per_class: Count32 = MISSING
     references_per_class: Count32 = MISSING
     k: Count32 = MISSING
-    features: Any = MISSING  # names of spaces, see mergan.config.features
+    features: Any = MISSING  # names of spaces, see mergan.config.measures
     features_default: dict[str, Any] = MISSING
     spaces: dict[str, Any] = MISSING
+    classifier: str | None = MISSING
+    classifier_default: dict[str, Any] = MISSING
+    classifiers: dict[str, Any] = MISSING
     inception_weights: str | None = MISSING
     metrics: dict[str, Any] = MISSING
     reverse_per_class: Whole32 = MISSING

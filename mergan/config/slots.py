@@ -39,6 +39,10 @@ COLLECTIONS = {
         "mergan.evaluation.features.FeatureSpace",
         "mergan.evaluation.features.pixels.Pixels",
     ),
+    "evaluation.classifiers": (
+        "mergan.evaluation.classifiers.Classifier",
+        "mergan.evaluation.classifiers.plain.Plain",
+    ),
 }
 
 
@@ -62,7 +66,7 @@ def check_collection(cfg: DictConfig, key: str) -> None:
 
     Args:
         cfg: the configuration.
-        key: callbacks, logger, evaluation.metrics or evaluation.spaces.
+        key: callbacks, logger, or one of those of evaluation.
 
     Raises:
         ConfigError: see `check`.

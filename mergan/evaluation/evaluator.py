@@ -10,12 +10,13 @@ from torch import Tensor
 
 from mergan.data.image_set import ImageSet
 from mergan.data.splits import at_most
-from mergan.evaluation.classifier import Classifier, train_classifier
+from mergan.evaluation.classifiers import Classifier
 from mergan.evaluation.features import FeatureSpace
 from mergan.evaluation.features.judge import JudgeFeatures
 from mergan.evaluation.figures import Measured, named
 from mergan.evaluation.metrics import Comparison, FeatureSet, Metric
 from mergan.evaluation.sampling import Generate, sample, sample_class
+from mergan.evaluation.training import Fresh, train_classifier
 from mergan.system import interrupts
 
 
@@ -24,6 +25,7 @@ class Evaluator:
 
     Args:
         judge: classifier trained on the real images.
+        fresh: makes an untrained classifier, for the reverse accuracy.
         test: real images of the evaluation split.
         latent_dim: size of z.
         metrics: metrics besides the accuracy, by name.
@@ -43,6 +45,7 @@ class Evaluator:
     def __init__(
         self,
         judge: Classifier,
+        fresh: Fresh,
         test: ImageSet,
         latent_dim: int,
         metrics: Mapping[str, Metric],
@@ -54,6 +57,7 @@ class Evaluator:
         seed: int,
     ) -> None:
         self.judge = judge
+        self.fresh = fresh
         self.test = test
         self.latent_dim = latent_dim
         self.spaces = dict(spaces)
@@ -114,7 +118,7 @@ class Evaluator:
         images, labels = sample(generate, classes, self.reverse_per_class, self.latent_dim, self.seed + 1)
         model = train_classifier(
             ImageSet(images.numpy(), labels.numpy()),
-            self.judge.head.out_features,
+            self.fresh,
             seed=self.seed,
             augment=False,
             max_steps=self.reverse_steps,

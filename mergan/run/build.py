@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,9 +23,10 @@ from mergan.config import TrainConfig, slots
 from mergan.config.instantiate import arguments_of, instantiate
 from mergan.data.datamodule import ClassIncrementalDataModule
 from mergan.data.pool import ImagePool
-from mergan.evaluation.classifier import Classifier, load_or_train
+from mergan.evaluation.classifiers import Classifier
 from mergan.evaluation.evaluator import Evaluator
 from mergan.evaluation.features import FeatureSpace
+from mergan.evaluation.judge import load_or_train
 from mergan.evaluation.metrics import Metric
 from mergan.learners import ContinualLearner
 from mergan.output.folder import RunFolder
@@ -147,15 +150,19 @@ def build_evaluator(settings: TrainConfig, pool: ImagePool) -> Evaluator:
     source = pool.source
     shape = f"{pool.image_size}|{source.channels}"
     part = measures.split.name if measures.split.name == "test" else f"val {settings.data.val_fraction}"
+    name = measures.classifier or ""
+    node = measures.classifiers[name]
+    fresh = functools.partial(instantiate, node, f"evaluation.classifiers.{name}", **pool.shape)
     judge = load_or_train(
         pool.train_set,
-        pool.num_classes,
-        key=f"{source.name}|{pool.fingerprint()}|{shape}|{part}",
+        fresh,
+        key=f"{source.name}|{pool.fingerprint()}|{shape}|{part}|{json.dumps(node, sort_keys=True)}",
         cache_dir=Path(settings.cache_dir),
         max_steps=measures.classifier_steps,
     )
     return Evaluator(
         judge,
+        fresh,
         pool.evaluation_set,
         latent_dim=settings.embedding_dim,
         metrics=metrics,

@@ -79,8 +79,9 @@ def restore(command: Command) -> Continuation:
     old = checkpoint.run_config(content, path, command.trust)
     saved: dict[str, Any] = content[KEY]["config"]
     given: Any = OmegaConf.to_container(command.cfg, resolve=True, enum_to_str=True)
-    if given["evaluation"]["features"] is None:  # by the data, which stay the same
-        given["evaluation"]["features"] = saved["evaluation"]["features"]
+    for key in ("features", "classifier"):
+        if given["evaluation"][key] is None:  # by the data, which stay the same
+            given["evaluation"][key] = saved["evaluation"].get(key)
     touched = _touched(command)
     changed = [
         key

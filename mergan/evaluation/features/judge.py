@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from mergan.evaluation.classifier import Classifier
+from mergan.evaluation.classifiers import Classifier
 from mergan.evaluation.features.base import FeatureSpace
 
 

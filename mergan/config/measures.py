@@ -1,4 +1,4 @@
-"""Which feature spaces the metrics use (no torch)."""
+"""Which feature spaces and which classifier the evaluation uses (no torch)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def names(features: str | Iterable[str]) -> list[str]:
 
 
 def check(evaluation: DictConfig) -> None:
-    """Refuse names that `evaluation.spaces` lacks, in `features` and in `features_default`.
+    """Refuse names of feature spaces that `evaluation.spaces` lacks, and of classifiers likewise.
 
     Raises:
         ConfigError: the message names the key and the spaces that there are.
@@ -39,19 +39,33 @@ def check(evaluation: DictConfig) -> None:
         for name in names(value):
             if name not in there:
                 raise ConfigError(f"evaluation.{key}={hints.shown(value)}: there is no {name}; {wanted}")
+    _check_classifier(evaluation)
+
+
+def _check_classifier(evaluation: DictConfig) -> None:
+    chosen = {f"classifier_default.{kind}": name for kind, name in evaluation.classifier_default.items()}
+    if evaluation.classifier is not None:
+        chosen["classifier"] = evaluation.classifier
+    there = [str(name) for name, node in evaluation.classifiers.items() if node is not None]
+    for key, name in chosen.items():
+        if name not in there:
+            raise ConfigError(f"evaluation.{key}={hints.shown(name)}: use one of {', '.join(there)}")
 
 
 def resolved(evaluation: EvaluationConfig, channels: int) -> EvaluationConfig:
-    """The same with `features` as a list.
+    """The same with `features` as a list and with the name of the classifier.
 
     Args:
-        evaluation: a checked one; `features` null takes the list of `features_default`.
+        evaluation: a checked one; null takes the choice of `features_default` and `classifier_default`.
         channels: of the images, 1 or 3.
     """
-    chosen = evaluation.features
-    if chosen is None:
-        chosen = evaluation.features_default["grey" if channels == 1 else "colour"]
-    return replace(evaluation, features=names(chosen))
+    kind = "grey" if channels == 1 else "colour"
+    features, classifier = evaluation.features, evaluation.classifier
+    if features is None:
+        features = evaluation.features_default[kind]
+    if classifier is None:
+        classifier = evaluation.classifier_default[kind]
+    return replace(evaluation, features=names(features), classifier=classifier)
 
 
 def check_weights(evaluation: DictConfig, cache_dir: str) -> None:
