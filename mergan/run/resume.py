@@ -81,7 +81,7 @@ def restore(command: Command) -> Continuation:
     given: Any = OmegaConf.to_container(command.cfg, resolve=True, enum_to_str=True)
     for key in ("features", "classifier"):
         if given["evaluation"][key] is None:  # by the data, which stay the same
-            given["evaluation"][key] = saved["evaluation"].get(key)
+            given["evaluation"][key] = saved["evaluation"][key]
     touched = _touched(command)
     changed = [
         key
