@@ -22,16 +22,21 @@ from mergan.data import cache, normalise
 from mergan.data.image_set import ImageSet
 from mergan.data.synthetic import Synthetic
 from mergan.evaluation import continual
-from mergan.evaluation.classifier import Classifier, load_or_train, train_classifier
-from mergan.evaluation.evaluator import Evaluator, accuracy_on, sample
+from mergan.evaluation.classifiers import Classifier
+from mergan.evaluation.evaluator import Evaluator, accuracy_on
+from mergan.evaluation.features.judge import JudgeFeatures
+from mergan.evaluation.judge import load_or_train
 from mergan.evaluation.metrics import Comparison, Metric
 from mergan.evaluation.metrics.diversity import Diversity
+from mergan.evaluation.sampling import sample
+from mergan.evaluation.training import train_classifier
 from mergan.run import experiment
 from mergan.run.measurement import measure
 from mergan.system.errors import ConfigError
 
 CLASSES = 4
 STEPS = 60
+FRESH = tiny.classifier_of("plain", 1, 16, CLASSES)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +49,7 @@ def sets(cache_dir: Path) -> tuple[ImageSet, ImageSet]:
 
 @pytest.fixture(scope="module")
 def judge(sets: tuple[ImageSet, ImageSet]) -> Classifier:
-    return train_classifier(sets[0], CLASSES, seed=0, augment=True, max_steps=STEPS)
+    return train_classifier(sets[0], FRESH, seed=0, augment=True, max_steps=STEPS)
 
 
 class RealImages:
@@ -77,9 +82,9 @@ def evaluator(judge: Classifier, test: ImageSet, **settings: Any) -> Evaluator:
         "kid": metric_of("kid"),
         "diversity": Diversity(),
     }
-    own = {"samples_per_class": 40, "references_per_class": 900, "features": "judge", "extract": None}
+    own = {"samples_per_class": 40, "references_per_class": 900, "spaces": {"judge": JudgeFeatures(judge)}}
     reverse = {"reverse_per_class": 40, "reverse_steps": STEPS}
-    return Evaluator(judge, test, 4, **{"metrics": metrics, **own, **reverse, "seed": 0, **settings})
+    return Evaluator(judge, FRESH, test, 4, **{"metrics": metrics, **own, **reverse, "seed": 0, **settings})
 
 
 def accuracy(measure: Evaluator, generate: Any, classes: Any) -> dict[int, float]:
@@ -243,10 +248,10 @@ def test_samples_come_in_the_order_asked_for_and_depend_on_the_seed() -> None:
 
 
 def test_judge_is_trained_once_and_then_read(sets: tuple[ImageSet, ImageSet], tmp_path: Path) -> None:
-    first = load_or_train(sets[0], CLASSES, "key", tmp_path, max_steps=5)
+    first = load_or_train(sets[0], FRESH, "key", tmp_path, max_steps=5)
     (path,) = (tmp_path / "classifiers").iterdir()
     written = path.stat()
-    second = load_or_train(sets[0], CLASSES, "key", tmp_path, max_steps=5)
+    second = load_or_train(sets[0], FRESH, "key", tmp_path, max_steps=5)
     assert (path.stat().st_mtime_ns, path.stat().st_ino) == (written.st_mtime_ns, written.st_ino)
     assert tiny.equal(tiny.state(first), tiny.state(second))
     assert not second.training
@@ -256,24 +261,28 @@ def test_judge_is_trained_once_and_then_read(sets: tuple[ImageSet, ImageSet], tm
 def test_broken_judge_is_trained_again(
     sets: tuple[ImageSet, ImageSet], tmp_path: Path, broken: bytes
 ) -> None:
-    first = load_or_train(sets[0], CLASSES, "key", tmp_path, max_steps=5)
+    first = load_or_train(sets[0], FRESH, "key", tmp_path, max_steps=5)
     (path,) = (tmp_path / "classifiers").iterdir()
     whole = path.stat().st_size
     path.write_bytes(broken)
-    assert tiny.equal(tiny.state(first), tiny.state(load_or_train(sets[0], CLASSES, "key", tmp_path, 5)))
+    assert tiny.equal(
+        tiny.state(first), tiny.state(load_or_train(sets[0], FRESH, "key", tmp_path, max_steps=5))
+    )
     assert path.stat().st_size == whole
     torch.save({"other": torch.zeros(3)}, path)
-    assert tiny.equal(tiny.state(first), tiny.state(load_or_train(sets[0], CLASSES, "key", tmp_path, 5)))
+    assert tiny.equal(
+        tiny.state(first), tiny.state(load_or_train(sets[0], FRESH, "key", tmp_path, max_steps=5))
+    )
 
 
 def test_other_data_or_settings_get_a_judge_of_their_own(
     sets: tuple[ImageSet, ImageSet], tmp_path: Path
 ) -> None:
     train = sets[0]
-    load_or_train(train, CLASSES, "key", tmp_path, max_steps=2)
-    load_or_train(train, CLASSES, "other key", tmp_path, max_steps=2)
-    load_or_train(train, CLASSES, "key", tmp_path, max_steps=3)
-    load_or_train(train.subset(np.arange(50)), CLASSES, "key", tmp_path, max_steps=2)
+    load_or_train(train, FRESH, "key", tmp_path, max_steps=2)
+    load_or_train(train, FRESH, "other key", tmp_path, max_steps=2)
+    load_or_train(train, FRESH, "key", tmp_path, max_steps=3)
+    load_or_train(train.subset(np.arange(50)), FRESH, "key", tmp_path, max_steps=2)
     assert len(list((tmp_path / "classifiers").iterdir())) == 4
 
 

@@ -9,9 +9,8 @@ import tiny
 import torch
 from torch_fidelity import feature_extractor_inceptionv3 as theirs
 
-from mergan import config
 from mergan.config import inception_weights
-from mergan.evaluation import inception
+from mergan.evaluation.features.inception import Inception
 from mergan.run import experiment
 from mergan.system.errors import DataError
 
@@ -67,7 +66,7 @@ def test_weights_are_found_in_the_cache_and_where_torch_downloads_to(tmp_path: P
 
 def test_smoke_runs_do_without_the_weights(cache_dir: Path) -> None:
     cfg = tiny.compose(cache_dir, "evaluation=inception", "debug=smoke")
-    assert cfg.evaluation.features is config.Features.judge
+    assert cfg.evaluation.features == ["judge"]
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights", None], ids=["empty", "garbage", "foreign"])
@@ -78,14 +77,14 @@ def test_broken_weights_are_refused_by_name(content: bytes | None, tmp_path: Pat
     else:
         path.write_bytes(content)
     with pytest.raises(DataError, match=r"weights\.pth: not readable"):
-        inception.load(path)
+        Inception(str(path), "")
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_features_are_those_of_torch_fidelity(weights: Path, channels: int) -> None:
     rng = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (2, channels, 32, 32), dtype=torch.uint8, generator=rng)
-    features = inception.load(weights)(images)
+    features = Inception(str(weights), "")(images)
     network = theirs.FeatureExtractorInceptionV3("x", ["2048"], feature_extractor_weights_path=str(weights))
     assert features.shape == (2, 2048)
     assert torch.equal(features, network(images.expand(-1, 3, -1, -1).contiguous())[0])
@@ -99,5 +98,6 @@ def test_run_measures_on_inception_features(cache_dir: Path, tmp_path: Path, wei
     ]
     stream = ["scenario.tasks=[[0]]", "epochs=1", "evaluation.references_per_class=3"]
     metrics = experiment.run(tiny.compose(cache_dir, *own, *stream), tmp_path / "run")
-    assert metrics["evaluation_features"] == "inception"
-    assert {"precision", "coverage", "kid", "diversity"} <= set(metrics)
+    assert metrics["evaluation_features"] == "judge,inception"
+    names = {"precision", "coverage", "kid", "diversity"}
+    assert names | {f"{name}_inception" for name in names} <= set(metrics)

@@ -12,18 +12,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny
 import torch
 
 from mergan.data.image_set import ImageSet
-from mergan.evaluation import inception
-from mergan.evaluation.classifier import Classifier, load_or_train
+from mergan.evaluation.classifiers import Classifier
+from mergan.evaluation.features.inception import Inception
+from mergan.evaluation.judge import load_or_train
 from mergan.system.errors import DataError
 
 TRAIN = ImageSet(np.zeros((8, 1, 16, 16), np.uint8), np.arange(8) % 2)
 
 
 def judge(cache: Path) -> Classifier:
-    return load_or_train(TRAIN, 2, key="test", cache_dir=cache, max_steps=1)
+    return load_or_train(
+        TRAIN, tiny.classifier_of("plain", 1, 16, 2), key="test", cache_dir=cache, max_steps=1
+    )
 
 
 @pytest.fixture
@@ -140,4 +144,4 @@ def test_inception_weights_of_absurd_size_are_refused_unread(
     path = tmp_path / "weights.pth"
     make(path)
     with pytest.raises(DataError, match=r"weights\.pth: not readable"):
-        inception.load(path)
+        Inception(str(path), "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,12 @@ def objective_of(name: str, /, **arguments: Any) -> Any:
 def metric_of(name: str, /, **arguments: Any) -> Any:
     """A metric of conf/evaluation/default.yaml, likewise."""
     return part(f"evaluation.metrics.{name}", **arguments)
+
+
+def classifier_of(name: str, channels: int, image_size: int, num_classes: int) -> Callable[[], Any]:
+    """Makes untrained classifiers of conf/evaluation/default.yaml for images of that shape."""
+    shape = {"channels": channels, "image_size": image_size, "num_classes": num_classes}
+    return lambda: part(f"evaluation.classifiers.{name}", **shape)
 
 
 def folder_of(root: Path, /, **arguments: Any) -> Any:

@@ -21,8 +21,11 @@ from mergan.system.text import shortened, shown
 
 log = logging.getLogger(__name__)
 
-SHOWN = ("accuracy", "recall", "coverage")  # metrics in the line printed after a task
-COLLAPSED = 0.05  # a class with less diversity counts as collapsed
+# figures in the line printed after a task; the last two only where they are measured, as in colour
+SHOWN = ("accuracy", "recall", "coverage", "coverage_random", "coverage_pixels")
+# a class with less diversity than this counts as collapsed; averaged pixels of real images vary with the
+# background most, so that a class with a single background counts as well
+COLLAPSED = {"diversity": 0.05, "diversity_random": 0.05, "diversity_pixels": 0.2}
 DRAWN = ("accuracy", "coverage")  # matrices drawn after each task; at the end, all are drawn
 
 
@@ -86,7 +89,9 @@ class ContinualEvaluation(TaskCallback):
     def _report(self, learner: ContinualLearner, names: Sequence[str]) -> None:
         """Log one line for the terminal."""
         last = {name: rows[-1] for name, rows in self.matrices.items() if rows[-1]}
-        averages = [f"{name} {continual.average(last[name]):.3f}" for name in SHOWN if name in last]
+        averages = [
+            f"{name.replace('_', ' ')} {continual.average(last[name]):.3f}" for name in SHOWN if name in last
+        ]
         forgotten = continual.forgetting(self.rows)
         log.info(
             "task %d/%d  classes %s  %s%s  %.0f s",
@@ -99,15 +104,20 @@ class ContinualEvaluation(TaskCallback):
         )
 
     def _warn_of_collapse(self, names: Sequence[str]) -> None:
-        """Warn of classes that have lost nearly all their diversity."""
-        rows = self.matrices.get("diversity") or [{}]
-        collapsed = [shortened(shown(names[label])) for label, value in rows[-1].items() if value < COLLAPSED]
-        if collapsed:
+        """Warn of classes that have lost nearly all their diversity, in whichever feature space."""
+        lost: set[int] = set()
+        signs = []
+        for name, least in COLLAPSED.items():
+            row = (self.matrices.get(name) or [{}])[-1]
+            low = {label for label, value in row.items() if value < least}
+            lost |= low
+            signs += [f"{name} below {least:g}"] if low else []
+        if lost:
             log.warning(
-                "collapsed: %s; there the pictures of a class are nearly all the same (diversity below %g "
-                "of that of real ones), whatever the accuracy says",
-                ", ".join(collapsed),
-                COLLAPSED,
+                "collapsed: %s; there the pictures of a class are nearly all the same (%s of that of real "
+                "ones), whatever the accuracy says",
+                ", ".join(shortened(shown(names[label])) for label in sorted(lost)),
+                ", ".join(signs),
             )
 
     def _log(self, trainer: pl.Trainer, learner: ContinualLearner, names: Sequence[str]) -> None:

@@ -20,7 +20,14 @@ from mergan.system.text import shortened
 
 TARGET = "_target_"
 FORBIDDEN = ("_args_", "_partial_", "_recursive_")  # Hydra's special keys besides the target
-NAMED = ("callbacks", "logger", "evaluation.metrics")  # their entries have names that the user chooses
+# collections whose entries have names that the user chooses
+NAMED = (
+    "callbacks",
+    "logger",
+    "evaluation.metrics",
+    "evaluation.spaces",
+    "evaluation.classifiers",
+)
 PLACES = ("trainer", "logger", "callbacks")  # their arguments may be files and folders to write to
 PLACE_KEY = re.compile(r"(path|dir|directory|folder|file|filename|root)$", re.IGNORECASE)
 PLACE_VALUE = re.compile(r"[/\\]|^[.~]")

@@ -69,7 +69,8 @@ def train_job(cfg: DictConfig) -> float | None:
         messages.report(error)
         raise
     if not multirun:
-        print(tables.plain(list(tables.COLUMNS.values()), [tables.figures(job.metrics)]))
+        columns = tables.columns([job.metrics])
+        print(tables.plain(list(columns.values()), [tables.figures(job.metrics, columns)]))
         print(f"run folder: {job.folder}")
     return float(job.metrics["accuracy"])
 
@@ -174,12 +175,13 @@ def how_to_go_on(command: str) -> str:
 
 def sweep_table() -> str:
     """The closing table of a sweep: one line per job."""
+    columns = tables.columns([job.metrics for job in started])
     rows = []
     for index, job in enumerate(started):
         outcome = (
-            tables.figures(job.metrics)
+            tables.figures(job.metrics, columns)
             if job.error is None
-            else ["failed", *["-"] * (len(tables.COLUMNS) - 1)]
+            else ["failed", *["-"] * (len(columns) - 1)]
         )
         rows.append([f"{index} {job.name}", *outcome, str(job.folder)])
-    return tables.plain(["job", *tables.COLUMNS.values(), "run folder"], rows)
+    return tables.plain(["job", *columns.values(), "run folder"], rows)

@@ -19,10 +19,10 @@ from mergan.config.comparison import (
     links,
 )
 from mergan.config.composition import CONF, compose, load_configuration
+from mergan.config.measures import resolved
 from mergan.config.schema import (
     EvaluateConfig,
     EvaluationConfig,
-    Features,
     ReportConfig,
     ReproduceConfig,
     Resume,
@@ -40,7 +40,6 @@ __all__ = [
     "REFERENCE",
     "EvaluateConfig",
     "EvaluationConfig",
-    "Features",
     "ReportConfig",
     "ReproduceConfig",
     "Resume",
@@ -65,6 +64,7 @@ __all__ = [
     "load_configuration",
     "plain",
     "register",
+    "resolved",
     "scenario",
     "typed",
 ]

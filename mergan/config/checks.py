@@ -11,10 +11,9 @@ from typing import Any
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mergan.config import hints, slots, trainer_arguments
-from mergan.config.inception_weights import find_weights
+from mergan.config import hints, measures, slots, trainer_arguments
 from mergan.config.ranges import Count32
-from mergan.config.schema import EvaluationConfig, Features, TrainConfig
+from mergan.config.schema import EvaluationConfig, TrainConfig
 from mergan.config.stream import is_joined, scenario, stream_kind
 from mergan.system.errors import ConfigError
 
@@ -36,7 +35,7 @@ def check(cfg: DictConfig) -> None:
 
     Raises:
         ConfigError: the message names the key, its value and what is allowed.
-        DataError: the weights that evaluation.features=inception needs are missing.
+        DataError: the weights that a feature space needs are missing.
     """
     check_values(cfg)
     if cfg.ckpt_path is not None and cfg.init_from is not None:
@@ -56,7 +55,7 @@ def check_values(cfg: DictConfig) -> None:
     """
     _check_missing(cfg)
     check_interpolations(cfg)
-    slots.check_collection(cfg, "evaluation.metrics")
+    _check_measures(cfg)
     slots.check(cfg)
     check_fields(cfg, TrainConfig)
     for key, source in SHARED.items():
@@ -97,8 +96,8 @@ def check_machine(cfg: DictConfig) -> None:
         DataError: as `check`.
     """
     trainer_arguments.check(cfg.trainer)
-    if cfg.evaluation.features is Features.inception and cfg.caps is None:
-        find_weights(cfg.evaluation.inception_weights, cfg.cache_dir)
+    if cfg.caps is None:
+        measures.check_weights(cfg.evaluation, cfg.cache_dir)
     _check_folder("cache_dir", cfg.cache_dir)
 
 
@@ -110,8 +109,14 @@ def check_evaluation(cfg: DictConfig) -> None:
     """
     _check_missing(cfg)
     check_interpolations(cfg)
-    slots.check_collection(cfg, "evaluation.metrics")
+    _check_measures(cfg)
     check_fields(cfg.evaluation, EvaluationConfig, "evaluation")
+
+
+def _check_measures(cfg: DictConfig) -> None:
+    for key in ("evaluation.metrics", "evaluation.spaces", "evaluation.classifiers"):
+        slots.check_collection(cfg, key)
+    measures.check(cfg.evaluation)
 
 
 def _check_missing(cfg: DictConfig) -> None:

@@ -30,8 +30,8 @@ def find_weights(path: str | None, cache_dir: str | Path) -> Path:
         if place.is_file():
             return place
     raise DataError(
-        f"evaluation.features=inception: {places[0]} is missing; fetch {SOURCE} and put it there, "
-        "name another place with evaluation.inception_weights, or use evaluation.features=judge"
+        f"evaluation.spaces.inception: {places[0]} is missing; fetch {SOURCE} and put it there, "
+        "name another place with evaluation.inception_weights, or leave inception out of evaluation.features"
     )
 
 

@@ -21,13 +21,6 @@ from mergan.config.ranges import (
 )
 
 
-class Features(Enum):
-    """What the metrics compare: the judge's penultimate features, or Inception-v3's."""
-
-    judge = "judge"
-    inception = "inception"
-
-
 class Split(Enum):
     """Which real images the evaluation uses: a part split off the training data, or the test data."""
 
@@ -64,7 +57,12 @@ class EvaluationConfig:
     samples_per_class: Count32 = MISSING
     references_per_class: Count32 = MISSING
     k: Count32 = MISSING
-    features: Features = MISSING
+    features: Any = MISSING  # names of spaces, see mergan.config.measures
+    features_default: dict[str, Any] = MISSING
+    spaces: dict[str, Any] = MISSING
+    classifier: str | None = MISSING
+    classifier_default: dict[str, Any] = MISSING
+    classifiers: dict[str, Any] = MISSING
     inception_weights: str | None = MISSING
     metrics: dict[str, Any] = MISSING
     reverse_per_class: Whole32 = MISSING

@@ -36,6 +36,14 @@ COLLECTIONS = {
         "mergan.evaluation.metrics.Metric",
         "mergan.evaluation.metrics.diversity.Diversity",
     ),
+    "evaluation.spaces": (
+        "mergan.evaluation.features.FeatureSpace",
+        "mergan.evaluation.features.pixels.Pixels",
+    ),
+    "evaluation.classifiers": (
+        "mergan.evaluation.classifiers.Classifier",
+        "mergan.evaluation.classifiers.plain.Plain",
+    ),
 }
 
 
@@ -59,7 +67,7 @@ def check_collection(cfg: DictConfig, key: str) -> None:
 
     Args:
         cfg: the configuration.
-        key: callbacks, logger or evaluation.metrics.
+        key: callbacks, logger, or one of those of evaluation.
 
     Raises:
         ConfigError: see `check`.

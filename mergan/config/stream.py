@@ -7,9 +7,9 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from mergan.config import hints
+from mergan.config import hints, measures
 from mergan.config.instantiate import instantiate
-from mergan.config.schema import Features, TrainConfig
+from mergan.config.schema import TrainConfig
 from mergan.scenarios.base import Scenario, StreamKind
 from mergan.scenarios.classes import Classes
 
@@ -81,7 +81,7 @@ def apply_caps(cfg: DictConfig) -> DictConfig:
     cfg.batch_size = min(caps.batch_size, cfg.batch_size)
     evaluation = cfg.evaluation
     evaluation.samples_per_class = min(caps.samples_per_class, evaluation.samples_per_class)
-    evaluation.features = Features.judge  # Inception takes more than seconds, and needs downloaded weights
+    evaluation.features = measures.without_weights(evaluation)
     evaluation.reverse_per_class = min(caps.samples_per_class, evaluation.reverse_per_class)
     evaluation.reverse_steps = min(caps.classifier_steps, evaluation.reverse_steps)
     evaluation.classifier_steps = min(caps.classifier_steps, evaluation.classifier_steps)

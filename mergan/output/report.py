@@ -131,9 +131,10 @@ def write_report(
         new: whether existing files must not be replaced.
     """
     varied = _varied_keys([run.config for run in runs])
-    headings = ["run", *(key.removesuffix("._target_") for key in varied), *tables.COLUMNS.values()]
+    columns = tables.columns([run.metrics for run in runs])
+    headings = ["run", *(key.removesuffix("._target_") for key in varied), *columns.values()]
     names = [[str(run.folder), *(_setting(run.config, key) for key in varied)] for run in runs]
-    figures = [tables.figures(run.metrics) for run in runs]
+    figures = [tables.figures(run.metrics, columns) for run in runs]
     escaped = [[cell if cell == "-" else markdown(cell) for cell in row] for row in names]
     parts = [
         "# Comparison of runs",

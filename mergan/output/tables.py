@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from mergan.system.text import shown
 
 # the figures of metrics.json that the closing table of a run shows, and their headings
 COLUMNS = {
     "accuracy": "accuracy",
+    "judge_accuracy": "judge on real",
     "reverse_accuracy": "reverse accuracy",
     "recall": "recall",
     "coverage": "coverage",
@@ -18,14 +19,33 @@ COLUMNS = {
     "forgetting": "forgetting",
     "train_seconds": "seconds",
 }
+# those that follow a column where a run has them
+FURTHER = {
+    "recall": {"recall_random": "recall random"},
+    "coverage": {"coverage_random": "coverage random", "coverage_pixels": "coverage pixels"},
+    "fid": {"fid_random": "FID random", "fid_inception": "FID inception"},
+}
 
 LARGE = 1e9  # figures from here on are written with three digits and an exponent
-DIGITS = {"train_seconds": 0, "fid": 1}  # decimals, if not 3
+DIGITS = {"train_seconds": 0, "fid": 1, "fid_random": 1, "fid_inception": 1}  # decimals, if not 3
 
 
-def figures(metrics: Mapping[str, float | str]) -> list[str]:
-    """The cells of COLUMNS; a dash for a figure that was not computed."""
-    return [_cell(key, metrics.get(key)) for key in COLUMNS]
+def columns(runs: Sequence[Mapping[str, float | str]]) -> dict[str, str]:
+    """The figures that a table of these runs shows, and their headings: COLUMNS, and those of FURTHER that a
+    run has.
+    """
+    found: dict[str, str] = {}
+    for key, heading in COLUMNS.items():
+        further = FURTHER.get(key, {})
+        found |= {key: heading} | {
+            name: further[name] for name in further if any(name in run for run in runs)
+        }
+    return found
+
+
+def figures(metrics: Mapping[str, float | str], keys: Iterable[str]) -> list[str]:
+    """The cells of a run; a dash for a figure that was not computed."""
+    return [_cell(key, metrics.get(key)) for key in keys]
 
 
 def _cell(key: str, value: float | str | None) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,14 +21,14 @@ from mergan.callbacks.interruption import StopBetweenSteps
 from mergan.callbacks.snapshot import GeneratorSnapshot
 from mergan.checkpoints.file import AtomicCheckpointIO
 from mergan.config import TrainConfig, slots
-from mergan.config.inception_weights import find_weights
 from mergan.config.instantiate import arguments_of, instantiate
 from mergan.data.balance import remarks
 from mergan.data.datamodule import ClassIncrementalDataModule
 from mergan.data.pool import ImagePool
-from mergan.evaluation import inception
-from mergan.evaluation.classifier import load_or_train
+from mergan.evaluation.classifiers import Classifier
 from mergan.evaluation.evaluator import Evaluator
+from mergan.evaluation.features import FeatureSpace
+from mergan.evaluation.judge import load_or_train
 from mergan.evaluation.metrics import Metric
 from mergan.learners import ContinualLearner
 from mergan.output.folder import RunFolder
@@ -160,32 +162,42 @@ def build_evaluator(settings: TrainConfig, pool: ImagePool) -> Evaluator:
     for name, metric in metrics.items():
         if not isinstance(metric, Metric):
             raise ConfigError(f"evaluation.metrics.{name}: {type(metric).__name__} is not a Metric")
-    extract = None
-    if measures.features is config.Features.inception:
-        extract = inception.load(find_weights(measures.inception_weights, settings.cache_dir))
     source = pool.source
     shape = f"{pool.image_size}|{source.channels}"
     part = measures.split.name if measures.split.name == "test" else f"val {settings.data.val_fraction}"
+    name = measures.classifier or ""
+    node = measures.classifiers[name]
+    fresh = functools.partial(instantiate, node, f"evaluation.classifiers.{name}", **pool.shape)
     judge = load_or_train(
         pool.train_set,
-        pool.num_classes,
-        key=f"{source.name}|{pool.fingerprint()}|{shape}|{part}",
+        fresh,
+        key=f"{source.name}|{pool.fingerprint()}|{shape}|{part}|{json.dumps(node, sort_keys=True)}",
         cache_dir=Path(settings.cache_dir),
         max_steps=measures.classifier_steps,
     )
     return Evaluator(
         judge,
+        fresh,
         pool.evaluation_set,
         latent_dim=settings.embedding_dim,
         metrics=metrics,
         samples_per_class=measures.samples_per_class,
         references_per_class=measures.references_per_class,
-        features=measures.features.name,
-        extract=extract,
+        spaces=_build_spaces(settings, judge) if metrics else {},
         reverse_per_class=measures.reverse_per_class,
         reverse_steps=measures.reverse_steps,
         seed=measures.seed,
     )
+
+
+def _build_spaces(settings: TrainConfig, judge: Classifier) -> dict[str, FeatureSpace]:
+    """The feature spaces of `evaluation.features`, by name."""
+    offered = {"judge": judge, "cache_dir": settings.cache_dir}
+    nodes = settings.evaluation.spaces
+    return {
+        name: _offer(nodes[name], f"evaluation.spaces.{name}", offered)
+        for name in settings.evaluation.features
+    }
 
 
 def build_trainer(

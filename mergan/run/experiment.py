@@ -34,6 +34,7 @@ from mergan.system.version import VERSION
 
 log = logging.getLogger(__name__)
 
+TRUSTED = 0.9  # accuracy of the judge on real images, below which its figures mean little
 LONGEST_STREAM = 4000  # characters of the listed tasks
 
 
@@ -96,10 +97,13 @@ class Experiment:
         folder: RunFolder,
         going_on: Continuation | None = None,
     ) -> None:
-        self.settings, self.links, self.folder = settings, links, folder
+        self.links, self.folder = links, folder
         pl.seed_everything(settings.seed, verbose=False)
         strategy: Strategy = instantiate(settings.strategy, "strategy")
         self.pool = build.build_pool(settings, strategy.max_per_class)
+        self.settings = settings = replace(
+            settings, evaluation=config.resolved(settings.evaluation, self.pool.source.channels)
+        )
         self.start = find_start(settings, self.pool, going_on)
         self.scenario = config.scenario(settings, self.pool.class_names, self.start.known)
         build.say_counts(settings, self.pool, self.scenario)
@@ -158,7 +162,7 @@ class Experiment:
             metrics["reverse_accuracy"] = evaluator.reverse_accuracy(learner.generate, self.scenario.classes)
         images = steps * learner.batches_per_step * learner.batch_size
         return metrics | {
-            "judge_accuracy": evaluator.judge_accuracy(self.scenario.classes),
+            "judge_accuracy": judge_accuracy(self.settings, evaluator, self.scenario.classes),
             "train_seconds": round(clocks.train_seconds, 2),
             "evaluation_seconds": round(clocks.evaluation_seconds, 2),
             "images_per_second": round(images / max(clocks.train_seconds, 1e-9), 1),
@@ -223,9 +227,21 @@ def _how_to_go_on(folder: Path) -> Iterator[None]:
         raise StorageError(f"{folder}: no room is left to write there; free some, then {remedy}") from error
 
 
+def judge_accuracy(settings: TrainConfig, evaluator: Evaluator, classes: Sequence[int]) -> float:
+    """The judge's accuracy on real images; a warning where its figures mean little (not with debug=smoke)."""
+    accuracy = evaluator.judge_accuracy(classes)
+    if accuracy < TRUSTED and settings.caps is None:
+        log.warning(
+            "the judge recognises only %.1f %% of the real images: its figures (accuracy, recall and the "
+            "like) mean little; try another evaluation.classifier or more evaluation.classifier_steps",
+            100 * accuracy,
+        )
+    return accuracy
+
+
 def conditions(settings: TrainConfig, evaluator: Evaluator, classes: Sequence[int]) -> dict[str, float | str]:
     """The conditions of the measurement, stored with the figures: split, sample counts, features and k."""
     found = {"evaluation_split": settings.evaluation.split.name, **evaluator.conditions(classes)}
-    if evaluator.metrics:
+    if evaluator.figures:
         found["evaluation_k"] = settings.evaluation.k
     return found

@@ -80,7 +80,7 @@ class Generator:
             ConfigError: a class that the generator has not learned, a number out of range, or more images
                 than memory holds.
         """
-        from mergan.evaluation.evaluator import sample
+        from mergan.evaluation.sampling import sample
         from mergan.run import estimate
 
         check_request(per_class, seed)

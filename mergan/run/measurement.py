@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -15,7 +16,12 @@ from mergan.system.errors import CheckpointError, ConfigError
 from mergan.system.text import shortened, shown
 
 # settings of the evaluation that do not change the metrics of a task
-IRRELEVANT = {"reverse_per_class", "reverse_steps", "inception_weights"}
+IRRELEVANT = {
+    *("reverse_per_class", "reverse_steps", "inception_weights", "spaces.inception.weights"),
+    # a figure's name tells its feature space
+    *("features", "features_default.grey", "features_default.colour"),
+    *("classifier_default.grey", "classifier_default.colour"),
+}
 
 
 def measure(cfg: DictConfig) -> None:
@@ -53,6 +59,7 @@ def measure(cfg: DictConfig) -> None:
     run_cfg = config.apply_caps(run_cfg)  # a debug=smoke run is measured in seconds too
     settings = config.typed(run_cfg)
     pool = build.build_pool(settings, classes=generator.class_names)
+    settings = replace(settings, evaluation=config.resolved(settings.evaluation, pool.source.channels))
     start.check_data(generator.content, pool.description(), f"checkpoint {path}", cfg.allow_changes)
     evaluator = build.build_evaluator(settings, pool)
 
@@ -65,7 +72,7 @@ def measure(cfg: DictConfig) -> None:
     matrices = _continued(
         measured.per_class,
         generator.matrices,
-        _same_measures(generator.config, run_cfg),
+        _same_measures(generator.config, settings),
         ends_task=epoch == stream.task_at(epoch).last_epoch,
     )
     metrics: dict[str, float | str] = {
@@ -73,6 +80,7 @@ def measure(cfg: DictConfig) -> None:
     }
     if evaluator.reverse_per_class > 0:
         metrics["reverse_accuracy"] = evaluator.reverse_accuracy(generator, classes)
+    metrics["judge_accuracy"] = experiment.judge_accuracy(settings, evaluator, classes)
     metrics |= experiment.conditions(settings, evaluator, classes)
     names = generator.class_names
     print(_class_table(measured.per_class, classes, names))
@@ -87,15 +95,12 @@ def measure(cfg: DictConfig) -> None:
         write_text(out, json.dumps(metrics, indent=2) + "\n", new=not cfg.overwrite)
 
 
-def _same_measures(run: DictConfig, cfg: DictConfig) -> bool:
+def _same_measures(run: DictConfig, settings: config.TrainConfig) -> bool:
     """Whether the run measured its metrics in the same way as this command."""
-    schema = OmegaConf.structured(config.TrainConfig)
-    own, now = (
-        OmegaConf.to_container(OmegaConf.merge(schema, part).evaluation, resolve=True, enum_to_str=True)
-        for part in (run, {"evaluation": cfg.evaluation})
-    )
-    assert isinstance(own, dict) and isinstance(now, dict)
-    return not set(config.differences(own, now)) - IRRELEVANT  # type: ignore[arg-type]
+    own = OmegaConf.merge(OmegaConf.structured(config.TrainConfig), run).evaluation
+    was = OmegaConf.to_container(own, resolve=True, enum_to_str=True)
+    assert isinstance(was, dict)
+    return not set(config.differences(was, config.plain(settings)["evaluation"])) - IRRELEVANT  # type: ignore[arg-type]
 
 
 def _continued(

@@ -3,30 +3,48 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from mergan.config.inception_weights import SOURCE
+import torch
+from torch import Tensor, nn
+
+from mergan.config.inception_weights import SOURCE, find_weights
+from mergan.evaluation.features.base import FeatureSpace
 from mergan.system.errors import DataError, reason
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 LAYER = "2048"  # the last average pooling, on which FID is defined
 LIMIT = 2**28  # bytes; the file has 95 MB
 BATCH = 50  # images of 299 x 299 at a time
 
 
-def load(path: Path) -> Callable[[Tensor], Tensor]:
-    """The Inception-v3 of torch-fidelity as a function: images uint8 (N, C, S, S) -> features (N, 2048).
+class Inception(FeatureSpace):
+    """Inception-v3 of torch-fidelity, (N, 2048), for colour photographs; its weights are never downloaded.
 
     Grey images are repeated over the three channels. The network itself scales images to 299 x 299.
+
+    Args:
+        weights: file of the weights; None: searched in `cache_dir` and in torch's download folder.
+        cache_dir: the cache folder.
+
+    Raises:
+        DataError: the file is missing, or does not hold these weights.
+    """
+
+    def __init__(self, weights: str | None, cache_dir: str) -> None:
+        self.network = _load(find_weights(weights, cache_dir))
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        parts = [self.network(part.expand(-1, 3, -1, -1).contiguous())[0] for part in images.split(BATCH)]
+        return torch.cat(parts)
+
+
+def _load(path: Path) -> nn.Module:
+    """The network with the weights of a file.
 
     Raises:
         DataError: the file does not hold these weights.
     """
-    import torch
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     from mergan.system.files import load_tensors
@@ -34,18 +52,11 @@ def load(path: Path) -> Callable[[Tensor], Tensor]:
     try:
         _check_size(path)
         load_tensors(path)  # accept only tensors: torch-fidelity would also run code from the file
-        network = FeatureExtractorInceptionV3("inception", [LAYER], feature_extractor_weights_path=str(path))
+        return FeatureExtractorInceptionV3("inception", [LAYER], feature_extractor_weights_path=str(path))
     except Exception as error:  # torch raises many kinds of errors for foreign files
         raise DataError(
             f"inception weights {path}: not readable ({reason(error)}); fetch {SOURCE} again"
         ) from error
-
-    @torch.no_grad()
-    def extract(images: Tensor) -> Tensor:
-        parts = [network(part.expand(-1, 3, -1, -1).contiguous())[0] for part in images.split(BATCH)]
-        return torch.cat(parts)
-
-    return extract
 
 
 def _check_size(path: Path) -> None:

@@ -1,0 +1,70 @@
+"""The base class of all classifiers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mergan.config.ranges import Count, NonNegative, Positive, Share
+from mergan.data import normalise
+
+
+class Classifier(nn.Module):
+    """A trunk that makes features, and one linear layer for the logits of the classes.
+
+    Besides the keys of its YAML node, a subclass gets `channels`, `image_size` and `num_classes`.
+
+    Args:
+        trunk: images (B, C, S, S) in [-1, 1] -> features (B, num_features).
+        num_features: number of features, the inputs of the linear layer.
+        num_classes: number of classes.
+        dropout: share of features set to 0 in training.
+        learning_rate: highest learning rate in training.
+        jitter: how far the judge's training images are shifted, rotated and scaled, see
+            mergan.evaluation.training.jitter. The classifier of the reverse accuracy sees them as they are.
+        colour: how much their colours are changed, likewise.
+    """
+
+    def __init__(
+        self,
+        trunk: nn.Module,
+        num_features: Count,
+        num_classes: Count,
+        dropout: Share,
+        learning_rate: Positive,
+        jitter: NonNegative,
+        colour: NonNegative,
+    ) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.drop = nn.Dropout(dropout)
+        self.head = nn.Linear(num_features, num_classes)
+        self.learning_rate, self.jitter, self.colour = learning_rate, jitter, colour
+
+    def features(self, images: Tensor) -> Tensor:
+        """images (B, C, S, S) in [-1, 1] -> penultimate features (B, num_features)."""
+        return self.trunk(images)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images (B, C, S, S) in [-1, 1] -> class logits (B, num_classes)."""
+        return self.head(self.drop(self.features(images)))
+
+    @torch.no_grad()
+    def look(self, images: Tensor, batch_size: int = 200) -> tuple[Tensor, Tensor]:
+        """Features and classes in one pass, in eval mode.
+
+        Args:
+            images: uint8 (N, C, S, S).
+            batch_size: images at a time.
+
+        Returns:
+            Penultimate features (N, num_features) and predicted classes (N,), on the CPU.
+        """
+        self.eval()
+        device = next(self.parameters()).device
+        features = torch.cat([self.features(normalise(part.to(device))) for part in images.split(batch_size)])
+        return features.cpu(), self.head(features).argmax(dim=1).cpu()
+
+    def predict(self, images: Tensor) -> Tensor:
+        """images uint8 (N, C, S, S) -> predicted classes (N,), in eval mode."""
+        return self.look(images)[1]

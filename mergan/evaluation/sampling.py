@@ -1,0 +1,35 @@
+"""Generated images for the evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from mergan.data import denormalise
+
+Generate = Callable[[Tensor, Tensor], Tensor]  # z (B, latent_dim), labels (B,) -> images in [-1, 1]
+CHUNK = 200  # images generated at a time
+
+
+def sample_class(generate: Generate, label: int, count: int, latent_dim: int, seed: int) -> Tensor:
+    """Generate `count` images of one class, uint8 (count, C, S, S).
+
+    Every batch holds one class, so a generator with batch statistics is measured the way it is used. z
+    depends only on the seed and the class, not on the other requested classes.
+    """
+    rng = torch.Generator().manual_seed(seed * 1_000_003 + label)
+    images = []
+    for start in range(0, count, CHUNK):
+        z = torch.randn(min(CHUNK, count - start), latent_dim, generator=rng)
+        images.append(denormalise(generate(z, torch.full((len(z),), label))).cpu())
+    return torch.cat(images)
+
+
+def sample(
+    generate: Generate, classes: Sequence[int], per_class: int, latent_dim: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Generate images uint8 (N, C, S, S) with labels (N,), `per_class` of each of `classes`."""
+    images = [sample_class(generate, label, per_class, latent_dim, seed) for label in classes]
+    return torch.cat(images), torch.tensor(classes).repeat_interleave(per_class)
