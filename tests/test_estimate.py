@@ -16,14 +16,14 @@ from torch import Tensor, nn
 
 from mergan import config
 from mergan.learners.acgan import ACGAN
-from mergan.run import estimate, footprint, resources
+from mergan.run import automatic, estimate, footprint, resources
 from mergan.system.errors import ConfigError
 
 Compose = Callable[..., DictConfig]
 
 
 def estimated(cfg: DictConfig) -> None:
-    estimate.check(cfg, cfg.data.num_classes)
+    estimate.check(automatic.filled(cfg), cfg.data.num_classes)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_smoke_is_estimated_within_its_limits(compose: Compose) -> None:
 
 
 def test_the_classes_may_be_unknown(compose: Compose) -> None:
-    cfg = compose()
+    cfg = automatic.filled(compose())
     estimate.check(cfg, None)
     cfg.batch_size = 10**9
     with pytest.raises(ConfigError, match=r"^batch_size=1000000000: needs about .* of memory, there are "):
@@ -82,7 +82,7 @@ def test_the_classes_may_be_unknown(compose: Compose) -> None:
 
 
 def test_estimating_draws_no_random_numbers(compose: Compose) -> None:
-    cfg = compose()
+    cfg = automatic.filled(compose())
     torch.manual_seed(1)
     before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[union-attr]
     estimated(cfg)

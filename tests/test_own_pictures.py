@@ -155,8 +155,9 @@ def test_nulls_are_filled_and_what_refers_to_them_follows(
         filled = automatic.filled(cfg)
     assert (cfg.data.channels, cfg.data.image_size) == (None, None)
     assert (filled.data.channels, filled.data.source.channels, filled.data.image_size) == (1, 1, 32)
-    assert [line.split(" ")[0] for line in caplog.messages] == ["data.channels=1", "data.image_size=32"]
-    assert all(line.endswith("=... sets it") for line in caplog.messages)
+    chosen = [line.split(" ")[0] for line in caplog.messages]
+    assert chosen == ["data.channels=1", "data.image_size=32", "recipe"]
+    assert all(line.endswith("=... sets it") for line in caplog.messages[:2])
     assert automatic.filled(filled) == filled
     given = automatic.filled(composed(tmp_path, root, "data.channels=3", "data.image_size=16"))
     assert (given.data.source.channels, given.data.image_size) == (3, 16)
@@ -176,8 +177,8 @@ def test_a_rule_of_another_key_sees_what_the_data_has(
     def rule(facts: automatic.Facts) -> automatic.Choice:
         return automatic.Choice(facts.channels * facts.image_size * facts.images_per_class, "a test")
 
-    monkeypatch.setitem(automatic.RULES, "objective.r1", rule)
-    monkeypatch.setitem(automatic.RULES, "objective.no_such_key", rule)
+    monkeypatch.setitem(automatic.OF_THE_DATA, "objective.r1", rule)
+    monkeypatch.setitem(automatic.OF_THE_DATA, "objective.no_such_key", rule)
     filled = automatic.filled(composed(tmp_path, root, "objective.r1=null"))
     assert filled.objective.r1 == 1 * 32 * 5  # six pictures, of which one is for testing
 

@@ -44,6 +44,16 @@ class Facts:
         return int(self._cfg.data.channels)
 
     @property
+    def kind(self) -> str:
+        """"grey" or "colour"."""
+        return "grey" if self.channels == 1 else "colour"
+
+    def of_kind(self, key: str) -> Any:
+        """The value of a setting that has one for grey and one for colour images."""
+        values: Any = OmegaConf.to_container(OmegaConf.select(self._cfg, key), resolve=True)
+        return values[self.kind]
+
+    @property
     def image_size(self) -> int:
         """Side of the images in pixels."""
         return int(self._cfg.data.image_size)
@@ -80,7 +90,14 @@ OF_THE_DATA: dict[str, Rule] = {
     "data.image_size": lambda facts: facts.source.suited_size(),
 }
 
-KEYS = (*OF_THE_DATA, *RULES)  # all settings that may be null until the data is known
+# Said in one line.
+RECIPE: dict[str, Callable[[Facts], Any]] = {
+    **RULES,
+    "evaluation.features": lambda facts: facts.of_kind("evaluation.features_default"),
+    "evaluation.classifier": lambda facts: facts.of_kind("evaluation.classifier_default"),
+}
+
+KEYS = (*OF_THE_DATA, *RECIPE)  # all settings that may be null until the data is known
 
 
 def filled(cfg: DictConfig) -> DictConfig:
@@ -105,13 +122,12 @@ def filled(cfg: DictConfig) -> DictConfig:
             raise ConfigError(f"{key}=null: {facts.source.name} does not decide it; give {key}=...")
         OmegaConf.update(cfg, key, choice.value)
         _say(f"{key}={choice.value} is chosen: {choice.why}; {key}=... sets it")
-    recipe = {key: rule(facts) for key, rule in RULES.items() if _is_open(cfg, key)}
+    recipe = {key: rule(facts) for key, rule in RECIPE.items() if _is_open(cfg, key)}
     for key, value in recipe.items():
         OmegaConf.update(cfg, key, value)
     if recipe:
-        kind = "grey" if facts.channels == 1 else "colour"
         values = ", ".join(f"{key}={value}".replace(" ", "") for key, value in recipe.items())
-        _say(f"recipe for {kind} images of {facts.image_size} pixels: {values}; KEY=... sets each")
+        _say(f"recipe for {facts.kind} images of {facts.image_size} pixels: {values}; KEY=... sets each")
     return cfg
 
 

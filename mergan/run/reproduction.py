@@ -20,6 +20,7 @@ from mergan.output import plots, report, tables
 from mergan.output.folder import RunFolder
 from mergan.output.places import check_output, check_output_folder
 from mergan.output.reading import read_config, read_figures
+from mergan.run import automatic
 from mergan.system.errors import ConfigError, TrainingError
 from mergan.system.files import write_text
 from mergan.system.text import shown
@@ -126,8 +127,9 @@ def _check_unchanged(training: Training) -> None:
     config.check(wanted)
     if not os.path.lexists(path):
         return
-    now: Any = OmegaConf.to_container(config.apply_caps(wanted), resolve=True, enum_to_str=True)
     then = read_config(path)
+    wanted = automatic.kept(wanted, then)  # what the images decide has not changed with the settings
+    now: Any = OmegaConf.to_container(config.apply_caps(wanted), resolve=True, enum_to_str=True)
     changed = [key for key in config.differences(then, now) if not config.harmless(key)]
     if changed:
         raise ConfigError(

@@ -82,9 +82,6 @@ def restore(command: Command) -> Continuation:
     saved: dict[str, Any] = content[KEY]["config"]
     cfg = automatic.kept(command.cfg, saved)
     given: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
-    for key in ("features", "classifier"):
-        if given["evaluation"][key] is None:  # by the data, which stay the same
-            given["evaluation"][key] = saved["evaluation"][key]
     touched = _touched(command)
     changed = [
         key

@@ -185,7 +185,9 @@ class Strategy(nn.Module):
         return TrainingBatch.uniform(images, labels)
 
     def asked_classes(self, task: Task) -> tuple[int, ...]:
-        """The classes that the learner requests from its generator in training, all equally often."""
+        """The classes that the learner requests from its generator in training, all equally often; a class
+        that stands there twice is requested twice as often.
+        """
         return task.classes
 
     def generator_terms(self, context: Context, drawn: Drawn) -> dict[str, Tensor]:

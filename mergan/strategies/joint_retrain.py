@@ -27,8 +27,9 @@ class JointRetrain(Strategy):
             of the buffer, which keeps the classes balanced.
         replay_per_step: replays per batch of real images ("live"), drawn uniformly from the past
             classes; null: `batch_size`. The cost of a step does not grow with the number of classes.
-        min_real_share: minimum share of real images in a batch ("buffer"). After many tasks, balanced
-            classes leave few real images per batch, and a new class is learned slowly.
+        min_real_share: minimum share of real images in a batch ("buffer"), and of the task's classes among
+            those that the generator is asked for. After many tasks, balanced classes leave few images of the
+            new ones, which are then learned slowly.
         replay_weight: weight of the loss of a past class, relative to a new one. At 1 in "live" mode
             the losses of all classes add up as in the paper's code: one past class counts as much
             as the task's mean over one new class.
@@ -84,5 +85,10 @@ class JointRetrain(Strategy):
         )  # fmt: skip
 
     def asked_classes(self, task: Task) -> tuple[int, ...]:
-        """All classes seen: the generator is trained on the mixture that the discriminator sees."""
-        return task.seen
+        """All classes seen: the generator is trained on the mixture that the discriminator sees.
+
+        The task's classes are repeated until they have about the minimum share.
+        """
+        share = self.buffer.min_real_share
+        odds = share / (1 - share) * len(task.past) / len(task.classes)
+        return task.past + task.classes * max(1, round(odds)) if task.past and odds > 1 else task.seen
