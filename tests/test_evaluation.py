@@ -489,3 +489,8 @@ def test_a_collapsed_class_is_warned_of_in_plain_words(
     run.evaluation.matrices["diversity"][-1] = {0: 0.9, 1: 0.06, 2: 0.01}
     run.evaluation._warn_of_collapse(["zero", "one", "two"])
     assert "collapsed: two;" in caplog.text
+    caplog.clear()
+    run.evaluation.matrices["diversity_pixels"] = [{0: 0.1, 1: 0.7, 2: 0.9}]  # one background, many digits
+    run.evaluation._warn_of_collapse(["zero", "one", "two"])
+    assert "collapsed: zero, two;" in caplog.text
+    assert "(diversity below 0.05, diversity_pixels below 0.2 of that of real ones)" in caplog.text

@@ -18,7 +18,7 @@ KINDS = {  # what each one shows in the folder of its run
     "network": "metrics.json",
     "learner": "metrics.json",
     "metric": "two_sample_matrix.csv",
-    "feature_space": "recall_brightness_matrix.csv",
+    "feature_space": "diversity_brightness_matrix.csv",
     "data": "metrics.json",
     "scenario": "metrics.json",
 }

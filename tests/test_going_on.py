@@ -34,7 +34,7 @@ CHANGED: dict[str, Any] = {  # another value for every key of the top level, and
     "allow_changes": True, "trust": ["some_module"], "data.root": "/elsewhere", "data.download": False,
     "data.channels": 3, "data.num_classes": 5, "data.image_size": 32, "scenario.classes_per_task": 4,
     "evaluation.k": 3, "evaluation.split": "val", "evaluation.seed": 3, "recovery.attempts": 2,
-    "recovery.lr_factor": 0.25,
+    "recovery.lr_factor": 0.25, "evaluation.inception_weights": "/elsewhere/weights.pth",
 }  # fmt: skip
 OWN = ("ckpt_path", "init_from", "allow_changes")  # say how to start; tried below
 TOO_LATE = (

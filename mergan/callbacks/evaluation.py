@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 
 # figures in the line printed after a task; the last two only where they are measured, as in colour
 SHOWN = ("accuracy", "recall", "coverage", "coverage_random", "coverage_pixels")
-# a class with less diversity than this counts as collapsed; averaged pixels of real images vary with the
-# background most, so that a class with a single background counts as well
-COLLAPSED = {"diversity": 0.05, "diversity_random": 0.05, "diversity_pixels": 0.2}
+# a class with less diversity than this counts as collapsed; random features and averaged pixels vary with the
+# background most, so that a class with a single background counts as well (docs/metrics.md, Colour)
+COLLAPSED = {"diversity": 0.05, "diversity_random": 0.2, "diversity_pixels": 0.2}
 DRAWN = ("accuracy", "coverage")  # matrices drawn after each task; at the end, all are drawn
 
 

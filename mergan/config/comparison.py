@@ -17,12 +17,13 @@ OF_COMMAND = ("cache_dir", "ckpt_path", "resume", "allow_changes", "trust")
 # settings that may differ between a run and its continuation without changing what is learned
 HARMLESS = (*OF_COMMAND, "init_from", "trainer", "logger", "callbacks", "recovery", "data.root",
             "data.download", "data.source.root", "data.source.download",
-            "evaluation.inception_weights")  # fmt: skip
+            "evaluation.inception_weights", "evaluation.spaces.inception.weights")  # fmt: skip
 NOT_HARMLESS = ("trainer.precision",)  # although the rest of its group is harmless
 
 # values that name files and folders
 PATHS = ("cache_dir", "data.root", "data.source.root", "ckpt_path", "init_from",
-         "evaluation.inception_weights", "checkpoint", "out", "root")  # fmt: skip
+         "evaluation.inception_weights", "evaluation.spaces.inception.weights", "checkpoint", "out",
+         "root")  # fmt: skip
 
 # a value that only refers to another key
 REFERENCE = re.compile(r"\$\{([^\W\d]\w*(?:\.\w+)*)\}")

@@ -11,7 +11,6 @@ from mergan.system.text import shown
 # the figures of metrics.json that the closing table of a run shows, and their headings
 COLUMNS = {
     "accuracy": "accuracy",
-    "judge_accuracy": "judge on real",
     "reverse_accuracy": "reverse accuracy",
     "recall": "recall",
     "coverage": "coverage",
@@ -21,6 +20,7 @@ COLUMNS = {
 }
 # those that follow a column where a run has them
 FURTHER = {
+    "accuracy": {"judge_accuracy": "judge on real"},
     "recall": {"recall_random": "recall random"},
     "coverage": {"coverage_random": "coverage random", "coverage_pixels": "coverage pixels"},
     "fid": {"fid_random": "FID random", "fid_inception": "FID inception"},

@@ -45,7 +45,7 @@ class Facts:
 
     @property
     def kind(self) -> str:
-        """"grey" or "colour"."""
+        """ "grey" or "colour"."""
         return "grey" if self.channels == 1 else "colour"
 
     def of_kind(self, key: str) -> Any:

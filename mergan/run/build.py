@@ -21,7 +21,7 @@ from mergan.callbacks.interruption import StopBetweenSteps
 from mergan.callbacks.snapshot import GeneratorSnapshot
 from mergan.checkpoints.file import AtomicCheckpointIO
 from mergan.config import TrainConfig, slots
-from mergan.config.instantiate import arguments_of, instantiate
+from mergan.config.instantiate import arguments_of, check_types, instantiate
 from mergan.data.balance import remarks
 from mergan.data.datamodule import ClassIncrementalDataModule
 from mergan.data.pool import ImagePool
@@ -162,6 +162,10 @@ def build_evaluator(settings: TrainConfig, pool: ImagePool) -> Evaluator:
     for name, metric in metrics.items():
         if not isinstance(metric, Metric):
             raise ConfigError(f"evaluation.metrics.{name}: {type(metric).__name__} is not a Metric")
+    for group, nodes in (("spaces", measures.spaces), ("classifiers", measures.classifiers)):
+        for name, node in nodes.items():
+            if node is not None:
+                check_types(node, f"evaluation.{group}.{name}")  # also of those that are not in use
     source = pool.source
     shape = f"{pool.image_size}|{source.channels}"
     part = measures.split.name if measures.split.name == "test" else f"val {settings.data.val_fraction}"
