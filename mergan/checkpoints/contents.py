@@ -10,21 +10,8 @@ from mergan.system.version import VERSION
 
 Value = TypeVar("Value")
 KEY = "mergan"  # what this project adds to Lightning's checkpoint
-FORMAT = 3
-LAST_OF_FORMAT = {1: "0.1.0", 2: "0.2.0"}  # the last version that reads each earlier format
-# Settings that later versions added, by section: a run of an earlier version did as these values say.
-ADDED: dict[str, dict[str, Any]] = {
-    "data": {"balance": False},
-    "augmentation": {
-        "_target_": "mergan.learners.augmentation.DiffAugment",
-        "probability": 0.0,
-        "brightness": 0.5,
-        "saturation": 1.0,
-        "contrast": 0.5,
-        "translation": 0.125,
-        "cutout": 0.0,
-    },
-}
+FORMAT = 4
+LAST_OF_FORMAT = {1: "0.1.0", 2: "0.2.0", 3: "0.3.0"}  # the last version that reads each earlier format
 EVALUATION = "ContinualEvaluation"  # the callback whose state holds the matrices
 MAX_STEPS = 2**53
 TRAINED, AVERAGED = "generator.", "ema.module."  # prefixes of the generator in the state dict
@@ -57,15 +44,6 @@ def check(content: Any) -> None:
     _require(
         isinstance(states, list) and all(isinstance(state, Mapping) for state in states), "optimizer_states"
     )
-
-
-def complete(content: Mapping[str, Any]) -> None:
-    """Give the configuration of checked content the settings that its version did not have yet."""
-    for section, settings in ADDED.items():
-        part = content[KEY]["config"].setdefault(section, {})
-        if isinstance(part, dict):
-            for name, value in settings.items():
-                part.setdefault(name, value)
 
 
 def _check_format(own: Mapping[str, Any]) -> None:

@@ -66,7 +66,6 @@ def read(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"checkpoint {path}: {error}{_earlier(path)}") from error
     try:
         contents.check(content)
-        contents.complete(content)
     except CheckpointError as error:
         raise CheckpointError(f"checkpoint {path}: {error}") from error
     return content
