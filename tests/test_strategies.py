@@ -290,6 +290,14 @@ def test_real_images_keep_their_least_share_of_a_batch() -> None:
     assert len(batch.images) == 8 and (batch.labels[3:] < 3).all()
 
 
+@pytest.mark.parametrize(("share", "repeats"), [(0.0, 1), (0.1, 1), (0.4, 6), (0.5, 9)])
+def test_new_classes_are_asked_for_with_the_minimum_share_too(share: float, repeats: int) -> None:
+    task = tasks(list(range(9)), [9])[1]
+    asked = strategy_of("joint_retrain", min_real_share=share).asked_classes(task)
+    assert sorted(asked) == [*range(9), *[9] * repeats]
+    assert asked.count(9) / len(asked) == pytest.approx(max(share, 0.1))
+
+
 @pytest.mark.parametrize("share", [-0.1, 1.0, "half"])
 def test_share_out_of_range_is_refused(share: Any) -> None:
     with pytest.raises(ConfigError, match=f"strategy.min_real_share={share}"):
