@@ -23,7 +23,7 @@ class Facts:
     """What the rules may ask about the data; each fact is looked up when a rule first asks for it.
 
     Args:
-        cfg: the configuration; its settings that come earlier in RULES have their values.
+        cfg: the configuration; settings whose rules come earlier have their values.
     """
 
     def __init__(self, cfg: DictConfig) -> None:
@@ -45,7 +45,7 @@ class Facts:
 
     @property
     def kind(self) -> str:
-        """ "grey" or "colour"."""
+        """The kind of images: "grey" or "colour"."""
         return "grey" if self.channels == 1 else "colour"
 
     def of_kind(self, key: str) -> Any:
@@ -90,7 +90,7 @@ OF_THE_DATA: dict[str, Rule] = {
     "data.image_size": lambda facts: facts.source.suited_size(),
 }
 
-# Said in one line.
+# By key, likewise; a rule gives the value itself. All of them are said in one line.
 RECIPE: dict[str, Callable[[Facts], Any]] = {
     **RULES,
     "evaluation.features": lambda facts: facts.of_kind("evaluation.features_default"),
