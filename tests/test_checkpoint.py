@@ -275,7 +275,7 @@ def test_any_key_removed_or_of_another_type_is_refused_or_harmless(run: Path, tm
     draw, tried = random.Random(0), 0
     refused: list[tuple[MerganError, tuple[object, ...], object]] = []
     for place in places(whole):
-        for value in (..., *draw.sample(OTHERS, 2)):
+        for value in (..., draw.choice(OTHERS)):
             tried += 1
             torch.save(altered(whole, place, value), path)
             try:
@@ -286,7 +286,7 @@ def test_any_key_removed_or_of_another_type_is_refused_or_harmless(run: Path, tm
             except MerganError as error:
                 refused.append((error, place, value))
     assert not [case for case in refused if case[0].exit_status != 2 or "\n" in str(case[0])]
-    assert tried > 500 and len(refused) > 200
+    assert tried > 400 and len(refused) > 150
 
 
 @pytest.mark.parametrize(("earlier", "version"), [(1, "0.1.0"), (2, "0.2.0"), (3, "0.3.0")])
@@ -299,6 +299,14 @@ def test_a_checkpoint_of_an_earlier_format_is_refused_with_the_version_that_read
     told = rf"old\.ckpt: written in format {earlier}; .* reads format 4, mergan {re.escape(version)} reads"
     with pytest.raises(CheckpointError, match=told):
         checkpoint.read(tmp_path / "old.ckpt")
+
+
+def test_a_configuration_of_endless_lists_is_refused_at_once(run: Path, tmp_path: Path) -> None:
+    content = checkpoint.read(run / "checkpoints" / "last.ckpt")
+    content[contents.KEY]["config"]["epochs"] = [1] * contents.MAX_VALUES
+    torch.save(content, tmp_path / "endless.ckpt")
+    with pytest.raises(CheckpointError, match=r"endless\.ckpt: .* config is of more than 30000 values"):
+        checkpoint.read(tmp_path / "endless.ckpt")
 
 
 @pytest.mark.parametrize("content", [{"state_dict": {}}, {contents.KEY: 3, "state_dict": {}}, [1, 2]])

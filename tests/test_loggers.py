@@ -235,7 +235,7 @@ def test_other_loggers_are_built_and_told_the_final_figures_too(
 
 def test_a_logger_gets_the_folder_where_it_asks_for_it(tmp_path: Path) -> None:
     def made(**node: object) -> object:
-        return build._offer(node, "logger.own", {"folder": tmp_path, "resume_step": 7, "links": {}})
+        return build.offer(node, "logger.own", {"folder": tmp_path, "resume_step": 7, "links": {}})
 
     log = made(_target_="mergan.output.loggers.CSVLog")
     assert isinstance(log, CSVLog) and (log.save_dir, log._resume_step) == (str(tmp_path), 7)

@@ -14,6 +14,7 @@ FORMAT = 4
 LAST_OF_FORMAT = {1: "0.1.0", 2: "0.2.0", 3: "0.3.0"}  # the last version that reads each earlier format
 EVALUATION = "ContinualEvaluation"  # the callback whose state holds the matrices
 MAX_STEPS = 2**53
+MAX_VALUES = 30_000  # of a configuration: room for the order of any data set's classes, and read in seconds
 TRAINED, AVERAGED = "generator.", "ema.module."  # prefixes of the generator in the state dict
 STRATEGY = "strategy."  # prefix of the strategy
 
@@ -58,7 +59,9 @@ def _check_format(own: Mapping[str, Any]) -> None:
 
 def _check_own(own: Mapping[str, Any]) -> None:
     _require(isinstance(own.get("version"), str), "version")
-    _require(bool(_table(own, "config", str)), "config")
+    cfg = _table(own, "config", str)
+    _require(bool(cfg), "config")
+    _require(_num_values(cfg) <= MAX_VALUES, "config", f"of more than {MAX_VALUES} values")
     for key, text in _table(own, "links", str).items():
         _require(isinstance(text, str), f"links.{key}")
     names = own.get("class_names")
@@ -98,6 +101,14 @@ def _check_evaluation(state: Mapping[str, Any], classes: int) -> None:
     for clock in ("train_seconds", "evaluation_seconds"):
         value = state.get(clock)
         _require(type(value) in (int, float) and value >= 0, f"{where}.{clock}")  # type: ignore[operator]
+
+
+def _num_values(value: Any) -> int:
+    if isinstance(value, Mapping):
+        value = value.values()
+    elif not isinstance(value, (list, tuple)):
+        return 1
+    return 1 + sum(map(_num_values, value))
 
 
 def _is_row(row: Any, key: type) -> bool:

@@ -19,7 +19,7 @@ from mergan.config.comparison import (
     links,
 )
 from mergan.config.composition import CONF, compose, load_configuration
-from mergan.config.measures import resolved
+from mergan.config.measures import feature_names
 from mergan.config.schema import (
     EvaluateConfig,
     EvaluationConfig,
@@ -57,6 +57,7 @@ __all__ = [
     "check_values",
     "compose",
     "differences",
+    "feature_names",
     "harmless",
     "is_file",
     "is_joined",
@@ -64,7 +65,6 @@ __all__ = [
     "load_configuration",
     "plain",
     "register",
-    "resolved",
     "scenario",
     "typed",
 ]

@@ -69,6 +69,14 @@ def instantiate(node: Mapping[str, Any] | DictConfig, key: str | None = None, /,
     return made
 
 
+def instantiate_offering(node: Mapping[str, Any], key: str, offered: Mapping[str, Any]) -> Any:
+    """`instantiate` with those of the offered values that the constructor has arguments for and the node does
+    not set.
+    """
+    asked = arguments_of(node, key)
+    return instantiate(node, key, **{name: value for name, value in offered.items() if name in asked})
+
+
 def arguments_of(node: Mapping[str, Any] | DictConfig, key: str | None = None) -> set[str]:
     """The names of arguments that the target of a node accepts and the node does not set.
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from omegaconf import DictConfig
 
 from mergan.config import hints
 from mergan.config.inception_weights import find_weights
-from mergan.config.schema import EvaluationConfig
 from mergan.system.errors import ConfigError
 
 DOWNLOADED = "mergan.evaluation.features.inception.Inception"  # the space whose weights must be fetched
 JUDGE = "judge"  # the space whose figures have no suffix
 
 
-def names(features: str | Iterable[str]) -> list[str]:
+def feature_names(features: str | Iterable[str]) -> list[str]:
     """The names in `evaluation.features`; a word is a list of one."""
     return [features] if isinstance(features, str) else [str(name) for name in features]
 
@@ -34,9 +32,10 @@ def check(evaluation: DictConfig) -> None:
     there = [str(name) for name, node in evaluation.spaces.items() if node is not None]
     for key, value in lists.items():
         wanted = f"use a list of feature spaces: {', '.join(there)}"
-        if not hints.fits(value, str | list[str]) or len(set(names(value))) < len(names(value)):
+        found = feature_names(value) if hints.fits(value, str | list[str]) else None
+        if found is None or len(set(found)) < len(found):
             raise ConfigError(f"evaluation.{key}={hints.shown(value)}: {wanted}, each once")
-        for name in names(value):
+        for name in found:
             if name not in there:
                 raise ConfigError(f"evaluation.{key}={hints.shown(value)}: there is no {name}; {wanted}")
     _check_classifier(evaluation)
@@ -52,29 +51,13 @@ def _check_classifier(evaluation: DictConfig) -> None:
             raise ConfigError(f"evaluation.{key}={hints.shown(name)}: use one of {', '.join(there)}")
 
 
-def resolved(evaluation: EvaluationConfig, channels: int) -> EvaluationConfig:
-    """The same with `features` as a list and with the name of the classifier.
-
-    Args:
-        evaluation: a checked one; null takes the choice of `features_default` and `classifier_default`.
-        channels: of the images, 1 or 3.
-    """
-    kind = "grey" if channels == 1 else "colour"
-    features, classifier = evaluation.features, evaluation.classifier
-    if features is None:
-        features = evaluation.features_default[kind]
-    if classifier is None:
-        classifier = evaluation.classifier_default[kind]
-    return replace(evaluation, features=names(features), classifier=classifier)
-
-
 def check_weights(evaluation: DictConfig, cache_dir: str) -> None:
     """Look for the weights of the spaces that need them.
 
     Raises:
         DataError: they are missing; the message says where to get them.
     """
-    for name in names(evaluation.features or []):
+    for name in feature_names(evaluation.features or []):
         if _is_downloaded(evaluation.spaces[name]):
             find_weights(evaluation.spaces[name].get("weights"), cache_dir)
 
@@ -83,7 +66,8 @@ def without_weights(evaluation: DictConfig) -> list[str] | None:
     """`features` without the spaces that need weights, the judge's if nothing is left; None stays None."""
     if evaluation.features is None:
         return None
-    left = [name for name in names(evaluation.features) if not _is_downloaded(evaluation.spaces[name])]
+    chosen = feature_names(evaluation.features)
+    left = [name for name in chosen if not _is_downloaded(evaluation.spaces[name])]
     return left or [JUDGE]
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-import json
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -21,15 +18,10 @@ from mergan.callbacks.interruption import StopBetweenSteps
 from mergan.callbacks.snapshot import GeneratorSnapshot
 from mergan.checkpoints.file import AtomicCheckpointIO
 from mergan.config import TrainConfig, slots
-from mergan.config.instantiate import arguments_of, check_types, instantiate
+from mergan.config.instantiate import arguments_of, instantiate, instantiate_offering
 from mergan.data.balance import remarks
 from mergan.data.datamodule import ClassIncrementalDataModule
 from mergan.data.pool import ImagePool
-from mergan.evaluation.classifiers import Classifier
-from mergan.evaluation.evaluator import Evaluator
-from mergan.evaluation.features import FeatureSpace
-from mergan.evaluation.judge import load_or_train
-from mergan.evaluation.metrics import Metric
 from mergan.learners import ContinualLearner
 from mergan.output.folder import RunFolder
 from mergan.scenarios.base import Scenario, Task
@@ -146,64 +138,6 @@ def say_counts(settings: TrainConfig, pool: ImagePool, scenario: Scenario) -> No
         log.info("%s", line)
 
 
-def build_evaluator(settings: TrainConfig, pool: ImagePool) -> Evaluator:
-    """The evaluator, with its judge trained or read from the cache.
-
-    Raises:
-        ConfigError: a metric refuses its settings, or is not a Metric.
-        DataError: the Inception weights are needed, but missing or broken.
-    """
-    measures = settings.evaluation
-    metrics = {
-        name: instantiate(node, f"evaluation.metrics.{name}")
-        for name, node in measures.metrics.items()
-        if node is not None
-    }
-    for name, metric in metrics.items():
-        if not isinstance(metric, Metric):
-            raise ConfigError(f"evaluation.metrics.{name}: {type(metric).__name__} is not a Metric")
-    for group, nodes in (("spaces", measures.spaces), ("classifiers", measures.classifiers)):
-        for name, node in nodes.items():
-            if node is not None:
-                check_types(node, f"evaluation.{group}.{name}")  # also of those that are not in use
-    source = pool.source
-    shape = f"{pool.image_size}|{source.channels}"
-    part = measures.split.name if measures.split.name == "test" else f"val {settings.data.val_fraction}"
-    name = measures.classifier or ""
-    node = measures.classifiers[name]
-    fresh = functools.partial(instantiate, node, f"evaluation.classifiers.{name}", **pool.shape)
-    judge = load_or_train(
-        pool.train_set,
-        fresh,
-        key=f"{source.name}|{pool.fingerprint()}|{shape}|{part}|{json.dumps(node, sort_keys=True)}",
-        cache_dir=Path(settings.cache_dir),
-        max_steps=measures.classifier_steps,
-    )
-    return Evaluator(
-        judge,
-        fresh,
-        pool.evaluation_set,
-        latent_dim=settings.embedding_dim,
-        metrics=metrics,
-        samples_per_class=measures.samples_per_class,
-        references_per_class=measures.references_per_class,
-        spaces=_build_spaces(settings, judge) if metrics else {},
-        reverse_per_class=measures.reverse_per_class,
-        reverse_steps=measures.reverse_steps,
-        seed=measures.seed,
-    )
-
-
-def _build_spaces(settings: TrainConfig, judge: Classifier) -> dict[str, FeatureSpace]:
-    """The feature spaces of `evaluation.features`, by name."""
-    offered = {"judge": judge, "cache_dir": settings.cache_dir}
-    nodes = settings.evaluation.spaces
-    return {
-        name: _offer(nodes[name], f"evaluation.spaces.{name}", offered)
-        for name in settings.evaluation.features
-    }
-
-
 def build_trainer(
     settings: TrainConfig,
     folder: RunFolder,
@@ -257,13 +191,15 @@ def build_trainer(
 
 def _offer_each(group: str, nodes: dict[str, Any], offered: dict[str, Any]) -> list[Any]:
     """Instantiate the parts of a group with those of the offered values that their constructors ask for."""
-    return [_offer(node, f"{group}.{name}", offered) for name, node in nodes.items() if node is not None]
+    return [offer(node, f"{group}.{name}", offered) for name, node in nodes.items() if node is not None]
 
 
-def _offer(node: dict[str, Any], key: str, offered: dict[str, Any]) -> Any:
+def offer(node: dict[str, Any], key: str, offered: dict[str, Any]) -> Any:
+    """Instantiate a callback or a logger with those of the offered values that its constructor asks for. A
+    `_partial_` of a callback gets the two that all take.
+    """
     if node.get("_partial_"):
         part = instantiate(node, key)
         own = {name: offered[name] for name in ("folder", "resume_step")}
         return part if isinstance(part, Logger) else part(**own)
-    asked = arguments_of(node, key)
-    return instantiate(node, key, **{name: value for name, value in offered.items() if name in asked})
+    return instantiate_offering(node, key, offered)

@@ -23,6 +23,7 @@ from mergan.evaluation.evaluator import Evaluator
 from mergan.output import places, plots
 from mergan.output.folder import RunFolder
 from mergan.run import automatic, build
+from mergan.run.evaluator import build_evaluator
 from mergan.run.resume import Continuation
 from mergan.run.start import find_start
 from mergan.strategies import Strategy
@@ -101,9 +102,7 @@ class Experiment:
         pl.seed_everything(settings.seed, verbose=False)
         strategy: Strategy = instantiate(settings.strategy, "strategy")
         self.pool = build.build_pool(settings, strategy.max_per_class)
-        self.settings = settings = replace(
-            settings, evaluation=config.resolved(settings.evaluation, self.pool.source.channels)
-        )
+        self.settings = settings
         self.start = find_start(settings, self.pool, going_on)
         self.scenario = config.scenario(settings, self.pool.class_names, self.start.known)
         build.say_counts(settings, self.pool, self.scenario)
@@ -111,7 +110,7 @@ class Experiment:
         self.start.load(self.learner)
         self.start.check(self.scenario)
         self.data = build.build_data(settings, self.pool, self.learner)
-        self.evaluator = build.build_evaluator(settings, self.pool)
+        self.evaluator = build_evaluator(settings, self.pool)
         self.evaluation = ContinualEvaluation(self.evaluator)
         checkpoints = checkpoint.AtomicCheckpointIO()
         self.trainer = build.build_trainer(

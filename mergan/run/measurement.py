@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -41,7 +40,8 @@ def measure(cfg: DictConfig) -> None:
     out = None if cfg.out is None else check_output(Path(cfg.out), cfg.overwrite)
     from mergan.checkpoints import trust
     from mergan.evaluation import continual
-    from mergan.run import build, experiment, start
+    from mergan.run import automatic, build, experiment, start
+    from mergan.run.evaluator import build_evaluator
     from mergan.run.trained import load_generator
     from mergan.system.files import write_text
 
@@ -57,11 +57,10 @@ def measure(cfg: DictConfig) -> None:
         if cfg.root is None and "download" in node:
             node.download = False  # do not write to a folder that only the checkpoint names
     run_cfg = config.apply_caps(run_cfg)  # a debug=smoke run is measured in seconds too
-    settings = config.typed(run_cfg)
+    settings = config.typed(automatic.filled(run_cfg))
     pool = build.build_pool(settings, classes=generator.class_names)
-    settings = replace(settings, evaluation=config.resolved(settings.evaluation, pool.source.channels))
     start.check_data(generator.content, pool.description(), f"checkpoint {path}", cfg.allow_changes)
-    evaluator = build.build_evaluator(settings, pool)
+    evaluator = build_evaluator(settings, pool)
 
     classes, epoch = sorted(generator.seen), generator.content["epoch"]
     try:
