@@ -20,7 +20,7 @@ from mergan.networks.layers import ConditionalNorm
 class PlainNorm(ConditionalNorm):
     """Group normalisation of each sample, then scale and shift of its class."""
 
-    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, x: Tensor, labels: Tensor, z: Tensor) -> Tensor:
         normed = nn.functional.group_norm(x, self.groups)
         return normed * self.scale(labels)[:, :, None, None] + self.shift(labels)[:, :, None, None]
 
@@ -30,8 +30,8 @@ class Generator(dcgan.Generator):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if any(norm.kind != "group" for norm in self.norms):
-            raise ValueError("only norm=group has a fast form")
+        if any(norm.kind != "group" or norm.by_z is not None for norm in self.norms):
+            raise ValueError("only norm=group with modulation=class has a plain form here")
         for module in self.modules():  # the parameters stay: only the computation is another one
             if isinstance(module, ConditionalNorm):
                 module.__class__ = PlainNorm

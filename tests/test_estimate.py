@@ -93,7 +93,7 @@ def test_estimating_draws_no_random_numbers(compose: Compose) -> None:
 @pytest.mark.parametrize("network", ["dcgan", "upsample", "resnet"])
 def test_the_estimate_lies_below_what_is_held(compose: Compose, build: Any, network: str) -> None:
     overrides = [f"network={network}", "strategy=finetune", "learner.ema=0.9", "batch_size=64"]
-    cfg = compose(*overrides)
+    cfg = automatic.filled(compose(*overrides))
     module: ACGAN = build(*overrides).module
     size = footprint.training(cfg, 4)
     assert size is not None
@@ -124,7 +124,7 @@ class NeedsValues(nn.Module):
 
 def test_networks_that_need_values_are_not_refused(compose: Compose) -> None:
     name = f"{__name__}.NeedsValues"
-    cfg = compose(f"network.generator._target_={name}", "~network.generator.width", "~network.generator.norm")
+    cfg = compose(f"network.generator._target_={name}", *tiny.BARE_GENERATOR)
     assert footprint.training(cfg, 4) is None
     estimated(cfg)
 

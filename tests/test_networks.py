@@ -94,11 +94,11 @@ def test_only_discriminators_without_batch_statistics_call_their_samples_indepen
     assert torch.allclose(whole, part, atol=1e-6) == discriminator.sample_independent
 
 
-def randomised_norm(kind: str) -> ConditionalNorm:
+def randomised_norm(kind: str, by_z: int | None = None) -> ConditionalNorm:
     torch.manual_seed(1)
-    norm = ConditionalNorm(8, CLASSES, kind, groups=4)
-    nn.init.normal_(norm.scale.weight)
-    nn.init.normal_(norm.shift.weight)
+    norm = ConditionalNorm(8, CLASSES, kind, by_z, groups=4)
+    for parameter in norm.parameters():
+        nn.init.normal_(parameter)
     return norm
 
 
@@ -108,27 +108,27 @@ def features(count: int) -> Tensor:
 
 def test_batch_norm_by_class_equals_normalising_each_class_by_itself() -> None:
     norm, x = randomised_norm("batch"), features(10)
-    _, labels = inputs()
+    z, labels = inputs()
     expected = torch.empty_like(x)
     for label in range(CLASSES):
         mine = labels == label
         plain = nn.functional.batch_norm(x[mine], None, None, training=True)
         scale, shift = norm.scale.weight[label], norm.shift.weight[label]
         expected[mine] = plain * scale[:, None, None] + shift[:, None, None]
-    assert torch.allclose(norm(x, labels), expected, atol=1e-5)
-    assert torch.allclose(norm.eval()(x, labels), expected, atol=1e-5)
+    assert torch.allclose(norm(x, labels, z), expected, atol=1e-5)
+    assert torch.allclose(norm.eval()(x, labels, z), expected, atol=1e-5)
 
 
 def test_group_norm_leaves_other_samples_out() -> None:
     norm, x = randomised_norm("group"), features(6)
-    labels = torch.tensor([0, 1, 2, 3, 4, 0])
-    alone = torch.cat([norm(x[i : i + 1], labels[i : i + 1]) for i in range(6)])
-    assert torch.allclose(norm(x, labels), alone, atol=1e-5)
+    (z, _), labels = inputs(6), torch.tensor([0, 1, 2, 3, 4, 0])
+    alone = torch.cat([norm(x[i : i + 1], labels[i : i + 1], z[i : i + 1]) for i in range(6)])
+    assert torch.allclose(norm(x, labels, z), alone, atol=1e-5)
     plain = nn.functional.group_norm(x, 4)
     expected = (
         plain * norm.scale.weight[labels][:, :, None, None] + norm.shift.weight[labels][:, :, None, None]
     )
-    assert torch.allclose(norm(x, labels), expected, atol=1e-5)
+    assert torch.allclose(norm(x, labels, z), expected, atol=1e-5)
 
 
 def test_unknown_kind_of_norm_is_refused() -> None:
@@ -298,17 +298,23 @@ def test_up_sampling_convolution_under_autocast_is_near_the_exact_one() -> None:
         assert (one - other).norm() < 0.02 * other.norm()
 
 
-def test_conditional_norm_equals_the_plain_formula() -> None:
-    norm, x = randomised_norm("group").double(), features(6).double()
-    labels = torch.tensor([0, 1, 2, 3, 4, 0])
+@pytest.mark.parametrize("by_z", [None, LATENT])
+def test_conditional_norm_equals_the_plain_formula(by_z: int | None) -> None:
+    norm, x = randomised_norm("group", by_z).double(), features(6).double()
+    (z, _), labels = inputs(6), torch.tensor([0, 1, 2, 3, 4, 0])
+    z = z.double()
 
     def plain(points: Tensor) -> Tensor:
-        scale, shift = norm.scale(labels)[:, :, None, None], norm.shift(labels)[:, :, None, None]
-        return nn.functional.group_norm(points, norm.groups) * scale + shift
+        scale, shift = norm.scale(labels), norm.shift(labels)
+        if norm.by_z is not None:
+            scale, shift = scale + z @ norm.by_z.weight[:8].t(), shift + z @ norm.by_z.weight[8:].t()
+        return (
+            nn.functional.group_norm(points, norm.groups) * scale[:, :, None, None] + shift[:, :, None, None]
+        )
 
     def values(forward: Callable[[Tensor], Tensor]) -> list[Tensor]:
         points = x.clone().requires_grad_()
         y = forward(points)
         return [y, *torch.autograd.grad(y.sin().sum(), [points, *norm.parameters()])]
 
-    assert_same(values(lambda points: norm(points, labels)), values(plain))
+    assert_same(values(lambda points: norm(points, labels, z)), values(plain))

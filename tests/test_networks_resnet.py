@@ -16,8 +16,8 @@ from torch.nn import functional
 from mergan.config.instantiate import part
 from mergan.networks.fast.pooled_conv import PooledConv2d
 from mergan.networks.fast.upsample_conv import TransposedUpsampleConv2d
-from mergan.networks.layers import ClassTable, inherit_classes
-from mergan.networks.residual import DownBlock, ModulatedNorm, UpBlock
+from mergan.networks.layers import ClassTable, ConditionalNorm, inherit_classes
+from mergan.networks.residual import DownBlock, UpBlock
 from mergan.run import experiment
 from mergan.run.trained import load_generator
 
@@ -28,7 +28,8 @@ LABELS = torch.tensor([0, 3, 1])
 
 def generator_of(**arguments: Any) -> nn.Module:
     shape = {"latent_dim": LATENT, "num_classes": CLASSES, "channels": 3, "image_size": 16}
-    return randomised(part("network.generator", "network=resnet", **shape | WIDTHS | arguments))
+    given = shape | WIDTHS | {"modulation": "class_and_z"} | arguments
+    return randomised(part("network.generator", "network=resnet", **given))
 
 
 def discriminator_of(**arguments: Any) -> nn.Module:
@@ -60,7 +61,7 @@ def assert_same(ours: tuple[Tensor, ...], theirs: tuple[Tensor, ...]) -> None:
 # ------------------------------------------------------------------ the plain formulas
 
 
-def plain_norm(norm: ModulatedNorm, x: Tensor, labels: Tensor, z: Tensor) -> Tensor:
+def plain_norm(norm: ConditionalNorm, x: Tensor, labels: Tensor, z: Tensor) -> Tensor:
     scale, shift = norm.scale.weight[labels], norm.shift.weight[labels]
     if norm.by_z is not None:
         half = x.shape[1]
@@ -188,7 +189,7 @@ def test_gradients_reach_every_parameter_from_the_start() -> None:
 
 def test_modulation_by_z_is_neutral_at_the_start() -> None:
     torch.manual_seed(0)
-    norm, plain = ModulatedNorm(16, CLASSES, LATENT), ModulatedNorm(16, CLASSES, None)
+    norm, plain = ConditionalNorm(16, CLASSES, "group", LATENT), ConditionalNorm(16, CLASSES, "group")
     x, z = torch.randn(3, 16, 4, 4), torch.randn(3, LATENT)
     assert torch.equal(norm(x, LABELS, z), plain(x, LABELS, z))
     nn.init.normal_(norm.by_z.weight)

@@ -20,7 +20,8 @@ from mergan.networks.dcgan import Discriminator, Generator
 torch.set_num_threads(1)
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
-generator, discriminator = Generator(8, 10, 1, 32, 16, "group"), Discriminator(10, 1, 32, 16, True, False)
+generator = Generator(8, 10, 1, 32, 16, "group", "class")
+discriminator = Discriminator(10, 1, 32, 16, True, False)
 z, labels = torch.randn(32, 8), torch.arange(32) % 10
 
 def step():

@@ -255,9 +255,8 @@ def test_a_part_is_that_of_conf_with_some_changes() -> None:
     strategy = part("strategy", "strategy=ewc", weight=7.0)
     cfg = config.compose("strategy=ewc").strategy
     assert (strategy.weight, strategy.samples) == (7.0, cfg.samples)
-    generator = part(
-        "network.generator", "embedding_dim=5", num_classes=2, channels=1, image_size=16, width=8
-    )
+    shape = {"num_classes": 2, "channels": 1, "image_size": 16}
+    generator = part("network.generator", "embedding_dim=5", width=8, modulation="class", **shape)
     assert generator.project.in_features == 5
     with pytest.raises(ConfigError, match=r"^strategy\.samples=0: use a whole number of 1 or more$"):
         part("strategy", "strategy=ewc", samples=0)

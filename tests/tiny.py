@@ -157,8 +157,10 @@ def folder_of(root: Path, /, **arguments: Any) -> Any:
 def context(task: Task, **changes: Any) -> Context:
     """A context with small networks, whose snapshot differs from the generator."""
     torch.manual_seed(0)
-    generator = dcgan.Generator(8, 4, 1, 16, width=4, norm="group")
-    snapshot = dcgan.Generator(8, 4, 1, 16, width=4, norm="group").eval().requires_grad_(False)
+    generator = dcgan.Generator(8, 4, 1, 16, width=4, norm="group", modulation="class")
+    snapshot = (
+        dcgan.Generator(8, 4, 1, 16, width=4, norm="group", modulation="class").eval().requires_grad_(False)
+    )
     settings: dict[str, Any] = {
         "generator": generator,
         "snapshot": snapshot,
@@ -220,7 +222,12 @@ def painted_labels(images: Tensor, num_classes: int) -> Tensor:
     return torch.where(exact, labels, -1)
 
 
-PAINTER = ["network.generator._target_=tiny.Painter", "~network.generator.width", "~network.generator.norm"]
+# without the arguments of dcgan's; Hydra deletes no null
+BARE_GENERATOR = [
+    "network.generator.modulation=class",
+    *(f"~network.generator.{key}" for key in ("width", "norm", "modulation")),
+]
+PAINTER = ["network.generator._target_=tiny.Painter", *BARE_GENERATOR]
 
 
 class PoisonedFinetune(Strategy):

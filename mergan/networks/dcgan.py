@@ -11,7 +11,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from mergan.config.ranges import Count, ImageSize
 from mergan.networks.fast.thin import ThinConvTranspose2d, ThinInputConv2d
-from mergan.networks.layers import ClassLinear, ClassTable, ConditionalNorm, num_doublings
+from mergan.networks.layers import ClassLinear, ClassTable, ConditionalNorm, Modulation, num_doublings
 
 BASE = 4  # resolution of the generator's first and the discriminator's last feature map
 
@@ -26,6 +26,7 @@ class Generator(nn.Module):
         image_size: 16, 32, 64 or 128.
         width: channels of the last hidden feature map; each earlier one has twice as many.
         norm: "group" or "batch", see ConditionalNorm.
+        modulation: what scale and shift of the norms depend on, see ConditionalNorm.
     """
 
     def __init__(
@@ -36,12 +37,14 @@ class Generator(nn.Module):
         image_size: ImageSize,
         width: Count,
         norm: Literal["group", "batch"],
+        modulation: Modulation,
     ) -> None:
         super().__init__()
         doublings = num_doublings(image_size, BASE)
         widths = [width * 2**i for i in reversed(range(doublings))]
         self.project = nn.Linear(latent_dim, widths[0] * BASE * BASE)
-        self.norms = nn.ModuleList(ConditionalNorm(w, num_classes, norm) for w in widths)
+        by_z = latent_dim if modulation == "class_and_z" else None
+        self.norms = nn.ModuleList(ConditionalNorm(w, num_classes, norm, by_z) for w in widths)
         self.convs = nn.ModuleList(
             nn.ConvTranspose2d(before, after, kernel_size=4, stride=2, padding=1)
             for before, after in itertools.pairwise(widths)
@@ -52,7 +55,7 @@ class Generator(nn.Module):
         """z (B, latent_dim), labels (B,) -> images (B, channels, S, S) in [-1, 1]."""
         x = self.project(z).unflatten(1, (-1, BASE, BASE))
         for norm, conv in zip(self.norms, self.convs, strict=True):
-            x = conv(torch.relu(norm(x, labels)))
+            x = conv(torch.relu(norm(x, labels, z)))
         return torch.tanh(x)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
+
+Modulation: TypeAlias = Literal["class", "class_and_z"]  # what scale and shift of a norm depend on
 
 
 def num_doublings(image_size: int, start: int) -> int:
@@ -44,7 +47,12 @@ def inherit_classes(module: nn.Module, new: Sequence[int], before: Sequence[int]
 
 
 class ConditionalNorm(nn.Module):
-    """Normalisation followed by a scale and a shift per class (Dumoulin et al. 2017, arXiv 1610.07629).
+    """Normalisation, then a scale and a shift per class (Dumoulin et al. 2017, arXiv 1610.07629), or by class
+    and z.
+
+    With z, scale and shift are the sum of the rows of the class and a linear map of z (self-modulation, Chen
+    et al. 2019, arXiv 1810.01365). The map is zero at the start, so it then changes nothing. Normalisation
+    takes the mean colour of an image away; with z, every layer can put it back.
 
     Args:
         channels: channels of the input.
@@ -53,33 +61,42 @@ class ConditionalNorm(nn.Module):
             neither on the other samples nor on train/eval mode. "batch" uses the statistics of the
             samples of the same class in the batch, in train and eval mode alike. This is equivalent to
             the one-class batches in the code of Memory Replay GANs.
-        groups: number of groups for "group".
+        by_z: size of z; None leaves z out.
+        groups: number of groups for "group"; fewer if it does not divide the channels.
     """
 
     def __init__(
-        self, channels: int, num_classes: int, kind: Literal["group", "batch"], groups: int = 8
+        self,
+        channels: int,
+        num_classes: int,
+        kind: Literal["group", "batch"],
+        by_z: int | None = None,
+        groups: int = 8,
     ) -> None:
         super().__init__()
         self.kind = kind
-        self.groups = min(groups, channels)
+        self.groups = math.gcd(groups, channels)
         self.scale = ClassTable(num_classes, channels)
         self.shift = ClassTable(num_classes, channels)
         nn.init.ones_(self.scale.weight)
         nn.init.zeros_(self.shift.weight)
+        self.by_z = None
+        if by_z is not None:
+            self.by_z = nn.Linear(by_z, 2 * channels, bias=False)
+            nn.init.zeros_(self.by_z.weight)
 
-    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
-        """Normalise x (B, C, H, W), with scale and shift of the labels (B,)."""
+    def forward(self, x: Tensor, labels: Tensor, z: Tensor) -> Tensor:
+        """Normalise x (B, C, H, W), with scale and shift of labels (B,) and z (B, latent_dim)."""
         scale, shift = self.scale(labels), self.shift(labels)
+        if self.by_z is not None:
+            scale_by_z, shift_by_z = self.by_z(z).chunk(2, dim=1)
+            scale, shift = scale + scale_by_z, shift + shift_by_z
         if self.kind == "group":
-            return self.group_norm(x, scale, shift)
+            # treat the batch as one sample of B * C channels: one kernel then normalises, scales and shifts
+            flat = x.reshape(1, -1, *x.shape[2:])
+            normed = nn.functional.group_norm(flat, len(x) * self.groups, scale.flatten(), shift.flatten())
+            return normed.view(x.shape)
         return torch.addcmul(shift[:, :, None, None], class_batch_norm(x, labels), scale[:, :, None, None])
-
-    def group_norm(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        """Group norm of x (B, C, H, W), with a scale and a shift (B, C) for each sample."""
-        # treat the batch as one sample of B * C channels: one kernel then normalises, scales and shifts
-        flat = x.reshape(1, -1, *x.shape[2:])
-        normed = nn.functional.group_norm(flat, len(x) * self.groups, scale.flatten(), shift.flatten())
-        return normed.view(x.shape)
 
 
 def class_batch_norm(x: Tensor, labels: Tensor, eps: float = 1e-5) -> Tensor:

@@ -1,4 +1,4 @@
-"""Residual blocks that double or halve the resolution, and their conditional norm."""
+"""Residual blocks that double or halve the resolution."""
 
 from __future__ import annotations
 
@@ -13,39 +13,10 @@ from mergan.networks.fast.thin import ThinInputConv2d
 from mergan.networks.fast.upsample_conv import TransposedUpsampleConv2d
 from mergan.networks.layers import ConditionalNorm
 
-GROUPS = 8  # of the group norm, where so many divide the channels
 SLOPE = 0.2  # of the leaky ReLU
 RESIDUAL = 0.1  # factor on the initial weights of a DownBlock's second convolution
 
 Normalise = Callable[[nn.Module], nn.Module]
-
-
-class ModulatedNorm(ConditionalNorm):
-    """Group norm with a scale and a shift per class and, if wanted, per z.
-
-    With z, scale and shift are the sum of the rows of the class and a linear map of z (self-modulation, Chen
-    et al. 2019, arXiv 1810.01365). The map is zero at the start, so it then changes nothing.
-
-    Args:
-        channels: channels of the input.
-        num_classes: rows of the scale and shift tables.
-        by_z: size of z; None leaves z out.
-    """
-
-    def __init__(self, channels: int, num_classes: int, by_z: int | None) -> None:
-        super().__init__(channels, num_classes, "group", math.gcd(GROUPS, channels))
-        self.by_z = None
-        if by_z is not None:
-            self.by_z = nn.Linear(by_z, 2 * channels, bias=False)
-            nn.init.zeros_(self.by_z.weight)
-
-    def forward(self, x: Tensor, labels: Tensor, z: Tensor) -> Tensor:  # type: ignore[override]
-        """Normalise x (B, C, H, W), with scale and shift of labels (B,) and z (B, latent_dim)."""
-        scale, shift = self.scale(labels), self.shift(labels)
-        if self.by_z is not None:
-            scale_by_z, shift_by_z = self.by_z(z).chunk(2, dim=1)
-            scale, shift = scale + scale_by_z, shift + shift_by_z
-        return self.group_norm(x, scale, shift)
 
 
 class UpBlock(nn.Module):
@@ -59,14 +30,14 @@ class UpBlock(nn.Module):
         after: channels of the output.
         hidden: channels between the convolutions.
         num_classes: classes of the data set.
-        by_z: see ModulatedNorm.
+        by_z: see ConditionalNorm.
     """
 
     def __init__(self, before: int, after: int, hidden: int, num_classes: int, by_z: int | None) -> None:
         super().__init__()
-        self.first_norm = ModulatedNorm(before, num_classes, by_z)
+        self.first_norm = ConditionalNorm(before, num_classes, "group", by_z)
         self.first = TransposedUpsampleConv2d(before, hidden)
-        self.second_norm = ModulatedNorm(hidden, num_classes, by_z)
+        self.second_norm = ConditionalNorm(hidden, num_classes, "group", by_z)
         self.second = nn.Conv2d(hidden, after, kernel_size=3, padding=1)
         self.shortcut = nn.Identity() if before == after else nn.Conv2d(before, after, kernel_size=1)
 

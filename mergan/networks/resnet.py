@@ -7,7 +7,6 @@ discriminator (Miyato & Koyama 2018, arXiv 1802.05637), except that group norm r
 from __future__ import annotations
 
 import itertools
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +14,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from mergan.config.ranges import Count, ImageSize
 from mergan.networks.fast.thin import ThinOutputConv2d
-from mergan.networks.layers import ClassLinear, ClassTable, num_doublings
-from mergan.networks.residual import SLOPE, DownBlock, ModulatedNorm, Normalise, UpBlock
+from mergan.networks.layers import ClassLinear, ClassTable, ConditionalNorm, Modulation, num_doublings
+from mergan.networks.residual import SLOPE, DownBlock, Normalise, UpBlock
 
 BASE = 4  # resolution of the generator's first and the discriminator's last feature map
 
@@ -33,7 +32,7 @@ class Generator(nn.Module):
         max_width: most channels of a feature map. The last one has `width` in any case.
         bottleneck: between its two convolutions a block has this many times fewer channels than it returns;
             1 is SN-GAN's block.
-        modulation: what scale and shift of the norms depend on, see ModulatedNorm.
+        modulation: what scale and shift of the norms depend on, see ConditionalNorm.
     """
 
     def __init__(
@@ -45,7 +44,7 @@ class Generator(nn.Module):
         width: Count,
         max_width: Count,
         bottleneck: Count,
-        modulation: Literal["class", "class_and_z"],
+        modulation: Modulation,
     ) -> None:
         super().__init__()
         by_z = latent_dim if modulation == "class_and_z" else None
@@ -55,7 +54,7 @@ class Generator(nn.Module):
             UpBlock(before, after, max(1, after // bottleneck), num_classes, by_z)
             for before, after in itertools.pairwise([first, *others])
         )
-        self.norm = ModulatedNorm(width, num_classes, by_z)
+        self.norm = ConditionalNorm(width, num_classes, "group", by_z)
         self.out = ThinOutputConv2d(width, channels, kernel_size=3, padding=1)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:

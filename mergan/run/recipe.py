@@ -70,6 +70,7 @@ def _augmented(images: Images) -> float:
 RULES: dict[str, Callable[[Images], Any]] = {
     "network.generator.width": _width,
     "network.discriminator.width": _width,
+    "network.generator.modulation": lambda images: "class" if images.channels == 1 else "class_and_z",
     "objective.critic_steps": lambda images: 1 if images.channels == 1 else 2,
     "objective.penalty_every": lambda images: 4 if images.channels == 1 else 8,  # every 4th generator step
     "objective.mode_seeking": lambda images: 0.05 if images.channels == 1 else 0.0,
