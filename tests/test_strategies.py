@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from tiny import context, strategy_of, tasks
 from torch import Tensor, nn
 
+from mergan.data import denormalise
 from mergan.learners.acgan import ACGAN
 from mergan.scenarios.base import Task
 from mergan.strategies import Context, TrainingBatch
@@ -322,13 +323,25 @@ def test_live_mode_adds_replays_to_every_batch(per_step: int | None, weight: flo
     assert not torch.equal(batch.images[8:], again.images[8:])
 
 
-def test_live_replays_come_from_the_snapshot_for_their_own_z() -> None:
+@pytest.mark.parametrize("spread", [1.0, 1.5])
+def test_live_replays_come_from_the_snapshot_for_their_own_z(spread: float) -> None:
     setting = context(tasks([0, 1], [2])[1])
-    batch = strategy_of("joint_retrain", mode="live").training_batch(*real(8, 2), setting)
+    strategy = strategy_of("joint_retrain", mode="live", replay_spread=spread)
+    batch = strategy.training_batch(*real(8, 2), setting)
     setting.rng.manual_seed(5)
     labels = setting.labels((0, 1), 8)
-    images = setting.snapshot(setting.latent(8), labels)
+    images = setting.snapshot(spread * setting.latent(8), labels)
     assert torch.equal(batch.images[8:], images) and torch.equal(batch.labels[8:], labels)
+
+
+@pytest.mark.parametrize("spread", [1.0, 1.5])
+def test_buffered_replays_come_from_the_snapshot_for_the_z_of_the_task(spread: float) -> None:
+    setting = context(tasks([0, 1], [2])[1])
+    strategy = strategy_of("joint_retrain", buffer_per_class=3, replay_spread=spread)
+    strategy.begin_task(setting)
+    z = spread * torch.randn(6, 8, generator=setting.task_rng())
+    labels = torch.tensor([0, 0, 0, 1, 1, 1])
+    assert torch.equal(strategy.buffer.images, denormalise(setting.snapshot(z, labels)))
 
 
 @pytest.mark.parametrize("mode", ["buffer", "live"])
@@ -345,15 +358,18 @@ def test_first_task_has_nothing_to_replay(mode: str) -> None:
 
 
 @pytest.mark.parametrize("divide", [True, False])
-@pytest.mark.parametrize("batch_size", [None, 5])
-def test_alignment_is_the_weighed_squared_error_to_the_snapshot(divide: bool, batch_size: int | None) -> None:
+@pytest.mark.parametrize(("batch_size", "spread"), [(None, 1.0), (5, 1.5)])
+def test_alignment_is_the_weighed_squared_error_to_the_snapshot(
+    divide: bool, batch_size: int | None, spread: float
+) -> None:
     setting = context(tasks([0, 1, 3], [2])[1])
-    strategy = strategy_of("replay_alignment", weight=12.0, divide_by_classes=divide, batch_size=batch_size)
+    own = {"divide_by_classes": divide, "batch_size": batch_size, "replay_spread": spread}
+    strategy = strategy_of("replay_alignment", weight=12.0, **own)
     (value,) = strategy.generator_terms(setting, tiny.NOTHING).values()
     setting.rng.manual_seed(5)
     count = batch_size or 8
     labels, z = setting.labels((0, 1, 3), count), setting.latent(count)
-    difference = setting.generator(z, labels) - setting.snapshot(z, labels)
+    difference = setting.generator(z, labels) - setting.snapshot(spread * z, labels)
     expected = (12.0 / 3 if divide else 12.0) * (difference**2).sum() / (count * 16 * 16)
     assert value.item() == pytest.approx(expected.item(), rel=1e-5)
     assert value.item() > 0

@@ -63,15 +63,16 @@ def test_retrain_and_align_shows_what_joint_retraining_shows(mode: str) -> None:
     assert both.generator_terms(context(tasks([0])[0]), tiny.NOTHING) == {}
 
 
-@pytest.mark.parametrize("divide", [True, False])
-def test_retrain_and_align_holds_the_past_pictures_of_the_batch(divide: bool) -> None:
+@pytest.mark.parametrize(("divide", "spread"), [(True, 1.0), (False, 1.0), (False, 1.5)])
+def test_retrain_and_align_holds_the_past_pictures_of_the_batch(divide: bool, spread: float) -> None:
     setting = context(tasks([0, 1], [2])[1])
     z, labels = setting.latent(5), torch.tensor([2, 0, 1, 2, 0])
     drawn = Drawn(z, labels, setting.generator(z, labels))
-    strategy = strategy_of("retrain_and_align", weight=3.0, divide_by_classes=divide)
+    own = {"weight": 3.0, "divide_by_classes": divide, "replay_spread": spread}
+    strategy = strategy_of("retrain_and_align", **own)
     value = strategy.generator_terms(setting, drawn)["alignment"]
     past = [1, 2, 4]
-    difference = setting.generator(z[past], labels[past]) - setting.snapshot(z[past], labels[past])
+    difference = setting.generator(z[past], labels[past]) - setting.snapshot(spread * z[past], labels[past])
     expected = (3.0 / 2 if divide else 3.0) * difference.square().mean()
     torch.testing.assert_close(value, expected)
     assert value > 0

@@ -76,10 +76,12 @@ class Context:
         picks = torch.randint(len(classes), (count,), generator=self.rng, device=self.device)
         return table[picks]
 
-    def replay(self, labels: Tensor) -> Tensor:
-        """Images (B, C, S, S) in [-1, 1] that the snapshot generates for labels (B,)."""
+    def replay(self, labels: Tensor, spread: float = 1.0) -> Tensor:
+        """Images (B, C, S, S) in [-1, 1] that the snapshot generates for labels (B,), from z of the standard
+        deviation `spread`.
+        """
         with torch.no_grad():
-            return self.snapshot(self.latent(len(labels)), labels)
+            return self.snapshot(spread * self.latent(len(labels)), labels)
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mergan.config.ranges import Count, NonNegative, Share
+from mergan.config.ranges import Count, NonNegative, Positive, Share
 from mergan.scenarios.base import Task
 from mergan.strategies.base import Context, Strategy, TrainingBatch
 from mergan.strategies.buffer import ReplayBuffer, snapshot_images
@@ -33,6 +33,9 @@ class JointRetrain(Strategy):
         replay_weight: weight of the loss of a past class, relative to a new one. At 1 in "live" mode
             the losses of all classes add up as in the paper's code: one past class counts as much
             as the task's mean over one new class.
+        replay_spread: standard deviation of the z of replays. Each generation of replays is less varied than
+            the one before; a value above 1 works against that. It matters only where z also modulates the
+            norms of the generator: a normalisation takes the length of its input away.
     """
 
     def __init__(
@@ -43,12 +46,14 @@ class JointRetrain(Strategy):
         replay_per_step: Count | None,
         min_real_share: Share,
         replay_weight: NonNegative,
+        replay_spread: Positive,
     ) -> None:
         super().__init__()
         self.mode = mode
         self.max_per_class = max_per_class
         self.replay_per_step = replay_per_step
         self.replay_weight = replay_weight
+        self.replay_spread = replay_spread
         self.buffer = ReplayBuffer(buffer_per_class, replay_weight, min_real_share)
 
     def real_per_step(self, task: Task, batch_size: int, counts: Mapping[int, int]) -> float:
@@ -63,7 +68,7 @@ class JointRetrain(Strategy):
     def _replays(self, context: Context) -> tuple[Tensor, Tensor]:
         past = torch.tensor(context.task.past, device=context.device)
         labels = past.repeat_interleave(self.buffer.size(context))
-        return snapshot_images(context, labels), labels
+        return snapshot_images(context, labels, self.replay_spread), labels
 
     def training_batch(self, images: Tensor, labels: Tensor, context: Context) -> TrainingBatch:
         """Real images first, then replays."""
@@ -77,7 +82,7 @@ class JointRetrain(Strategy):
         replay_labels = context.labels(task.past, count)
         replay_weight = self.replay_weight * len(task.past) / len(task.classes)
         return TrainingBatch(
-            torch.cat([images, context.replay(replay_labels).to(images.dtype)]),
+            torch.cat([images, context.replay(replay_labels, self.replay_spread).to(images.dtype)]),
             torch.cat([labels, replay_labels]),
             torch.cat([torch.full_like(labels, 1, dtype=images.dtype) / len(images),
                        torch.full_like(replay_labels, 1, dtype=images.dtype) * replay_weight / count]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mergan.config.ranges import Count, NonNegative
+from mergan.config.ranges import Count, NonNegative, Positive
 from mergan.strategies.base import Context, Drawn, Strategy
 
 
@@ -32,6 +32,7 @@ class ReplayAlignment(Strategy):
         batch_size: number of images to align per step; null: the batch size of the training.
         classifier: keep the classifier terms of the objective. For alignment, the paper's text drops
             them, but its code keeps them.
+        replay_spread: the snapshot gets z times this factor, see JointRetrain.
     """
 
     def __init__(
@@ -40,12 +41,14 @@ class ReplayAlignment(Strategy):
         divide_by_classes: bool,
         batch_size: Count | None,
         classifier: bool,
+        replay_spread: Positive,
     ) -> None:
         super().__init__()
         self.weight = weight
         self.divide_by_classes = divide_by_classes
         self.batch_size = batch_size
         self.uses_classifier = classifier
+        self.replay_spread = replay_spread
 
     def generator_terms(self, context: Context, drawn: Drawn) -> dict[str, Tensor]:
         """The alignment loss, from the second task on."""
@@ -55,7 +58,7 @@ class ReplayAlignment(Strategy):
         count = self.batch_size or context.batch_size
         labels, z = context.labels(past, count), context.latent(count)
         with torch.no_grad():
-            target = context.snapshot(z, labels)
+            target = context.snapshot(self.replay_spread * z, labels)
         return self.weighed(torch.nn.functional.mse_loss(context.generator(z, labels), target), len(past))
 
     def weighed(self, error: Tensor, num_past: int) -> dict[str, Tensor]:

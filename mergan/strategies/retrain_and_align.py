@@ -23,7 +23,7 @@ class RetrainAndAlign(JointRetrain):
         L_G = L_G of joint retraining + L_RA (section 3.2)
 
     Alignment uses the images of past classes that the generator draws for the discriminator anyway. So
-    its only extra cost is to generate the snapshot's images for the same z.
+    its only extra cost is to generate the snapshot's images for the same z (times `replay_spread`).
 
     Retraining alone preserves the past classes as distributions, so an image may drift to another one
     that the discriminator accepts equally. Alignment alone preserves single images, but no discriminator
@@ -34,13 +34,13 @@ class RetrainAndAlign(JointRetrain):
         weight: factor on the mean squared error between the images of generator and snapshot.
         divide_by_classes: divide `weight` by the number of past classes. A new class's share of the
             adversarial loss falls in the same way.
-        **retraining: mode, buffer_per_class, max_per_class, replay_per_step, min_real_share and
-            replay_weight, see JointRetrain.
+        **retraining: mode, buffer_per_class, max_per_class, replay_per_step, min_real_share,
+            replay_weight and replay_spread, see JointRetrain.
     """
 
     def __init__(self, weight: NonNegative, divide_by_classes: bool, **retraining: Any) -> None:
         super().__init__(**retraining)
-        self.alignment = ReplayAlignment(weight, divide_by_classes, batch_size=None, classifier=False)
+        self.alignment = ReplayAlignment(weight, divide_by_classes, None, False, self.replay_spread)
 
     def generator_terms(self, context: Context, drawn: Drawn) -> dict[str, Tensor]:
         """The alignment loss, from the second task on."""
@@ -49,7 +49,7 @@ class RetrainAndAlign(JointRetrain):
             return {}
         z, labels, images = drawn
         with torch.no_grad():
-            target = context.snapshot(z, labels)
+            target = context.snapshot(self.replay_spread * z, labels)
         # a mask instead of indexing: indexing would read the number of images back from the device
         held = torch.isin(labels, torch.tensor(past, device=labels.device))
         errors = (images - target).square().flatten(1).mean(dim=1)
