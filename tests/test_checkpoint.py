@@ -274,13 +274,13 @@ def test_any_key_removed_or_of_another_type_is_refused_or_harmless(run: Path, tm
     path = tmp_path / "altered.ckpt"
     draw, tried = random.Random(0), 0
     refused: list[tuple[MerganError, tuple[object, ...], object]] = []
-    for place in places(whole):
-        for value in (..., draw.choice(OTHERS)):
+    for number, place in enumerate(places(whole)):
+        for value in (..., draw.choice(OTHERS))[: 1 + (number % 3 == 0)]:
             tried += 1
             torch.save(altered(whole, place, value), path)
             try:
                 trained.load_generator(path)
-                if tried % 8 == 0 and place[0] != "mergan":
+                if tried % 16 == 0 and place[0] != "mergan":
                     own = ["strategy=finetune", "epochs=1", f"ckpt_path={path}"]
                     experiment.build_experiment(tiny.compose(tmp_path / "cache", *own), tmp_path / "run")
             except MerganError as error:
