@@ -40,7 +40,13 @@ class RetrainAndAlign(JointRetrain):
 
     def __init__(self, weight: NonNegative, divide_by_classes: bool, **retraining: Any) -> None:
         super().__init__(**retraining)
-        self.alignment = ReplayAlignment(weight, divide_by_classes, None, False, self.replay_spread)
+        self.alignment = ReplayAlignment(
+            weight,
+            divide_by_classes,
+            batch_size=None,
+            classifier=False,
+            replay_spread=self.replay_spread,
+        )
 
     def generator_terms(self, context: Context, drawn: Drawn) -> dict[str, Tensor]:
         """The alignment loss, from the second task on."""
