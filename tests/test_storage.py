@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import io
 import logging
 import os
 import resource
@@ -25,6 +26,7 @@ from mergan.output.folder import RunFolder
 from mergan.run import experiment
 from mergan.system import files
 from mergan.system.errors import ConfigError, StorageError
+from mergan.system.interrupts import Interrupted
 
 IMPORTS = "import pathlib\nfrom mergan.output.folder import RunFolder\nfrom mergan.system import files"
 
@@ -194,6 +196,29 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, failure: BaseE
 def test_tensors_come_back_and_code_does_not(tmp_path: Path) -> None:
     files.save_atomically({"weights": torch.arange(3)}, tmp_path / "state.pt")
     assert torch.equal(files.load_tensors(tmp_path / "state.pt")["weights"], torch.arange(3))
+
+
+@pytest.mark.parametrize("writes", [0, 1, 2, 5])
+@pytest.mark.parametrize("signal", [KeyboardInterrupt(), Interrupted(2)])
+def test_a_signal_in_the_middle_of_a_checkpoint_is_not_hidden_by_torch(
+    writes: int, signal: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(io.FileIO):
+        left = writes
+
+        def write(self, data: Any) -> int:
+            self.left -= 1
+            if self.left == -1:
+                raise signal
+            return super().write(data)
+
+    files.save_atomically({"weights": torch.arange(3)}, tmp_path / "state.pt")
+    monkeypatch.setattr(Path, "open", lambda path, mode: Stopped(path, mode))
+    with pytest.raises(type(signal)):
+        files.save_atomically({"weights": torch.arange(4)}, tmp_path / "state.pt")
+    monkeypatch.undo()
+    assert torch.equal(files.load_tensors(tmp_path / "state.pt")["weights"], torch.arange(3))
+    assert os.listdir(tmp_path) == ["state.pt"]
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mergan.system.errors import ConfigError, StorageError
+from mergan.system.interrupts import Interrupted
 
 log = logging.getLogger(__name__)
 
@@ -244,8 +245,9 @@ def save_atomically(content: Any, path: Path) -> None:
         try:
             torch.save(content, file)
         except RuntimeError as error:
-            if isinstance(error.__context__, OSError):
-                raise error.__context__ from None  # torch's own error hides it
+            cause = error.__context__
+            if isinstance(cause, OSError | KeyboardInterrupt | Interrupted):
+                raise cause from None  # torch closes the archive, and its own error about that hides the cause
             raise
 
 
