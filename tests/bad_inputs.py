@@ -136,7 +136,7 @@ OF_STRATEGIES = [
         ("joint_retrain", "max_per_class=-1"), ("joint_retrain", "replay_per_step=0"),
         ("joint_retrain", "min_real_share=1.5"), ("joint_retrain", "min_real_share=-0.1"),
         ("joint_retrain", "replay_weight=-1"), ("joint_retrain", "replay_spread=0"),
-        ("replay_alignment", "weight=-1"),
+        ("replay_alignment", "weight=-1"), ("replay_alignment", "edges=-1"),
         ("replay_alignment", "batch_size=0"), ("retrain_and_align", "weight=-2"),
         ("retrain_and_align", "mode=off"), ("ewc", "weight=-1"), ("ewc", "samples=0"), ("ewc", "decay=2"),
         ("mas", "weight=-1"), ("mas", "samples=-1"), ("mas", "decay=-0.5"),

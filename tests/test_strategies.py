@@ -375,6 +375,28 @@ def test_alignment_is_the_weighed_squared_error_to_the_snapshot(
     assert value.item() > 0
 
 
+def test_alignment_of_edges_compares_neighbouring_pixels() -> None:
+    setting = context(tasks([0, 1], [2])[1])
+    strategy = strategy_of("replay_alignment", weight=12.0, edges=0.5)
+    (value,) = strategy.generator_terms(setting, tiny.NOTHING).values()
+    setting.rng.manual_seed(5)
+    labels, z = setting.labels((0, 1), 8), setting.latent(8)
+    error = (setting.generator(z, labels) - setting.snapshot(z, labels)).double()
+    right, below = error[..., 1:] - error[..., :-1], error[..., 1:, :] - error[..., :-1, :]
+    expected = 12.0 * (error.pow(2).mean() + 0.5 * (right.pow(2).mean() + below.pow(2).mean()))
+    assert value.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_edges_weigh_dots_more_than_a_wrong_colour() -> None:
+    target = torch.zeros(2, 3, 8, 8)
+    dots = torch.ones(8, 8)
+    dots[::2, ::2] = dots[1::2, 1::2] = -1
+    images = torch.stack([dots.expand(3, 8, 8), torch.ones(3, 8, 8)])
+    of_dots, of_colour = strategy_of("replay_alignment", edges=1.0).errors(images, target)
+    assert of_dots == 1 + 4 + 4 and of_colour == 1
+    assert strategy_of("replay_alignment", edges=0.0).errors(images, target).tolist() == [1, 1]
+
+
 def test_alignment_trains_the_generator_and_not_the_snapshot() -> None:
     setting = context(tasks([0, 1], [2])[1])
     (value,) = strategy_of("replay_alignment").generator_terms(setting, tiny.NOTHING).values()
@@ -425,6 +447,7 @@ def test_alignment_can_go_without_the_classifier(build: Build, classifier: bool)
         ("joint_retrain", {"replay_weight": float("nan")}),
         ("joint_retrain", {"replay_weight": "much"}),
         ("replay_alignment", {"weight": -1.0}),
+        ("replay_alignment", {"edges": -1.0}),
         ("replay_alignment", {"weight": float("inf")}),
         ("replay_alignment", {"weight": "much"}),
         ("replay_alignment", {"batch_size": 0}),

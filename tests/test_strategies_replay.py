@@ -63,17 +63,22 @@ def test_retrain_and_align_shows_what_joint_retraining_shows(mode: str) -> None:
     assert both.generator_terms(context(tasks([0])[0]), tiny.NOTHING) == {}
 
 
-@pytest.mark.parametrize(("divide", "spread"), [(True, 1.0), (False, 1.0), (False, 1.5)])
-def test_retrain_and_align_holds_the_past_pictures_of_the_batch(divide: bool, spread: float) -> None:
+@pytest.mark.parametrize(
+    ("divide", "spread", "edges"), [(True, 1.0, 0.0), (False, 1.0, 0.0), (False, 1.5, 0.0), (False, 1.0, 2.0)]
+)
+def test_retrain_and_align_holds_the_past_pictures_of_the_batch(
+    divide: bool, spread: float, edges: float
+) -> None:
     setting = context(tasks([0, 1], [2])[1])
     z, labels = setting.latent(5), torch.tensor([2, 0, 1, 2, 0])
     drawn = Drawn(z, labels, setting.generator(z, labels))
-    own = {"weight": 3.0, "divide_by_classes": divide, "replay_spread": spread}
+    own = {"weight": 3.0, "divide_by_classes": divide, "replay_spread": spread, "edges": edges}
     strategy = strategy_of("retrain_and_align", **own)
     value = strategy.generator_terms(setting, drawn)["alignment"]
     past = [1, 2, 4]
     difference = setting.generator(z[past], labels[past]) - setting.snapshot(spread * z[past], labels[past])
-    expected = (3.0 / 2 if divide else 3.0) * difference.square().mean()
+    steps = difference.diff(dim=2).square().mean() + difference.diff(dim=3).square().mean()
+    expected = (3.0 / 2 if divide else 3.0) * (difference.square().mean() + edges * steps)
     torch.testing.assert_close(value, expected)
     assert value > 0
 

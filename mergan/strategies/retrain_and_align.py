@@ -31,14 +31,18 @@ class RetrainAndAlign(JointRetrain):
     this project.
 
     Args:
-        weight: factor on the mean squared error between the images of generator and snapshot.
+        weight: factor on the squared error between the images of generator and snapshot.
         divide_by_classes: divide `weight` by the number of past classes. A new class's share of the
             adversarial loss falls in the same way.
+        edges: factor on the squared error of the differences between neighbouring pixels, see
+            ReplayAlignment.
         **retraining: mode, buffer_per_class, max_per_class, replay_per_step, min_real_share,
             replay_weight and replay_spread, see JointRetrain.
     """
 
-    def __init__(self, weight: NonNegative, divide_by_classes: bool, **retraining: Any) -> None:
+    def __init__(
+        self, weight: NonNegative, divide_by_classes: bool, edges: NonNegative, **retraining: Any
+    ) -> None:
         super().__init__(**retraining)
         self.alignment = ReplayAlignment(
             weight,
@@ -46,6 +50,7 @@ class RetrainAndAlign(JointRetrain):
             batch_size=None,
             classifier=False,
             replay_spread=self.replay_spread,
+            edges=edges,
         )
 
     def generator_terms(self, context: Context, drawn: Drawn) -> dict[str, Tensor]:
@@ -58,5 +63,5 @@ class RetrainAndAlign(JointRetrain):
             target = context.snapshot(self.replay_spread * z, labels)
         # a mask instead of indexing: indexing would read the number of images back from the device
         held = torch.isin(labels, torch.tensor(past, device=labels.device))
-        errors = (images - target).square().flatten(1).mean(dim=1)
+        errors = self.alignment.errors(images, target)
         return self.alignment.weighed((errors * held).sum() / held.sum().clamp(min=1), len(past))

@@ -247,7 +247,7 @@ def save_atomically(content: Any, path: Path) -> None:
         except RuntimeError as error:
             cause = error.__context__
             if isinstance(cause, OSError | KeyboardInterrupt | Interrupted):
-                raise cause from None  # torch closes the archive, and its own error about that hides the cause
+                raise cause from None  # torch's own error, about closing the archive, hides it
             raise
 
 
