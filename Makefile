@@ -23,7 +23,7 @@ train: $(READY) ## learn ten digits one after another (ARGS="strategy=finetune .
 	$(BIN)/python train.py strategy=joint_retrain $(ARGS)
 
 test: $(READY) ## run the tests, side by side
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(READY) ## check style and types
 	$(BIN)/ruff check .

@@ -12,8 +12,25 @@ from hypothesis import settings
 from omegaconf import DictConfig
 from tensorboard.summary.writer import event_file_writer
 
+# They take longest, one test after another. First in line, none of them is left over at the end for a
+# single worker.
+LONGEST = (
+    "test_readme",
+    "test_benchmarks",
+    "test_wheel",
+    "test_bad_inputs",
+    "test_torture",
+    "test_checkpoint",
+)
+
 settings.register_profile("same every time", derandomize=True, database=None, deadline=None)
 settings.load_profile("same every time")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Move the files that take longest to the front."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
 @pytest.fixture(scope="session", autouse=True)
