@@ -231,7 +231,7 @@ def started(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("room", [1_000, 30_000])
+@pytest.mark.parametrize("room", [1_000, 8_000, 30_000, 60_000])
 def test_a_full_disk_ends_the_run_with_one_line_and_the_last_checkpoint_intact(
     started: Path, cache_dir: Path, tmp_path: Path, room: int
 ) -> None:
