@@ -28,7 +28,9 @@ def test_without_a_gpu_the_preset_is_refused_in_one_line(compose: Compose, tmp_p
 
 
 def test_compiled_networks_in_another_order_train_alike(compose: Compose, tmp_path: Path) -> None:
-    stream = ["strategy=replay_alignment", "epochs=1"]
+    # every further size of a batch would be compiled again: everywhere 8, as in training
+    sizes = ["callbacks.samples=null", "evaluation.samples_per_class=8", "evaluation.reverse_per_class=8"]
+    stream = ["strategy=replay_alignment", "epochs=1", *sizes]
     for name, overrides in {"plain": stream, "fast": [*stream, *PRESET]}.items():
         experiment.run(compose(*overrides), tmp_path / name)
     plain, fast = (

@@ -200,15 +200,16 @@ def assert_final_once(folder: Path, step: int) -> None:
 def test_final_figures_stand_once_at_the_last_step(
     compose: Callable[..., DictConfig], tmp_path: Path
 ) -> None:
-    experiment.run(compose("strategy=finetune", "scenario.tasks=[[0]]", "epochs=1"), tmp_path)
+    settings = ["strategy=finetune", "epochs=1", tiny.EVENTS]
+    experiment.run(compose(*settings, "scenario.tasks=[[0]]"), tmp_path)
     assert_final_once(tmp_path, 2)
     last = f"ckpt_path={tmp_path / 'checkpoints' / 'last.ckpt'}"
     # killed just before metrics.json: all else has been written
     (tmp_path / "metrics.json").unlink()
-    experiment.run(compose("strategy=finetune", "scenario.tasks=[[0]]", "epochs=1", last), tmp_path)
+    experiment.run(compose(*settings, "scenario.tasks=[[0]]", last), tmp_path)
     assert_final_once(tmp_path, 2)
     # a finished run that is made longer, and stopped before its end
-    longer = ["strategy=finetune", "scenario.tasks=[[0],[1]]", "epochs=1", last]
+    longer = [*settings, "scenario.tasks=[[0],[1]]", last]
     stop = ["+callbacks.stop._target_=tiny.StopAt", "+callbacks.stop.epoch=1"]
     with pytest.raises(KeyboardInterrupt):
         experiment.run(compose(*longer, *stop), tmp_path)

@@ -207,7 +207,7 @@ def test_run_stopped_in_every_task_equals_an_uninterrupted_one(
     from torture.compare import differences
 
     stop = ["+callbacks.stop._target_=tiny.StopAt", "+callbacks.stop.epoch=-1"]
-    cfg = compose(*BACK_AGAIN, *overrides, *stop, "epochs=[1,2,1,1]", "learner.ema=0.9")
+    cfg = compose(*BACK_AGAIN, *overrides, *stop, tiny.EVENTS, "epochs=[1,2,1,1]", "learner.ema=0.9")
     experiment.run(cfg, tmp_path / "reference")
     folder, last = tmp_path / "run", tmp_path / "run" / "checkpoints" / "last.ckpt"
     for epoch in range(1, 5):
@@ -250,7 +250,7 @@ def test_every_order_of_several_runs_can_be_told(compose: Compose, tmp_path: Pat
             f"scenario.order_seed={seed}",
             "scenario.classes_per_task=1",
         ]
-        experiment.run(compose("strategy=finetune", "epochs=1", *shuffled), tmp_path / str(seed))
+        experiment.run(compose("strategy=finetune", "epochs=1", tiny.EVENTS, *shuffled), tmp_path / str(seed))
         line = (tmp_path / str(seed) / "config.yaml").read_text(encoding="utf-8").splitlines()[1]
         stream = config.scenario(compose(*shuffled), 4)
         assert line == "# tasks: " + " | ".join(str(label) for label in stream.classes)

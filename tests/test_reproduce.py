@@ -28,7 +28,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Plan:
     """Both rows, in seconds."""
     out = str(tmp_path_factory.mktemp("reproduce") / "out")
     own = config.ReproduceConfig(out=out, jobs=None, only=None, rows=ROWS)
-    return reproduction.plan(own, ["debug=smoke", f"cache_dir={cache_dir}"])
+    return reproduction.plan(own, ["debug=smoke", "logger.tensorboard=null", f"cache_dir={cache_dir}"])
 
 
 @pytest.fixture(scope="module")

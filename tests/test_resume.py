@@ -52,7 +52,7 @@ def assert_same_run(folder: Path, reference: Path) -> None:
 
 def test_what_differs_between_two_runs_is_found(compose: Compose, tmp_path: Path) -> None:
     for name, seed in (("first", 1), ("second", 2)):
-        experiment.run(compose("strategy=finetune", f"seed={seed}"), tmp_path / name)
+        experiment.run(compose("strategy=finetune", f"seed={seed}", tiny.EVENTS), tmp_path / name)
     found = differences(tmp_path / "second", tmp_path / "first")
     for part in (
         "last.ckpt: state_dict",
@@ -70,7 +70,8 @@ def test_what_differs_between_two_runs_is_found(compose: Compose, tmp_path: Path
 def test_run_stopped_in_every_epoch_equals_an_uninterrupted_one(
     compose: Compose, tmp_path: Path, overrides: list[str]
 ) -> None:
-    cfg = compose(*overrides, "+callbacks.stop._target_=tiny.StopAt", "+callbacks.stop.epoch=-1")
+    stop = ["+callbacks.stop._target_=tiny.StopAt", "+callbacks.stop.epoch=-1"]
+    cfg = compose(*overrides, *stop, tiny.EVENTS)
     experiment.run(cfg, tmp_path / "reference")
     folder, last = tmp_path / "run", tmp_path / "run" / "checkpoints" / "last.ckpt"
     epochs = checkpoint.read(tmp_path / "reference" / "checkpoints" / "last.ckpt")["epoch"] + 1
@@ -88,7 +89,7 @@ def test_run_stopped_in_every_epoch_equals_an_uninterrupted_one(
 
 def test_runs_of_the_same_seed_are_the_same_and_others_are_not(compose: Compose, tmp_path: Path) -> None:
     for name, seed in (("first", 1), ("second", 1), ("other", 2)):
-        experiment.run(compose(*STREAMS["buffer"], f"seed={seed}"), tmp_path / name)
+        experiment.run(compose(*STREAMS["buffer"], f"seed={seed}", tiny.EVENTS), tmp_path / name)
     assert_same_run(tmp_path / "first", tmp_path / "second")
     first, other = (
         checkpoint.read(tmp_path / name / "checkpoints" / "last.ckpt") for name in ("first", "other")
@@ -204,7 +205,7 @@ def test_classes_per_task_divides_the_new_classes(compose: Compose, tmp_path: Pa
 
 def test_stream_started_from_a_checkpoint_can_be_resumed(compose: Compose, tmp_path: Path) -> None:
     path, _ = trained(compose, tmp_path / "old")
-    stream = ["data.num_classes=6", "scenario.tasks=[[5],[4]]", "epochs=1"]
+    stream = ["data.num_classes=6", "scenario.tasks=[[5],[4]]", "epochs=1", tiny.EVENTS]
     experiment.run(compose(f"init_from={path}", *stream), tmp_path / "reference")
     stop = ["+callbacks.stop._target_=tiny.StopAt", "+callbacks.stop.epoch=1"]
     with pytest.raises(KeyboardInterrupt):

@@ -121,7 +121,7 @@ def test_discriminator_steps_get_a_batch_each(build: Build) -> None:
 @pytest.mark.parametrize("critic_steps", [1, 3])
 def test_every_log_counts_generator_steps(compose: Compose, tmp_path: Path, critic_steps: int) -> None:
     overrides = ["strategy=finetune", "steps_per_epoch=3", f"objective.critic_steps={critic_steps}"]
-    metrics = experiment.run(compose(*overrides), tmp_path)
+    metrics = experiment.run(compose(*overrides, tiny.EVENTS), tmp_path)
     # 2 tasks of 2 epochs of 3 steps
     assert metrics["steps"] == 12
     rows = tiny.csv_rows(tmp_path)

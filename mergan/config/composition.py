@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import functools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.utils import create_config_search_path
-from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.utils import setup_globals
+from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -45,9 +50,12 @@ def load_configuration(
     for folder in reversed(folders):
         path.prepend("command-line", f"file://{folder.absolute()}", SearchPathQuery(provider="schema"))
     cfg = ConfigLoaderImpl(path).load_configuration(name, list(overrides), RunMode.RUN)
-    if not hydra:
-        with open_dict(cfg):
-            del cfg["hydra"]
+    return cfg if hydra else _without_hydra(cfg)
+
+
+def _without_hydra(cfg: DictConfig) -> DictConfig:
+    with open_dict(cfg):
+        del cfg["hydra"]
     return cfg
 
 
@@ -80,4 +88,40 @@ def node_of(key: str, *words: str) -> DictConfig:
 @functools.lru_cache(maxsize=128)
 def _composed(name: str, words: tuple[str, ...]) -> DictConfig:
     """The composed configuration, cached because composing takes a tenth of a second."""
-    return load_configuration(name, words)
+    register()
+    setup_globals()
+    loader = ConfigLoaderImpl(create_config_search_path(str(CONF)))
+    loader.repository = _kept_files()
+    return _without_hydra(loader.load_configuration(name, list(words), RunMode.RUN))
+
+
+@functools.cache
+def _kept_files() -> _KeptFiles:
+    return _KeptFiles(create_config_search_path(str(CONF)))
+
+
+class _KeptFiles(ConfigRepository):
+    """The files of conf/, each of which is read only once. Reading takes a third of composing."""
+
+    def initialize_sources(self, config_search_path: ConfigSearchPath) -> None:
+        """Look elsewhere from now on (the override hydra.searchpath)."""
+        super().initialize_sources(config_search_path)
+        self._read: dict[str, ConfigResult | None] = {}
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        """A copy of a file's content, because Hydra changes what it gets."""
+        if config_path not in self._read:
+            self._read[config_path] = super().load_config(config_path)
+        result = self._read[config_path]
+        if result is None:
+            return None
+        return dataclasses.replace(
+            result,
+            config=copy.copy(result.config),  # which copies all its parts
+            header=dict(result.header),
+            defaults_list=copy.deepcopy(result.defaults_list),
+        )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _KeptFiles:
+        """Hydra composes with a copy, so that it can let it look elsewhere."""
+        return copy.copy(self)

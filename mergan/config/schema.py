@@ -174,8 +174,9 @@ class ReproduceConfig:
 
 
 def register() -> None:
-    """Register the schemas with Hydra under the names that the files of conf/ build on."""
+    """Register the schemas with Hydra, once, under the names that the files of conf/ build on."""
     store = ConfigStore.instance()
-    store.store(name="schema", node=TrainConfig)
-    store.store(name="sample_schema", node=SampleConfig)
-    store.store(name="evaluate_schema", node=EvaluateConfig)
+    schemas = {"schema": TrainConfig, "sample_schema": SampleConfig, "evaluate_schema": EvaluateConfig}
+    for name, node in schemas.items():
+        if f"{name}.yaml" not in store.repo:
+            store.store(name=name, node=node)
