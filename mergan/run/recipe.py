@@ -16,8 +16,8 @@ NARROWEST = 16  # oneDNN computes 16 channels at a time
 FEW = 800  # images of a class; with fewer, the discriminator learns them by heart
 
 GREY_EPOCHS = 5  # per task, of 100 steps by default
-COLOUR_STEPS = 1500  # per task
-COLOUR_FIRST_STEPS = 4000  # of the first task: later ones begin with a generator that knows backgrounds
+COLOUR_STEPS = 1600  # per task
+COLOUR_FIRST_STEPS = 3000  # of the first task: later ones begin with a generator that knows backgrounds
 
 
 class Images(Protocol):
