@@ -225,7 +225,7 @@ def test_a_signal_in_the_middle_of_a_checkpoint_is_not_hidden_by_torch(
 def started(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
     """The folder of a run that was killed in its second task."""
     folder = tmp_path_factory.mktemp("disk") / "run"
-    experiment.run(tiny.compose(cache_dir, "strategy=finetune", "epochs=1"), folder)
+    experiment.run(tiny.compose(cache_dir, "strategy=finetune", "epochs=1", tiny.EVENTS), folder)
     shutil.copy(folder / "checkpoints" / "task_00.ckpt", folder / "checkpoints" / "last.ckpt")
     (folder / "metrics.json").unlink()
     return folder
