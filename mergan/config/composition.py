@@ -44,13 +44,18 @@ def load_configuration(
         HydraException: an override cannot be read, or a key or a choice does not exist.
         OmegaConfBaseException: a value of another type.
     """
+    cfg = _loader(folders).load_configuration(name, list(overrides), RunMode.RUN)
+    return cfg if hydra else _without_hydra(cfg)
+
+
+def _loader(folders: Sequence[Path] = ()) -> ConfigLoaderImpl:
+    """Hydra's loader of conf/ and of the folders that are searched before it."""
     register()
     setup_globals()
     path = create_config_search_path(str(CONF))
     for folder in reversed(folders):
         path.prepend("command-line", f"file://{folder.absolute()}", SearchPathQuery(provider="schema"))
-    cfg = ConfigLoaderImpl(path).load_configuration(name, list(overrides), RunMode.RUN)
-    return cfg if hydra else _without_hydra(cfg)
+    return ConfigLoaderImpl(path)
 
 
 def _without_hydra(cfg: DictConfig) -> DictConfig:
@@ -88,9 +93,7 @@ def node_of(key: str, *words: str) -> DictConfig:
 @functools.lru_cache(maxsize=128)
 def _composed(name: str, words: tuple[str, ...]) -> DictConfig:
     """The composed configuration, cached because composing takes a tenth of a second."""
-    register()
-    setup_globals()
-    loader = ConfigLoaderImpl(create_config_search_path(str(CONF)))
+    loader = _loader()
     loader.repository = _kept_files()
     return _without_hydra(loader.load_configuration(name, list(words), RunMode.RUN))
 
