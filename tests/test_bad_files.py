@@ -138,6 +138,16 @@ def test_a_folder_of_another_shape_is_refused(
     assert result.returncode == 2, result.stderr
     (line,) = result.stderr.splitlines()
     assert FOLDERS[change] in line
+
+
+def test_another_number_of_classes_is_refused_with_the_remedy_before_decoding(
+    root: Path, tmp_path: Path
+) -> None:
+    result = train(root, tmp_path / "cache", "data.num_classes=3")
+    assert result.returncode == 2, result.stderr
+    (line,) = result.stderr.splitlines()
+    assert "data.num_classes=3" in line and "2 classes" in line and "scenario.tasks" in line
+    assert "decoding" not in result.stdout and not (tmp_path / "run").exists()
     assert not (tmp_path / "run").exists()
 
 

@@ -84,7 +84,8 @@ def evaluator(judge: Classifier, test: ImageSet, **settings: Any) -> Evaluator:
     }
     own = {"samples_per_class": 40, "references_per_class": 900, "spaces": {"judge": JudgeFeatures(judge)}}
     reverse = {"reverse_per_class": 40, "reverse_steps": STEPS}
-    return Evaluator(judge, FRESH, test, 4, **{"metrics": metrics, **own, **reverse, "seed": 0, **settings})
+    fixed = {"metrics": metrics, "fresh": FRESH, "seed": 0}
+    return Evaluator(judge, test=test, latent_dim=4, **{**fixed, **own, **reverse, **settings})
 
 
 def accuracy(measure: Evaluator, generate: Any, classes: Any) -> dict[int, float]:
@@ -150,6 +151,26 @@ def test_collapse_shows_in_everything_but_accuracy_and_precision(
     assert measure.reverse_accuracy(collapsed, range(CLASSES)) < measure.reverse_accuracy(
         real, range(CLASSES)
     )
+
+
+def test_the_reverse_accuracy_of_an_augmenting_classifier_ignores_a_mark_at_a_fixed_place(
+    sets: tuple[ImageSet, ImageSet],
+) -> None:
+    """Shapes are right, but a fine pattern whose phase depends on the class lies over them."""
+    train, test = sets
+    real = RealImages(train)
+    sign = 1 - 2 * (torch.arange(16) % 2)  # alternates from pixel to pixel
+
+    def marked(z: Tensor, labels: Tensor) -> Tensor:
+        across, down = (1 - 2 * (labels % 2))[:, None, None], (1 - 2 * (labels // 2))[:, None, None]
+        return (real(z, labels) + 0.4 * (across * sign + down * sign[:, None])[:, None]).clamp(-1, 1)
+
+    def reverse(augment: bool) -> float:
+        fresh = tiny.classifier_of("plain", 1, 16, CLASSES, augment_reverse=augment)
+        measure = evaluator(fresh(), test, fresh=fresh, reverse_steps=2 * STEPS)
+        return measure.reverse_accuracy(marked, range(CLASSES))
+
+    assert reverse(augment=False) < 0.8 < 0.95 < reverse(augment=True)
 
 
 def test_forgetting_of_a_class_is_positive_whichever_way_is_better(

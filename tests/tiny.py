@@ -148,10 +148,12 @@ def metric_of(name: str, /, **arguments: Any) -> Any:
     return part(f"evaluation.metrics.{name}", **arguments)
 
 
-def classifier_of(name: str, channels: int, image_size: int, num_classes: int) -> Callable[[], Any]:
+def classifier_of(
+    name: str, channels: int, image_size: int, num_classes: int, **arguments: Any
+) -> Callable[[], Any]:
     """Makes untrained classifiers of conf/evaluation/default.yaml for images of that shape."""
     shape = {"channels": channels, "image_size": image_size, "num_classes": num_classes}
-    return lambda: part(f"evaluation.classifiers.{name}", **shape)
+    return lambda: part(f"evaluation.classifiers.{name}", **shape, **arguments)
 
 
 def folder_of(root: Path, /, **arguments: Any) -> Any:

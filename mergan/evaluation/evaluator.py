@@ -113,14 +113,15 @@ class Evaluator:
 
         This is the "reverse" or "train on synthetic, test on real" accuracy. It drops if the images are
         not recognisable, and also if they lack diversity (Wu et al. 2018, section 4; Ravuri & Vinyals
-        2019, arXiv 1905.10887).
+        2019, arXiv 1905.10887). Whether the classifier sees the images as they are or augmented is up to
+        the classifier (`augment_reverse`).
         """
         images, labels = sample(generate, classes, self.reverse_per_class, self.latent_dim, self.seed + 1)
         model = train_classifier(
             ImageSet(images.numpy(), labels.numpy()),
             self.fresh,
             seed=self.seed,
-            augment=False,
+            augment=self.judge.augment_reverse,
             max_steps=self.reverse_steps,
         )
         return accuracy_on(model, self._real(classes))

@@ -32,8 +32,7 @@ def train_classifier(
         train: the images and labels to learn.
         fresh: makes the untrained classifier.
         seed: seed of weights, order and augmentation; the global random state does not change.
-        augment: change the images slightly, as much as the classifier says (for the judge). False measures
-            exactly what the images contain (for the reverse accuracy).
+        augment: change the images slightly, as much as the classifier says.
         max_steps: maximum number of optimizer steps; EPOCHS passes, limited to MIN_STEPS .. max_steps.
         device: where to train.
     """

@@ -44,8 +44,10 @@ def build_pool(
     size = settings.data.image_size
     if size is None:
         raise ConfigError("data.image_size=null: was not chosen from the data; set it")
-    pool = ImagePool(
-        instantiate(settings.data.source, "data.source"),
+    source = instantiate(settings.data.source, "data.source")
+    _check_num_classes(settings, source.name, len(source.class_names if classes is None else classes))
+    return ImagePool(
+        source,
         image_size=size,
         cache_dir=settings.cache_dir,
         split="val" if settings.evaluation.split is config.Split.val else "test",
@@ -53,11 +55,15 @@ def build_pool(
         max_per_class=max_per_class,
         classes=classes,
     )
-    if settings.data.num_classes not in (None, pool.num_classes):
+
+
+def _check_num_classes(settings: TrainConfig, source: str, count: int) -> None:
+    """Refuse a `data.num_classes` that the data does not have, before any image is decoded."""
+    if settings.data.num_classes not in (None, count):
         raise ConfigError(
-            f"data.num_classes={settings.data.num_classes}: {pool.source.name} has {pool.num_classes} classes"
+            f"data.num_classes={settings.data.num_classes}: {source} has {count} classes; leave it out "
+            "(scenario.tasks names the classes to learn)"
         )
-    return pool
 
 
 def build_learner(

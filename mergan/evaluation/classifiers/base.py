@@ -20,9 +20,11 @@ class Classifier(nn.Module):
         num_classes: number of classes.
         dropout: share of features set to 0 in training.
         learning_rate: highest learning rate in training.
-        jitter: how far the judge's training images are shifted, rotated and scaled, see
-            mergan.evaluation.training.jitter. The classifier of the reverse accuracy sees them as they are.
-        colour: how much their colours are changed, likewise.
+        jitter: how far augmented training images are shifted, rotated and scaled, see
+            mergan.evaluation.training.jitter.
+        colour: how much their colours are changed, see mergan.evaluation.training.recolour.
+        augment_reverse: whether the classifier of the reverse accuracy sees augmented images too, as the
+            judge does. Without, it may learn a faint mark at a fixed place in the generated images.
     """
 
     def __init__(
@@ -34,12 +36,14 @@ class Classifier(nn.Module):
         learning_rate: Positive,
         jitter: NonNegative,
         colour: NonNegative,
+        augment_reverse: bool,
     ) -> None:
         super().__init__()
         self.trunk = trunk
         self.drop = nn.Dropout(dropout)
         self.head = nn.Linear(num_features, num_classes)
         self.learning_rate, self.jitter, self.colour = learning_rate, jitter, colour
+        self.augment_reverse = augment_reverse
 
     def features(self, images: Tensor) -> Tensor:
         """images (B, C, S, S) in [-1, 1] -> penultimate features (B, num_features)."""
