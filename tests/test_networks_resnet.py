@@ -16,7 +16,7 @@ from torch.nn import functional
 from mergan.config.instantiate import part
 from mergan.networks.fast.pooled_conv import PooledConv2d
 from mergan.networks.fast.upsample_conv import TransposedUpsampleConv2d
-from mergan.networks.layers import ClassTable, ConditionalNorm, inherit_classes
+from mergan.networks.layers import ClassTable, ConditionalNorm, Projection, inherit_classes
 from mergan.networks.residual import DownBlock, UpBlock
 from mergan.run import experiment
 from mergan.run.trained import load_generator
@@ -28,7 +28,7 @@ LABELS = torch.tensor([0, 3, 1])
 
 def generator_of(**arguments: Any) -> nn.Module:
     shape = {"latent_dim": LATENT, "num_classes": CLASSES, "channels": 3, "image_size": 16}
-    given = shape | WIDTHS | {"modulation": "class_and_z"} | arguments
+    given = shape | WIDTHS | {"modulation": "class_and_z", "private_z": 2} | arguments
     return randomised(part("network.generator", "network=resnet", **given))
 
 
@@ -73,8 +73,19 @@ def plain_conv(conv: nn.Module, x: Tensor) -> Tensor:
     return functional.conv2d(x, conv.weight, conv.bias, padding=conv.weight.shape[-1] // 2)
 
 
+def plain_projection(project: Projection, z: Tensor, labels: Tensor) -> Tensor:
+    rows = functional.linear(z, project.weight, project.bias).unbind()
+    if project.private is not None:
+        own = [project.private.weight[label].view(1 + project.private_z, -1) for label in labels]
+        rows = tuple(
+            row + part[0] + sum(point[i] * part[1 + i] for i in range(project.private_z))
+            for row, point, part in zip(rows, z, own, strict=True)
+        )
+    return torch.stack(rows)
+
+
 def plain_generator(generator: nn.Module, z: Tensor, labels: Tensor) -> Tensor:
-    x = functional.linear(z, generator.project.weight, generator.project.bias).view(len(z), -1, 4, 4)
+    x = plain_projection(generator.project, z, labels).view(len(z), -1, 4, 4)
     for block in generator.blocks:
         assert isinstance(block, UpBlock)
         y = functional.interpolate(
@@ -103,10 +114,13 @@ def plain_discriminator(discriminator: nn.Module, x: Tensor, labels: Tensor) -> 
     )
 
 
-@pytest.mark.parametrize("modulation", ["class", "class_and_z"])
-@pytest.mark.parametrize("bottleneck", [1, 2])
-def test_generator_equals_the_plain_formula(modulation: str, bottleneck: int) -> None:
-    generator = generator_of(modulation=modulation, bottleneck=bottleneck)
+@pytest.mark.parametrize(
+    ("modulation", "private_z", "bottleneck"),
+    [("class", 0, 1), ("class_and_z", 2, 1), ("class", 100, 2), ("class_and_z", 0, 2)],
+)
+def test_generator_equals_the_plain_formula(modulation: str, private_z: int, bottleneck: int) -> None:
+    generator = generator_of(modulation=modulation, private_z=private_z, bottleneck=bottleneck)
+    assert generator.project.private_z == min(private_z, LATENT)  # no more than z has
     assert [type(block.shortcut) for block in generator.blocks] == [nn.Identity, nn.Conv2d]
     z = inputs()[0].requires_grad_()
 
@@ -177,7 +191,12 @@ def test_gradients_reach_every_parameter_from_the_start() -> None:
     labels = torch.arange(CLASSES)
     shape = {"num_classes": CLASSES, "channels": 3, "image_size": 32}
     generator = part(
-        "network.generator", "network=resnet", latent_dim=LATENT, modulation="class_and_z", **shape
+        "network.generator",
+        "network=resnet",
+        latent_dim=LATENT,
+        modulation="class_and_z",
+        private_z=2,
+        **shape,
     )
     discriminator = part("network.discriminator", "network=resnet", **shape)
     adversarial, classes = discriminator(generator(torch.randn(CLASSES, LATENT), labels), labels)
@@ -194,6 +213,20 @@ def test_modulation_by_z_is_neutral_at_the_start() -> None:
     assert torch.equal(norm(x, LABELS, z), plain(x, LABELS, z))
     nn.init.normal_(norm.by_z.weight)
     assert not torch.allclose(norm(x, LABELS, z), norm(x, LABELS, z.flip(0)), atol=0.1)
+
+
+def test_weights_of_single_classes_are_neutral_at_the_start_and_learn_from_their_class_alone() -> None:
+    torch.manual_seed(0)
+    shared = Projection(LATENT, 8, CLASSES, 0)
+    torch.manual_seed(0)
+    project = Projection(LATENT, 8, CLASSES, 3)
+    z = torch.randn(3, LATENT)
+    assert torch.equal(project.weight, shared.weight) and torch.equal(project(z, LABELS), shared(z, LABELS))
+    assert {name for name, _ in shared.named_parameters()} == {"weight", "bias"}  # as in older checkpoints
+    project(z, LABELS).square().sum().backward()
+    assert project.private is not None and project.private.weight.grad is not None
+    learned = project.private.weight.grad.abs().sum(dim=1) > 0
+    assert learned.nonzero().flatten().tolist() == sorted(LABELS.tolist())
 
 
 @pytest.mark.parametrize("size", [16, 128])
@@ -226,7 +259,7 @@ def test_widths_double_towards_low_resolution_up_to_the_cap() -> None:
 def test_rows_of_new_classes_come_from_the_past_ones() -> None:
     generator = generator_of(modulation="class_and_z")
     tables = [table for table in generator.modules() if isinstance(table, ClassTable)]
-    assert len(tables) == 10  # scale and shift of two norms in each of two blocks, and of the last norm
+    assert len(tables) == 11  # of the projection, two norms in each of two blocks, and the last norm
     rest = generator.blocks[0].first_norm.by_z.weight.detach().clone()
     inherit_classes(generator, new=(4,), before=(0, 2))
     for table in tables:

@@ -164,9 +164,11 @@ def folder_of(root: Path, /, **arguments: Any) -> Any:
 def context(task: Task, **changes: Any) -> Context:
     """A context with small networks, whose snapshot differs from the generator."""
     torch.manual_seed(0)
-    generator = dcgan.Generator(8, 4, 1, 16, width=4, norm="group", modulation="class")
+    generator = dcgan.Generator(8, 4, 1, 16, width=4, norm="group", modulation="class", private_z=0)
     snapshot = (
-        dcgan.Generator(8, 4, 1, 16, width=4, norm="group", modulation="class").eval().requires_grad_(False)
+        dcgan.Generator(8, 4, 1, 16, width=4, norm="group", modulation="class", private_z=0)
+        .eval()
+        .requires_grad_(False)
     )
     settings: dict[str, Any] = {
         "generator": generator,
@@ -232,7 +234,7 @@ def painted_labels(images: Tensor, num_classes: int) -> Tensor:
 # without the arguments of dcgan's; Hydra deletes no null
 BARE_GENERATOR = [
     "network.generator.modulation=class",
-    *(f"~network.generator.{key}" for key in ("width", "norm", "modulation")),
+    *(f"~network.generator.{key}" for key in ("width", "norm", "modulation", "private_z")),
 ]
 PAINTER = ["network.generator._target_=tiny.Painter", *BARE_GENERATOR]
 

@@ -9,9 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from mergan.config.ranges import Count, ImageSize
+from mergan.config.ranges import Count, ImageSize, Whole
 from mergan.networks.fast.thin import ThinConvTranspose2d, ThinInputConv2d
-from mergan.networks.layers import ClassLinear, ClassTable, ConditionalNorm, Modulation, num_doublings
+from mergan.networks.layers import (
+    ClassLinear,
+    ClassTable,
+    ConditionalNorm,
+    Modulation,
+    Projection,
+    num_doublings,
+)
 
 BASE = 4  # resolution of the generator's first and the discriminator's last feature map
 
@@ -27,6 +34,7 @@ class Generator(nn.Module):
         width: channels of the last hidden feature map; each earlier one has twice as many.
         norm: "group" or "batch", see ConditionalNorm.
         modulation: what scale and shift of the norms depend on, see ConditionalNorm.
+        private_z: how many components of z each class maps with weights of its own, see Projection; 0: none.
     """
 
     def __init__(
@@ -38,11 +46,12 @@ class Generator(nn.Module):
         width: Count,
         norm: Literal["group", "batch"],
         modulation: Modulation,
+        private_z: Whole,
     ) -> None:
         super().__init__()
         doublings = num_doublings(image_size, BASE)
         widths = [width * 2**i for i in reversed(range(doublings))]
-        self.project = nn.Linear(latent_dim, widths[0] * BASE * BASE)
+        self.project = Projection(latent_dim, widths[0] * BASE * BASE, num_classes, private_z)
         by_z = latent_dim if modulation == "class_and_z" else None
         self.norms = nn.ModuleList(ConditionalNorm(w, num_classes, norm, by_z) for w in widths)
         self.convs = nn.ModuleList(
@@ -53,7 +62,7 @@ class Generator(nn.Module):
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         """z (B, latent_dim), labels (B,) -> images (B, channels, S, S) in [-1, 1]."""
-        x = self.project(z).unflatten(1, (-1, BASE, BASE))
+        x = self.project(z, labels).unflatten(1, (-1, BASE, BASE))
         for norm, conv in zip(self.norms, self.convs, strict=True):
             x = conv(torch.relu(norm(x, labels, z)))
         return torch.tanh(x)

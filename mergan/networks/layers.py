@@ -36,6 +36,42 @@ class ClassLinear(nn.Linear):
     """A linear layer with one output per class; as in ClassTable, its rows belong to single classes."""
 
 
+class Projection(nn.Linear):
+    """The first layer of a generator: a linear map of z, with a part of each class's own.
+
+        y = W z + b + V_c z[:private_z] + v_c
+
+    All classes share W and b, so learning a new class disturbs earlier ones. Only images of class c change
+    V_c and v_c, which are zero at the start. The components of z are independent and alike, so it does not
+    matter which of them V_c sees.
+
+    Args:
+        latent_dim: size of z.
+        outputs: size of y.
+        num_classes: number of classes.
+        private_z: how many components of z V_c sees, at most all of them; 0: neither V nor v.
+    """
+
+    def __init__(self, latent_dim: int, outputs: int, num_classes: int, private_z: int) -> None:
+        super().__init__(latent_dim, outputs)
+        self.private_z = min(private_z, latent_dim)
+        self.private: ClassTable | None = None
+        if private_z > 0:
+            self.private = ClassTable(
+                num_classes, (1 + self.private_z) * outputs
+            )  # v_c, then the columns of V_c
+            nn.init.zeros_(self.private.weight)
+
+    def forward(self, z: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
+        """z (B, latent_dim), labels (B,) -> y (B, outputs)."""
+        y = super().forward(z)
+        if self.private is None:
+            return y
+        rows = self.private(labels).unflatten(1, (1 + self.private_z, -1))
+        factors = nn.functional.pad(z[:, : self.private_z], (1, 0), value=1.0)
+        return torch.baddbmm(y[:, None], factors[:, None], rows).squeeze(1)
+
+
 def inherit_classes(module: nn.Module, new: Sequence[int], before: Sequence[int]) -> None:
     """In every ClassTable, set the rows of the `new` classes to the mean of those learned `before`."""
     if not new or not before:

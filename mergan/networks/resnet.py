@@ -12,9 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from mergan.config.ranges import Count, ImageSize
+from mergan.config.ranges import Count, ImageSize, Whole
 from mergan.networks.fast.thin import ThinOutputConv2d
-from mergan.networks.layers import ClassLinear, ClassTable, ConditionalNorm, Modulation, num_doublings
+from mergan.networks.layers import (
+    ClassLinear,
+    ClassTable,
+    ConditionalNorm,
+    Modulation,
+    Projection,
+    num_doublings,
+)
 from mergan.networks.residual import SLOPE, DownBlock, Normalise, UpBlock
 
 BASE = 4  # resolution of the generator's first and the discriminator's last feature map
@@ -33,6 +40,7 @@ class Generator(nn.Module):
         bottleneck: between its two convolutions a block has this many times fewer channels than it returns;
             1 is SN-GAN's block.
         modulation: what scale and shift of the norms depend on, see ConditionalNorm.
+        private_z: how many components of z each class maps with weights of its own, see Projection; 0: none.
     """
 
     def __init__(
@@ -45,11 +53,12 @@ class Generator(nn.Module):
         max_width: Count,
         bottleneck: Count,
         modulation: Modulation,
+        private_z: Whole,
     ) -> None:
         super().__init__()
         by_z = latent_dim if modulation == "class_and_z" else None
         first, *others = reversed(_widths(width, max_width, num_doublings(image_size, BASE) + 1))
-        self.project = nn.Linear(latent_dim, first * BASE * BASE)
+        self.project = Projection(latent_dim, first * BASE * BASE, num_classes, private_z)
         self.blocks = nn.ModuleList(
             UpBlock(before, after, max(1, after // bottleneck), num_classes, by_z)
             for before, after in itertools.pairwise([first, *others])
@@ -59,7 +68,7 @@ class Generator(nn.Module):
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         """z (B, latent_dim), labels (B,) -> images (B, channels, S, S) in [-1, 1]."""
-        x = self.project(z).unflatten(1, (-1, BASE, BASE))
+        x = self.project(z, labels).unflatten(1, (-1, BASE, BASE))
         for block in self.blocks:
             x = block(x, labels, z)
         return torch.tanh(self.out(torch.relu_(self.norm(x, labels, z))))
