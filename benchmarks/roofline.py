@@ -35,15 +35,15 @@ class Operations(TorchDispatchMode):
         return out
 
 
-def product_rate(dtype: torch.dtype) -> float:
-    """Operations per second of a square matrix product."""
-    a = torch.randn(SIDE, SIDE, dtype=dtype)
+def product_rate(dtype: torch.dtype, side: int) -> float:
+    """Operations per second of a product of square matrices."""
+    a = torch.randn(side, side, dtype=dtype)
     time = Timer("a @ a", globals={"a": a}, num_threads=torch.get_num_threads()).timeit(5)
-    return 2 * SIDE**3 / time.median
+    return 2 * side**3 / time.median
 
 
-def run(cache_dir: Path, steps: int = 104, rounds: int = 5) -> list[Figure]:
-    """The default network, fp32 and bf16."""
+def run(cache_dir: Path, steps: int = 104, rounds: int = 5, side: int = SIDE) -> list[Figure]:
+    """The default network, fp32 and bf16; the product is of matrices side x side."""
     figures = []
     stream = (ONE_TASK, "epochs=1", f"steps_per_epoch={steps}")
     for dtype, target in ((torch.float32, ">= 60"), (torch.bfloat16, "")):
@@ -57,7 +57,7 @@ def run(cache_dir: Path, steps: int = 104, rounds: int = 5) -> list[Figure]:
             with cast:
                 return operations / BareLoop(Fit(stream, cache_dir)).run(steps, skip=4)
 
-        pairs = alternate(step_rate, lambda dtype=dtype: product_rate(dtype), rounds)  # type: ignore[misc]
+        pairs = alternate(step_rate, lambda dtype=dtype: product_rate(dtype, side), rounds)  # type: ignore[misc]
         figure = pairs.ratio(f"share of the matrix-product rate, {dtype}".replace("torch.", ""), target)
         figure.reached, figure.low, figure.high = (
             100 * part for part in (figure.reached, figure.low, figure.high)

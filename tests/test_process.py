@@ -20,7 +20,7 @@ from mergan.networks.dcgan import Discriminator, Generator
 torch.set_num_threads(1)
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
-generator = Generator(8, 10, 1, 32, 16, "group", "class")
+generator = Generator(8, 10, 1, 32, 16, "group", "class", 0)
 discriminator = Discriminator(10, 1, 32, 16, True, False)
 z, labels = torch.randn(32, 8), torch.arange(32) % 10
 

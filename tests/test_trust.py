@@ -272,7 +272,8 @@ def test_a_folder_that_only_a_checkpoint_names_is_not_downloaded_into(
     cfg = tiny.compose(cache_dir, "strategy=finetune", "epochs=1")
     node = yaml.safe_load((config.CONF / "data" / "mnist.yaml").read_text())["source"]
     node |= {"root": str(tmp_path / "leak"), "download": True, "channels": 1}
-    path = altered(run, tmp_path / "run", ("data", "source"), node)
+    path = altered(run, tmp_path / "one", ("data", "source"), node)
+    path = altered(path.parent.parent, tmp_path / "run", ("data", "num_classes"), None)
     assert cfg.data.download
     for door in ("evaluate", "ckpt_path"):
         result = warm.run(doors(path, cache_dir, tmp_path)[door], tmp_path)
