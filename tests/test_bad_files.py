@@ -138,6 +138,7 @@ def test_a_folder_of_another_shape_is_refused(
     assert result.returncode == 2, result.stderr
     (line,) = result.stderr.splitlines()
     assert FOLDERS[change] in line
+    assert not (tmp_path / "run").exists()
 
 
 def test_another_number_of_classes_is_refused_with_the_remedy_before_decoding(
@@ -148,7 +149,6 @@ def test_another_number_of_classes_is_refused_with_the_remedy_before_decoding(
     (line,) = result.stderr.splitlines()
     assert "data.num_classes=3" in line and "2 classes" in line and "scenario.tasks" in line
     assert "decoding" not in result.stdout and not (tmp_path / "run").exists()
-    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("channels", [1, 3])

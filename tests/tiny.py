@@ -164,12 +164,10 @@ def folder_of(root: Path, /, **arguments: Any) -> Any:
 def context(task: Task, **changes: Any) -> Context:
     """A context with small networks, whose snapshot differs from the generator."""
     torch.manual_seed(0)
-    generator = dcgan.Generator(8, 4, 1, 16, width=4, norm="group", modulation="class", private_z=0)
-    snapshot = (
-        dcgan.Generator(8, 4, 1, 16, width=4, norm="group", modulation="class", private_z=0)
-        .eval()
-        .requires_grad_(False)
+    generator, snapshot = (
+        dcgan.Generator(8, 4, 1, 16, width=4, norm="group", modulation="class", private_z=0) for _ in range(2)
     )
+    snapshot.eval().requires_grad_(False)
     settings: dict[str, Any] = {
         "generator": generator,
         "snapshot": snapshot,

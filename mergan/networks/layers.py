@@ -57,9 +57,8 @@ class Projection(nn.Linear):
         self.private_z = min(private_z, latent_dim)
         self.private: ClassTable | None = None
         if private_z > 0:
-            self.private = ClassTable(
-                num_classes, (1 + self.private_z) * outputs
-            )  # v_c, then the columns of V_c
+            # a row holds v_c, then the columns of V_c
+            self.private = ClassTable(num_classes, (1 + self.private_z) * outputs)
             nn.init.zeros_(self.private.weight)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
