@@ -109,7 +109,12 @@ def test_the_word_that_a_message_proposes_sets_the_value(value: str) -> None:
         ("trainer.devices=0", ["trainer.devices=0", "1 or more"]),
         ("trainer.devices=abc", ["trainer.devices=abc", "number"]),
         ("trainer.devices=[0,1]", ["trainer.devices=[0, 1]", "have no numbers"]),
+        ("trainer.devices=2", ["trainer.devices=2"]),
+        ('trainer.devices="0,1"', ["trainer.devices="]),
         ("+trainer.num_nodes=0", ["trainer.num_nodes=0"]),
+        ("+trainer.num_nodes=2", ["trainer.num_nodes=2", "one process", "leave it out"]),
+        ("+trainer.strategy=ddp", ["trainer.strategy=ddp", "one process", "leave it out"]),
+        ("+trainer.strategy=ddp_spawn", ["trainer.strategy=ddp_spawn", "one process", "leave it out"]),
         ("trainer.precision=7", ["trainer.precision=7", "32-true"]),
     ],
 )

@@ -36,7 +36,8 @@ OWNED = {
 }  # fmt: skip
 # images and z are float32; the gradient scaler of 16-mixed would have to see D's steps
 PRECISIONS = ("32", "32-true", "bf16", "bf16-mixed")
-
+# gradients of steps optimised by hand would not be averaged among processes
+ONE_PROCESS = "a run is one process on one device"
 
 MOST_DEVICES = 64  # more than any machine has accelerators
 
@@ -53,7 +54,11 @@ def check(trainer: DictConfig) -> None:
     precision = trainer.get("precision")
     if precision is not None and str(precision) not in PRECISIONS:
         raise ConfigError(f"trainer.precision={precision}: use bf16-mixed or 32-true")
+    if trainer.get("strategy") not in (None, "auto"):
+        raise ConfigError(f"trainer.strategy={trainer.strategy}: {ONE_PROCESS}, leave it out")
     hints.check("trainer.num_nodes", trainer.get("num_nodes"), Count | None)
+    if trainer.get("num_nodes") not in (None, 1):
+        raise ConfigError(f"trainer.num_nodes={trainer.num_nodes}: {ONE_PROCESS}, leave it out")
     _check_devices(trainer.get("devices"), trainer.get("accelerator"))
 
 
@@ -77,6 +82,8 @@ def _check_devices(devices: Any, accelerator: Any) -> None:
         accelerator == "cpu" and not 1 <= devices <= processors()
     ):
         raise ConfigError(f"{key}: this machine has {processors()} processors; use no more, at least 1")
+    if (devices if isinstance(devices, int) else len(devices)) > 1:
+        raise ConfigError(f"{key}: {ONE_PROCESS}; use trainer.devices=1")
 
 
 def processors() -> int:

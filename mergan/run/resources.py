@@ -73,9 +73,14 @@ def check_accelerator(trainer: DictConfig) -> None:
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else int(torch.backends.mps.is_available())
     if name in ("gpu", "cuda") and gpus == 0:
         raise ConfigError(f"trainer.accelerator={name}: there is no gpu here; use cpu or auto")
+    on_gpu = name in ("gpu", "cuda") or (name == "auto" and gpus > 0)
+    if devices in (None, "auto", -1, "-1") and on_gpu and gpus > 1:
+        raise ConfigError(
+            f"trainer.devices={devices}: {trainer_arguments.ONE_PROCESS}, here are {gpus}; "
+            "use trainer.devices=1"
+        )
     if devices is None or devices == "auto" or name not in ("auto", "cpu", "gpu", "cuda"):
         return
-    on_gpu = name in ("gpu", "cuda") or (name == "auto" and gpus > 0)
     most, kind = (gpus, "GPUs") if on_gpu else (trainer_arguments.processors(), "processors")
     numbers = (
         [int(part) for part in devices.split(",") if part.strip()] if isinstance(devices, str) else devices
