@@ -371,7 +371,9 @@ def test_matrix_file_has_a_line_per_task_and_a_column_per_class(tmp_path: Path) 
 def test_run_folder_holds_what_was_promised(
     compose: Callable[..., DictConfig], tmp_path: Path, strategy: str
 ) -> None:
-    returned = experiment.run(compose(f"strategy={strategy}", "epochs=1", tiny.EVENTS), tmp_path)
+    returned = experiment.run(
+        compose(f"strategy={strategy}", "epochs=1", tiny.EVENTS, tiny.HEAT_MAPS), tmp_path
+    )
     last = 0 if strategy == "joint" else 1
     per_task = [
         name

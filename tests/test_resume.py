@@ -28,7 +28,7 @@ STATEFUL = ["objective.critic_steps=2", "learner.ema=0.9", "learner.lr_schedule=
 ADAM_GOES_ON = "learner.reset_optimizers=false"
 RENEWED = "learner.renew_discriminator=true"
 STREAMS = {
-    "finetune": ["strategy=finetune", RENEWED, "network=upsample", *STATEFUL],
+    "finetune": ["strategy=finetune", RENEWED, "network=upsample", tiny.HEAT_MAPS, *STATEFUL],
     "joint": ["strategy=joint", "network=upsample", "epochs=3", *STATEFUL],
     "buffer": ["strategy=joint_retrain", "network=upsample", *STATEFUL],
     "live": ["strategy=joint_retrain", "strategy.mode=live", ADAM_GOES_ON, "network=upsample"],
@@ -52,7 +52,9 @@ def assert_same_run(folder: Path, reference: Path) -> None:
 
 def test_what_differs_between_two_runs_is_found(compose: Compose, tmp_path: Path) -> None:
     for name, seed in (("first", 1), ("second", 2)):
-        experiment.run(compose("strategy=finetune", f"seed={seed}", tiny.EVENTS), tmp_path / name)
+        experiment.run(
+            compose("strategy=finetune", f"seed={seed}", tiny.EVENTS, tiny.HEAT_MAPS), tmp_path / name
+        )
     found = differences(tmp_path / "second", tmp_path / "first")
     for part in (
         "last.ckpt: state_dict",

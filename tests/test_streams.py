@@ -87,7 +87,13 @@ def test_streams_of_others_are_left_alone(capsys: pytest.CaptureFixture[str]) ->
 
 @pytest.mark.parametrize("redirection", [">&- 2>&-", "2>&1 | head -1", "> /dev/full 2> /dev/full"])
 def test_training_goes_on_to_its_end(cache_dir: Path, tmp_path: Path, redirection: str) -> None:
-    settings = [*tiny.SETTINGS, "strategy=finetune", "epochs=1", "callbacks.progress.bar=true"]
+    settings = [
+        *tiny.SETTINGS,
+        "strategy=finetune",
+        "epochs=1",
+        "callbacks.progress.bar=true",
+        tiny.HEAT_MAPS,
+    ]
     words = [str(tiny.ROOT / "train.py"), *settings, f"cache_dir={cache_dir}", "hydra.run.dir=run"]
     result = shell(f"{shlex.join([sys.executable, *words])} {redirection}", tmp_path)
     assert result.returncode == 0, result.stderr

@@ -41,7 +41,13 @@ CONTROL = {
 
 def base_settings(strategy: str) -> list[str]:
     """The settings of the runs that are altered: two tasks of one epoch."""
-    return [*SETTINGS, *SHORT, f"strategy={strategy}", *OF_STRATEGY.get(strategy, [])]
+    return [
+        *SETTINGS,
+        *SHORT,
+        "callbacks.heat_maps=null",
+        f"strategy={strategy}",
+        *OF_STRATEGY.get(strategy, []),
+    ]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ import lightning.pytorch as pl
 from mergan.evaluation import continual
 from mergan.evaluation.evaluator import Evaluator
 from mergan.learners import ContinualLearner, TaskCallback
-from mergan.output import plots
 from mergan.output.folder import RunFolder
 from mergan.system.files import replacing
 from mergan.system.text import shortened, shown
@@ -26,7 +25,6 @@ SHOWN = ("accuracy", "recall", "coverage", "coverage_random", "coverage_pixels")
 # a class with less diversity than this counts as collapsed; random features and averaged pixels vary with the
 # background most, so that a class with a single background counts as well (docs/metrics.md, Colour)
 COLLAPSED = {"diversity": 0.05, "diversity_random": 0.2, "diversity_pixels": 0.2}
-DRAWN = ("accuracy", "coverage")  # matrices drawn after each task; at the end, all are drawn
 
 
 class ContinualEvaluation(TaskCallback):
@@ -136,13 +134,6 @@ class ContinualEvaluation(TaskCallback):
             values |= self._forgetting(name, names)
         for logger in trainer.loggers:
             logger.log_metrics({**values, "epoch": trainer.current_epoch}, step=trainer.global_step)
-        drawn = {name: self.matrices[name] for name in DRAWN if name in self.matrices}
-        plots.to_tensorboard(
-            trainer.loggers,
-            "matrices",
-            lambda: plots.heat_maps(drawn, names, self.evaluator.higher_is_better),
-            trainer.global_step,
-        )
 
     def _forgetting(self, name: str, names: Sequence[str]) -> dict[str, float]:
         values = continual.forgetting_per_class(self.matrices[name], self.evaluator.higher_is_better[name])

@@ -20,7 +20,7 @@ from mergan.checkpoints.fitting import for_lightning
 from mergan.config import TrainConfig
 from mergan.config.instantiate import instantiate
 from mergan.evaluation.evaluator import Evaluator
-from mergan.output import places, plots
+from mergan.output import places
 from mergan.output.folder import RunFolder
 from mergan.run import automatic, build
 from mergan.run.evaluator import build_evaluator
@@ -130,10 +130,6 @@ class Experiment:
         write_text(self.folder.config, f"# mergan {VERSION}\n# tasks: {self._tasks()}\n{settings}")
         self._fit()
         metrics = self._final_metrics()
-        maps = plots.heat_maps(
-            self.evaluation.matrices, self.pool.class_names, self.evaluator.higher_is_better
-        )
-        plots.save_png(maps, self.folder.heat_maps)
         self._log_final(metrics)
         write_text(self.folder.figures, json.dumps(metrics, indent=2) + "\n")
         return metrics

@@ -1,0 +1,38 @@
+"""Heat maps of the measured matrices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lightning.pytorch as pl
+import numpy as np
+
+from mergan.callbacks.evaluation import ContinualEvaluation
+from mergan.learners import ContinualLearner, TaskCallback
+from mergan.output import plots
+from mergan.output.folder import RunFolder
+
+AFTER_A_TASK = ("accuracy", "coverage")  # drawn for TensorBoard after each task; at the end, all are drawn
+
+
+class HeatMaps(TaskCallback):
+    """Draws the matrices (task x class): all of them in `matrices.png` at the end, some in TensorBoard."""
+
+    def on_task_end(self, trainer: pl.Trainer, learner: ContinualLearner) -> None:
+        """Hand the most important ones to TensorBoard; the task has been measured before."""
+        plots.to_tensorboard(
+            trainer.loggers, "matrices", lambda: _drawn(trainer, AFTER_A_TASK), trainer.global_step
+        )
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the picture; also where a resumed run has nothing left to train."""
+        if trainer.is_global_zero:
+            plots.save_png(_drawn(trainer), RunFolder(Path(trainer.default_root_dir)).heat_maps)
+
+
+def _drawn(trainer: pl.Trainer, names: tuple[str, ...] | None = None) -> np.ndarray:
+    """The matrices of these names, None for all, as one picture."""
+    (evaluation,) = (part for part in trainer.callbacks if isinstance(part, ContinualEvaluation))  # type: ignore[attr-defined]
+    chosen = {name: rows for name, rows in evaluation.matrices.items() if names is None or name in names}
+    classes: list[str] = trainer.datamodule.pool.class_names  # type: ignore[attr-defined]
+    return plots.heat_maps(chosen, classes, evaluation.evaluator.higher_is_better)
