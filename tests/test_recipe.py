@@ -6,9 +6,17 @@ from dataclasses import dataclass
 
 import pytest
 import tiny
+from omegaconf import OmegaConf
 
+from mergan import config
 from mergan.run import recipe
 from mergan.run.recipe import RULES
+
+PUBLISHED = sorted(
+    path.stem
+    for path in (tiny.ROOT / "conf" / "experiment").glob("*.yaml")
+    if path.stem[:3] in ("pap", "v2_")
+)
 
 
 @dataclass
@@ -18,6 +26,7 @@ class Seen:
     channels: int = 3
     image_size: int = 32
     images_per_class: float = 1500.0
+    num_classes: int = 10
     steps_per_epoch: int = 100
     num_tasks: int | None = 10
 
@@ -39,6 +48,23 @@ def test_backgrounds_need_z_in_the_norms_and_no_mode_seeking() -> None:
     grey = Seen(channels=1)
     assert [RULES["network.generator.modulation"](one) for one in (grey, Seen())] == ["class", "class_and_z"]
     assert [RULES["objective.mode_seeking"](one) for one in (grey, Seen())] == [0.05, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "private_z"),
+    [({}, 16), ({"channels": 1}, 0), ({"num_tasks": 1}, 0), ({"num_tasks": None}, 0), ({"num_tasks": 2}, 16),
+     ({"num_classes": 50}, 16), ({"num_classes": 51}, 0)],
+)  # fmt: skip
+def test_classes_have_weights_of_their_own_in_several_colour_tasks(
+    changes: dict[str, int], private_z: int
+) -> None:
+    assert RULES["network.generator.private_z"](Seen(**changes)) == private_z
+
+
+@pytest.mark.parametrize("preset", PUBLISHED)
+def test_published_settings_leave_nothing_of_the_training_to_the_rules(preset: str) -> None:
+    cfg = config.compose(f"experiment={preset}")
+    assert [key for key in RULES if OmegaConf.select(cfg, key, default="absent") is None] == []
 
 
 @pytest.mark.parametrize("steps", [1, 7, 100, 450])

@@ -15,7 +15,7 @@ from torch import Tensor
 from mergan import config
 from mergan.checkpoints import file as checkpoint
 from mergan.checkpoints import trust
-from mergan.run import experiment, resume
+from mergan.run import automatic, experiment, resume
 from mergan.run.transfer import labels_here, transfer
 from mergan.system.errors import CheckpointError, ConfigError
 from torture.compare import differences
@@ -181,6 +181,30 @@ def test_networks_are_taken_over_and_classes_may_be_added(compose: Compose, tmp_
             assert torch.allclose(new[key][5], old[key][:3].mean(dim=0)), key
     content = checkpoint.read(tmp_path / "new" / "checkpoints" / "task_00.ckpt")["mergan"]
     assert (content["seen"], content["known"]) == ([0, 1, 2, 5], [0, 1, 2])
+
+
+@pytest.mark.parametrize(("strategy", "private_z"), [("finetune", 16), ("joint", 0)])
+def test_networks_keep_what_was_chosen_from_the_images(
+    compose: Compose, tmp_path: Path, strategy: str, private_z: int
+) -> None:
+    stream = ["data.channels=3", "network.generator.modulation=null", "evaluation.features=judge"]
+    path, _ = trained(compose, tmp_path / "old", f"strategy={strategy}", *stream)
+    assert checkpoint.read(path)["mergan"]["config"]["network"]["generator"]["private_z"] == private_z
+    for name in ("joint_retrain", "joint"):  # by themselves they would choose 16 and 0
+        cfg = compose(f"init_from={path}", f"strategy={name}", "scenario.tasks=[[3]]", "epochs=1", *stream)
+        run = experiment.build_experiment(cfg, tmp_path / name)
+        assert run.settings.network["generator"]["private_z"] == private_z
+        assert run.settings.network["generator"]["modulation"] == "class_and_z"
+        assert run.learner.generator.project.private_z == min(private_z, 8)  # of all 8
+
+
+def test_what_is_kept_of_the_networks_is_no_interpolation(compose: Compose, tmp_path: Path) -> None:
+    path, _ = trained(compose, tmp_path / "old")
+    content = checkpoint.read(path)
+    content["mergan"]["config"]["network"]["generator"]["private_z"] = "${seed}"
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match=r"private_z.*no value"):
+        automatic.filled(compose(f"init_from={path}", "scenario.tasks=[[3]]", "epochs=1"))
 
 
 def test_known_classes_are_past_from_the_start(compose: Compose, tmp_path: Path) -> None:

@@ -256,7 +256,9 @@ def test_a_part_is_that_of_conf_with_some_changes() -> None:
     cfg = config.compose("strategy=ewc").strategy
     assert (strategy.weight, strategy.samples) == (7.0, cfg.samples)
     shape = {"num_classes": 2, "channels": 1, "image_size": 16}
-    generator = part("network.generator", "embedding_dim=5", width=8, modulation="class", **shape)
+    generator = part(
+        "network.generator", "embedding_dim=5", width=8, modulation="class", private_z=0, **shape
+    )
     assert generator.project.in_features == 5
     with pytest.raises(ConfigError, match=r"^strategy\.samples=0: use a whole number of 1 or more$"):
         part("strategy", "strategy=ewc", samples=0)

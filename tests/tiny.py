@@ -235,6 +235,7 @@ def painted_labels(images: Tensor, num_classes: int) -> Tensor:
 # without the arguments of dcgan's; Hydra deletes no null
 BARE_GENERATOR = [
     "network.generator.modulation=class",
+    "network.generator.private_z=0",
     *(f"~network.generator.{key}" for key in ("width", "norm", "modulation", "private_z")),
 ]
 PAINTER = ["network.generator._target_=tiny.Painter", *BARE_GENERATOR]

@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from mergan import config
+from mergan.checkpoints import file as checkpoint
+from mergan.checkpoints import trust
+from mergan.checkpoints.contents import KEY
 from mergan.config.instantiate import instantiate
 from mergan.data.source import Choice, Source
 from mergan.run.recipe import RULES
@@ -65,6 +69,11 @@ class Facts:
         return sum(counts) / len(counts)
 
     @property
+    def num_classes(self) -> int:
+        """Number of classes of the data."""
+        return len(self.source.class_names)
+
+    @property
     def steps_per_epoch(self) -> int:
         """Steps of an epoch; a pass over the images of a class, if epochs are passes."""
         steps = self._cfg.steps_per_epoch
@@ -103,12 +112,14 @@ KEYS = (*OF_THE_DATA, *RECIPE)  # all settings that may be null until the data i
 def filled(cfg: DictConfig) -> DictConfig:
     """The configuration with a value for every null that a rule decides; values that refer to it follow.
 
-    Every choice is logged in a line that names the key.
+    Every choice is logged in a line that names the key. Networks that start from a checkpoint (`init_from`)
+    keep its values.
 
     Args:
         cfg: a configuration that `mergan.config.check` has passed. It is not changed.
 
     Raises:
+        CheckpointError: the checkpoint of `init_from` cannot be read or is not trusted.
         ConfigError: the data does not decide a value.
         DataError: the data is missing or cannot be read.
     """
@@ -122,13 +133,36 @@ def filled(cfg: DictConfig) -> DictConfig:
             raise ConfigError(f"{key}=null: {facts.source.name} does not decide it; give {key}=...")
         OmegaConf.update(cfg, key, choice.value)
         _say(f"{key}={choice.value} is chosen: {choice.why}; {key}=... sets it")
+    inherited = _of_the_networks(cfg)
+    for key, value in inherited.items():
+        OmegaConf.update(cfg, key, value)
+    if inherited:
+        _say(f"as in init_from={cfg.init_from}: {_listed(inherited)}")
     recipe = {key: rule(facts) for key, rule in RECIPE.items() if _is_open(cfg, key)}
     for key, value in recipe.items():
         OmegaConf.update(cfg, key, value)
     if recipe:
-        values = ", ".join(f"{key}={value}".replace(" ", "") for key, value in recipe.items())
-        _say(f"recipe for {facts.kind} images of {facts.image_size} pixels: {values}; KEY=... sets each")
+        _say(
+            f"recipe for {facts.kind} images of {facts.image_size} pixels: {_listed(recipe)}; "
+            "KEY=... sets each"
+        )
     return cfg
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value}".replace(" ", "") for key, value in values.items())
+
+
+def _of_the_networks(cfg: DictConfig) -> dict[str, Any]:
+    """The values that the networks of `init_from` were built with, for keys that the command leaves open."""
+    keys = [key for key in RECIPE if key.startswith("network.") and _is_open(cfg, key)]
+    if cfg.init_from is None or not keys:
+        return {}
+    path = Path(cfg.init_from)
+    saved = checkpoint.read(path)[KEY]["config"]
+    trust.of_this_command(cfg).check(saved, f"checkpoint {path}")
+    before = OmegaConf.create(saved)
+    return {key: value for key in keys if (value := OmegaConf.select(before, key)) is not None}
 
 
 def kept(cfg: DictConfig, saved: Mapping[str, Any]) -> DictConfig:

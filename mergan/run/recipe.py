@@ -15,6 +15,9 @@ PIXELS = 32  # the image size at which widths were measured
 NARROWEST = 16  # oneDNN computes 16 channels at a time
 FEW = 800  # images of a class; with fewer, the discriminator learns them by heart
 
+PRIVATE_Z = 16  # components of z that each class maps with weights of its own
+MOST_PRIVATE = 50  # classes; the optimizer's work grows with their number
+
 GREY_EPOCHS = 5  # per task, of 100 steps by default
 COLOUR_STEPS = 1600  # per task
 COLOUR_FIRST_STEPS = 3000  # of the first task: later ones begin with a generator that knows backgrounds
@@ -34,6 +37,10 @@ class Images(Protocol):
     @property
     def images_per_class(self) -> float:
         """Mean number of training images of a class."""
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of the data."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -64,6 +71,12 @@ def _epochs(images: Images) -> int | list[int]:
     return [epochs(COLOUR_FIRST_STEPS), *[epochs(COLOUR_STEPS)] * (images.num_tasks - 1)]
 
 
+def _private_z(images: Images) -> int:
+    """With weights of its own a new class changes less of what earlier ones need."""
+    several = images.num_tasks is not None and images.num_tasks > 1
+    return PRIVATE_Z if images.channels == 3 and several and images.num_classes <= MOST_PRIVATE else 0
+
+
 def _augmented(images: Images) -> float:
     return 1.0 if images.channels == 3 and images.images_per_class < FEW else 0.0
 
@@ -72,6 +85,7 @@ RULES: dict[str, Callable[[Images], Any]] = {
     "network.generator.width": _width,
     "network.discriminator.width": _width,
     "network.generator.modulation": lambda images: "class" if images.channels == 1 else "class_and_z",
+    "network.generator.private_z": _private_z,
     "objective.mode_seeking": lambda images: 0.05 if images.channels == 1 else 0.0,
     "augmentation.probability": _augmented,
     "epochs": _epochs,
