@@ -275,6 +275,7 @@ from pathlib import Path
 import mergan
 
 last = Path("run/checkpoints/last.ckpt")
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 
 def ask():
     while not last.exists():
