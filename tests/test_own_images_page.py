@@ -17,7 +17,11 @@ COMMANDS = [line for block in blocks("bash", PAGE) for line in block.splitlines(
 LINES = blocks("text", PAGE)[0].splitlines()
 
 # what makes a run tiny and does not say what the data is
-TINY = [*(word for word in tiny.SETTINGS if not word.startswith(("data", "scenario", "epochs"))), "epochs=1"]
+TINY = [
+    *(word for word in tiny.SETTINGS if not word.startswith(("data", "scenario", "epochs"))),
+    "epochs=1",
+    tiny.HEAT_MAPS,
+]
 
 
 def photographs(folder: Path) -> None:
