@@ -111,6 +111,7 @@ def test_the_word_that_a_message_proposes_sets_the_value(value: str) -> None:
         ("trainer.devices=[0,1]", ["trainer.devices=[0, 1]", "have no numbers"]),
         ("trainer.devices=2", ["trainer.devices=2"]),
         ('trainer.devices="0,1"', ["trainer.devices="]),
+        ('trainer.devices=" "', ["trainer.devices= ", "use a number"]),
         ("+trainer.num_nodes=0", ["trainer.num_nodes=0"]),
         ("+trainer.num_nodes=2", ["trainer.num_nodes=2", "one process", "leave it out"]),
         ("+trainer.strategy=ddp", ["trainer.strategy=ddp", "one process", "leave it out"]),
@@ -123,6 +124,19 @@ def test_values_that_no_run_can_have(cache_dir: Path, override: str, parts: list
         tiny.compose(cache_dir, override)
     for part in parts:
         assert part in messages.one_line(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("devices", "refused"),
+    [("0,", False), ([1], False), ("1", False), (-1, False), ("0,1", True), ([0, 1], True), (2, True)],
+)
+def test_a_run_uses_one_gpu(devices: object, refused: bool) -> None:
+    trainer = OmegaConf.create({"accelerator": "gpu", "devices": devices})
+    if not refused:
+        trainer_arguments.check(trainer)
+        return
+    with pytest.raises(ConfigError, match=r"^trainer\.devices=.*: a run is one process on one device"):
+        trainer_arguments.check(trainer)
 
 
 @pytest.mark.parametrize("name", trainer_arguments.OWNED)

@@ -68,9 +68,10 @@ def _check_devices(devices: Any, accelerator: Any) -> None:
     if devices is None or devices == "auto":
         return
     if isinstance(devices, str):
-        if not all(part.strip().lstrip("-").isdecimal() for part in devices.split(",") if part.strip()):
+        parts = [part.strip() for part in devices.split(",") if part.strip()]
+        if not parts or not all(part.lstrip("-").isdecimal() for part in parts):
             raise ConfigError(f'{key}: use a number, a list of numbers or "auto"')
-        devices = int(devices) if "," not in devices else devices.split(",")
+        devices = int(devices) if "," not in devices else parts
     if isinstance(devices, bool) or devices in (0, "0") or (isinstance(devices, int) and devices < -1):
         raise ConfigError(f"{key}: use a number of 1 or more")
     if not isinstance(devices, int):
