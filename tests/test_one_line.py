@@ -99,6 +99,7 @@ def test_the_word_that_a_message_proposes_sets_the_value(value: str) -> None:
         ("epochs=2000000000", ["epochs=2000000000", "steps"]),
         ("epochs=[1,3000000000]", ["epochs=", "below 2^31"]),
         ("epochs=true", ["epochs=True"]),
+        ("objective.critic_steps=1000000000000", ["objective.critic_steps=1", "discriminator steps"]),
         ("batch_size=99999999999999", ["batch_size=99999999999999", "below 2^31"]),
         ("data.num_classes=100000000", ["data.num_classes=100000000", "too many"]),
         ("cache_dir=/dev/null/x", ["cache_dir=/dev/null/x", "/dev/null is not a folder"]),

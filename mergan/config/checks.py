@@ -158,6 +158,12 @@ def _check_length(cfg: DictConfig) -> None:
             f"epochs={longest}: {steps:.1g} steps for a task are more than {MOST_STEPS:.0g}; use fewer, "
             "or a smaller steps_per_epoch"
         )
+    critic = OmegaConf.select(cfg, "objective.critic_steps")
+    if isinstance(critic, int) and steps * critic > MOST_STEPS:
+        raise ConfigError(
+            f"objective.critic_steps={critic}: {steps * critic:.1g} discriminator steps for a task are more "
+            f"than {MOST_STEPS:.0g}; use fewer"
+        )
 
 
 def _check_stream(cfg: DictConfig) -> None:
