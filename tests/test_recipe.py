@@ -15,7 +15,7 @@ from mergan.run.recipe import RULES
 PUBLISHED = sorted(
     path.stem
     for path in (tiny.ROOT / "conf" / "experiment").glob("*.yaml")
-    if path.stem[:3] in ("pap", "v2_")
+    if path.stem.startswith(("paper_", "v2_"))
 )
 
 

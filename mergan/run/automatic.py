@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -161,8 +161,7 @@ def _of_the_networks(cfg: DictConfig) -> dict[str, Any]:
     path = Path(cfg.init_from)
     saved = checkpoint.read(path)[KEY]["config"]
     trust.of_this_command(cfg).check(saved, f"checkpoint {path}")
-    before = OmegaConf.create(saved)
-    return {key: value for key in keys if (value := OmegaConf.select(before, key)) is not None}
+    return _chosen_before(cfg, saved, keys)
 
 
 def kept(cfg: DictConfig, saved: Mapping[str, Any]) -> DictConfig:
@@ -172,12 +171,17 @@ def kept(cfg: DictConfig, saved: Mapping[str, Any]) -> DictConfig:
         cfg: the configuration of a command. It is not changed.
         saved: the configuration of the run, as plain values.
     """
-    cfg, before = cfg.copy(), OmegaConf.create(dict(saved))
-    for key in KEYS:
-        value = OmegaConf.select(before, key)
-        if value is not None and _is_open(cfg, key):
-            OmegaConf.update(cfg, key, value)
+    cfg = cfg.copy()
+    for key, value in _chosen_before(cfg, saved, KEYS).items():
+        OmegaConf.update(cfg, key, value)
     return cfg
+
+
+def _chosen_before(cfg: DictConfig, saved: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    """The values that a run has at those of the keys that a command leaves open."""
+    before = OmegaConf.create(dict(saved))
+    values = {key: OmegaConf.select(before, key) for key in keys if _is_open(cfg, key)}
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _is_open(cfg: DictConfig, key: str) -> bool:
