@@ -14,7 +14,7 @@ import pytest
 import tiny
 import torch
 
-from torture import doors, zips
+from torture import doors, soak, zips
 from torture.sandbox import RAN, SECRET, Sandbox
 from torture.strike import Blow
 from torture.structure import Alteration
@@ -128,3 +128,10 @@ def test_blows_fall_where_they_should(
     assert (tmp_path / "target").read_text() == target
     left = tmp_path / "temporary"
     assert (left.read_text() if left.exists() else None) == temporary
+
+
+@pytest.mark.parametrize(("files", "lost"), [([4, 4, 5, 4, 5, 5, 4, 5], 0), ([4, 5, 4, 5, 5, 6, 6, 6], 1)])
+def test_the_soak_finds_files_left_open_and_forgives_those_open_for_a_moment(
+    files: list[float], lost: int
+) -> None:
+    assert soak.flat("open files", files, min).lost == lost
