@@ -43,6 +43,19 @@ def install() -> None:
 
 
 @contextmanager
+def handled() -> Iterator[None]:
+    """`install` for as long as this context is open: for a process that takes job after job."""
+    numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    install()
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
 def deferred() -> Iterator[None]:
     """While this context is open, delay a signal until the next `check`, so that it interrupts no library. An
     interrupted TensorBoard writer could keep the program from ending. A second signal takes effect at once.
