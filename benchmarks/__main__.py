@@ -15,7 +15,7 @@ from typing import Any
 import lightning
 import torch
 
-from benchmarks import framework, growth, loading, reference, roofline, startup
+from benchmarks import framework, growth, loading, reference, roofline, startup, sweeps
 from benchmarks.measure import Figure
 from mergan.output import tables
 from mergan.system.files import write_text
@@ -28,6 +28,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "loading": lambda cache, _: loading.run(cache),
     "startup": startup.run,
     "roofline": lambda cache, _: roofline.run(cache),
+    "sweeps": sweeps.run,
 }
 
 
