@@ -57,7 +57,7 @@ class ParallelLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         """Run the jobs; returns their results in the order of the jobs."""
         setup_globals()
-        folder = SweepFolder(Path(self.config.hydra.sweep.dir))
+        folder = SweepFolder(Path(self.config.hydra.sweep.dir).absolute())
         state = Singleton.get_state()
         numbers = range(initial_job_idx, initial_job_idx + len(job_overrides))
         jobs = min(self.jobs, len(job_overrides))

@@ -23,7 +23,9 @@ class Recording:
     """
 
     def __init__(self, hydra_cfg: HydraConf, run: Path) -> None:
-        self.sweep = SweepFolder(Path(hydra_cfg.sweep.dir))
+        self.sweep = SweepFolder(
+            Path(hydra_cfg.runtime.cwd) / hydra_cfg.sweep.dir
+        )  # whatever the job changes to
         overrides = OmegaConf.to_container(hydra_cfg.overrides.task)
         assert isinstance(overrides, list)
         folder = self.sweep.within(run)
