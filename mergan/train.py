@@ -17,7 +17,7 @@ import hydra
 from omegaconf import DictConfig
 
 from mergan import config
-from mergan.cli import jobs
+from mergan.cli import jobs, slurm
 from mergan.cli.door import Door
 from mergan.cli.guard import guard
 
@@ -67,7 +67,12 @@ def _train(cfg: DictConfig) -> float | None:
 
 def main(typed: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    return guard(DOOR, typed, lambda _: _train())
+    return guard(DOOR, typed, _launch)
+
+
+def _launch(words: list[str]) -> None:
+    slurm.register()
+    _train()
 
 
 class _Callable(ModuleType):

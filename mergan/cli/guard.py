@@ -39,7 +39,8 @@ def guard(door: Door | None, typed: Sequence[str] | None, work: Callable[[list[s
         work(sys.argv[1:])
     except (KeyboardInterrupt, interrupts.Interrupted) as stop:
         status = stop.exit_status if isinstance(stop, interrupts.Interrupted) else interrupts.CTRL_C
-        print(f"stopped{jobs.how_to_go_on(door.command) if door else ''}", file=sys.stderr)
+        remedy = getattr(stop, "remedy", "") or (jobs.how_to_go_on(door.command) if door else "")
+        print(f"stopped{remedy}", file=sys.stderr)
     except SystemExit as stop:
         if jobs.started or stop.code != messages.UNEXPECTED:
             raise

@@ -50,11 +50,11 @@ def choose_place(cfg: DictConfig, folder: Path) -> Place:
         own = RunFolder.holding(path)
         if own is not None:
             return Place(own, path)
-        if run.holds_run:
+        if run.holds_run and cfg.resume is not config.Resume.auto:
             raise ConfigError(
                 f"hydra.run.dir={folder}: holds a run or checkpoints already; name another folder"
             )
-        return Place(run, path)
+        return Place(run, run.last if run.last.exists() else path)
     if not run.holds_run:
         return Place(run, None)
     if cfg.resume is not config.Resume.auto:

@@ -22,10 +22,15 @@ class Interrupted(BaseException):
 
     Args:
         number: number of the signal.
+
+    Attributes:
+        exit_status: that of the program.
+        remedy: what to say behind "stopped", set by who knows more than how to resume the run.
     """
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
+        self.remedy = ""
         self.exit_status = CTRL_C if number == signal.SIGINT else ASKED_TO_END
 
 
