@@ -77,9 +77,7 @@ class SlurmLauncher(Launcher):
     def __init__(self, **settings: Any) -> None:
         self._keys = tuple(settings)
 
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Check the settings and the machine, before anything is written.
 
         Raises:
@@ -122,7 +120,9 @@ class SlurmLauncher(Launcher):
         for start in range(0, len(numbered), size):
             try:
                 with redirect_stderr(io.StringIO()):  # where submitit prints what sbatch says
-                    queued += executor.map_array(self._job(), *self._arguments(numbered[start : start + size]))
+                    queued += executor.map_array(
+                        self._job(), *self._arguments(numbered[start : start + size])
+                    )
             except Exception as error:
                 slurm_queue.cancel(queued)
                 self._remove_unqueued()

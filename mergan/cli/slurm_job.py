@@ -48,7 +48,9 @@ def run(task: TaskFunction, cfg: DictConfig) -> Any:
         return task(cfg)
     except interrupts.Interrupted:
         if ask_again.__self__.has_timed_out() and _age(folder.last) == before:
-            raise _refused("timeout_min", "is too short: no epoch ended in that time; give the job more") from None
+            raise _refused(
+                "timeout_min", "is too short: no epoch ended in that time; give the job more"
+            ) from None
         _start_again(ask_again)
     except Exception as error:
         raise _portable(error) from error

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from submitit import Job
 
 LOOKS = 100  # for results, per second at most: the file system is shared
+USUAL = ("None", "Priority", "Resources", "BeginTime", "JobArrayTaskLimit")  # reasons to wait
 ASK = 10.0  # seconds between two questions to Slurm, which asks its users to be sparing with them
 LATE = 20.0  # seconds by which a shared file system may show a result late, after the job has left the queue
-TOLD = re.compile(r"(?:slurmstepd|srun)[^:]*: error: (.*)")
+TOLD = re.compile(r"slurmstepd[^:]*: error: (.*)")  # Slurm's own words in the log of a job
 
 
 def wait(jobs: Sequence[Job[JobReturn]], first: int) -> list[JobReturn]:
@@ -38,30 +39,41 @@ def wait(jobs: Sequence[Job[JobReturn]], first: int) -> list[JobReturn]:
     Raises:
         Interrupted: a signal arrived; its remedy says where the jobs are.
     """
-    returned: dict[int, JobReturn] = {}
     arrays = _arrays(jobs)
-    print(f"{len(jobs)} jobs in the queue; squeue --jobs={arrays} shows those that have not ended", flush=True)
-    gone: dict[int, float] = {}  # when a job without a result was first missing in the queue
-    asked = time.monotonic()
+    print(
+        f"{len(jobs)} jobs in the queue; squeue --jobs={arrays} shows those that have not ended", flush=True
+    )
     try:
-        while len(returned) < len(jobs):
-            time.sleep(max(1.0, (len(jobs) - len(returned)) / LOOKS))
-            for index, job in enumerate(jobs):
-                late = index in gone and time.monotonic() - gone[index] > LATE
-                if index not in returned and (late or job.paths.result_pickle.exists()):
-                    returned[index] = _result(job)
-                    _say(first + index, job, returned[index])
-            if time.monotonic() - asked > ASK:
-                asked = time.monotonic()
-                if (queue := _queued(arrays)) is not None:
-                    left = {i for i, job in enumerate(jobs) if i not in returned and job.job_id not in queue}
-                    gone = {index: gone.get(index, asked) for index in left}
+        return _results(jobs, first, arrays)
     except Interrupted as stop:
         stop.remedy = (
             f" waiting; the jobs go on: squeue --jobs={arrays} shows them, "
             f"scancel {arrays.replace(',', ' ')} cancels them"
         )
         raise
+
+
+def _results(jobs: Sequence[Job[JobReturn]], first: int, arrays: str) -> list[JobReturn]:
+    returned: dict[int, JobReturn] = {}
+    gone: dict[int, float] = {}  # when a job without a result was first missing in the queue
+    told: set[str] = set()
+    asked = time.monotonic()
+    while len(returned) < len(jobs):
+        time.sleep(max(1.0, (len(jobs) - len(returned)) / LOOKS))
+        for index, job in enumerate(jobs):
+            late = index in gone and time.monotonic() - gone[index] > LATE
+            if index not in returned and (late or job.paths.result_pickle.exists()):
+                returned[index] = _result(job)
+                _say(first + index, job, returned[index])
+        if time.monotonic() - asked < ASK:
+            continue
+        asked, queue = time.monotonic(), _queue(arrays)
+        if queue is not None:
+            left = {index for index in range(len(jobs)) if index not in returned}
+            gone = {index: gone.get(index, asked) for index in left if jobs[index].job_id not in queue}
+            for reason in sorted(set(queue.values()).difference(USUAL, told)):
+                told.add(reason)
+                print(f"Slurm lets jobs wait: {reason}", flush=True)
     return [returned[index] for index in range(len(jobs))]
 
 
@@ -76,13 +88,14 @@ def _arrays(jobs: Iterable[Job[Any]]) -> str:
     return ",".join(dict.fromkeys(job.job_id.partition("_")[0] for job in jobs))
 
 
-def _queued(arrays: str) -> set[str] | None:
-    """The jobs that are waiting, running or ending; None: Slurm gave no answer."""
-    command = ["squeue", "--noheader", "--array", "--format=%i", f"--jobs={arrays}"]
+def _queue(arrays: str) -> dict[str, str] | None:
+    """The jobs that are waiting, running or ending, and why they wait; None: Slurm gave no answer."""
+    command = ["squeue", "--noheader", "--array", "--format=%i %r", f"--jobs={arrays}"]
     answer = subprocess.run(command, check=False, capture_output=True, text=True)
     if answer.returncode and "Invalid job id" not in answer.stderr:  # Slurm forgets jobs after some minutes
         return None
-    return set(answer.stdout.split())
+    rows = (line.strip().partition(" ") for line in answer.stdout.splitlines())
+    return {job: reason for job, _, reason in rows if job}
 
 
 def _result(job: Job[JobReturn]) -> JobReturn:

@@ -8,9 +8,12 @@ set -euo pipefail
 
 die() { echo "error: $1" >&2; exit 2; }
 
+as_root() { [ "$(id -u)" = 0 ] || die "needs root, to install Slurm and to run its daemons"; }
+
 install() {
     if command -v slurmctld slurmd munged >/dev/null; then return; fi
-    command -v apt-get >/dev/null || die "Slurm is not installed, and only Debian's apt-get is known here; install slurmctld, slurmd and munge"
+    command -v apt-get >/dev/null || die "no slurmctld, slurmd and munged here, and no apt-get to install them with"
+    as_root
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq
     apt-get install -y -qq --no-install-recommends slurm-wlm munge >/dev/null
@@ -37,7 +40,8 @@ SchedulerType=sched/backfill
 SchedulerParameters=bf_interval=1,sched_interval=1,sched_min_interval=100000
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
-# high takes the cores of low, whose jobs go back into the queue
+# high takes the cores of low, whose jobs go back into the queue, but only those that do not end by themselves
+# within the grace time
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 JobRequeue=1
@@ -51,13 +55,13 @@ SlurmdPidFile=$folder/slurmd.pid
 SlurmctldLogFile=$folder/slurmctld.log
 SlurmdLogFile=$folder/slurmd.log
 NodeName=$(hostname -s) NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=1000 State=UNKNOWN
-PartitionName=low Nodes=ALL Default=YES PriorityTier=1 MaxTime=INFINITE State=UP
+PartitionName=low Nodes=ALL Default=YES PriorityTier=1 GraceTime=5 MaxTime=INFINITE State=UP
 PartitionName=high Nodes=ALL PriorityTier=2 MaxTime=INFINITE State=UP PreemptMode=OFF
 END
 }
 
 start() {
-    [ "$(id -u)" = 0 ] || die "slurmd and munged need root"
+    as_root
     mkdir -p "$folder/state" "$folder/spool"
     chmod 711 "$folder"
     (umask 077; head -c 1024 /dev/urandom >"$folder/munge.key")
@@ -71,18 +75,24 @@ start() {
         [ "$(sinfo --noheader --partition=low --format=%t 2>/dev/null)" = idle ] && return
         sleep 0.5
     done
-    tail -n 5 "$folder"/*.log >&2
+    grep -h error "$folder"/*.log >&2 || true
     die "the node is not ready after 30 s"
 }
 
-stop() { # the jobs first, then each daemon by the id that it has written
+stop() { # the jobs first, because slurmd does not end before they do; then each daemon by the id that it has written
     export SLURM_CONF=$folder/slurm.conf
-    scancel --quiet --full --signal=KILL $(squeue --noheader --format=%i 2>/dev/null) 2>/dev/null || true
-    for name in slurmctld slurmd munged; do
-        local pid
+    local name pid queue
+    for _ in $(seq 60); do
+        queue=$(squeue --noheader --format=%i 2>/dev/null) || break
+        [ -n "$queue" ] || break
+        scancel --quiet $queue 2>/dev/null || true
+        sleep 0.5
+    done
+    for name in slurmd slurmctld munged; do
         pid=$(cat "$folder/$name.pid" 2>/dev/null) || continue
         kill "$pid" 2>/dev/null || continue
-        for _ in $(seq 50); do kill -0 "$pid" 2>/dev/null || break; sleep 0.2; done
+        for _ in $(seq 50); do [ -e "$folder/$name.pid" ] || break; sleep 0.2; done
+        [ ! -e "$folder/$name.pid" ] || kill -KILL "$pid" 2>/dev/null || true
     done
 }
 
