@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.plugins import Plugins
@@ -81,7 +80,7 @@ class SlurmLauncher(Launcher):
         """Check the settings and the machine, before anything is written.
 
         Raises:
-            ConfigError: a setting has a wrong value, the extra is not installed, or this machine has no Slurm.
+            ConfigError: a setting has a wrong value, the extra is missing, or this machine has no Slurm.
         """
         given: Any = OmegaConf.to_container(config.hydra.launcher, resolve=True)
         del given["_target_"]
@@ -92,8 +91,8 @@ class SlurmLauncher(Launcher):
             raise ConfigError(f"{NAME}: needs submitit; install it with pip install 'mergan[slurm]'")
         if shutil.which("sbatch") is None:
             raise ConfigError(
-                f"{NAME}: this machine has no sbatch; start the command where jobs are submitted, or leave the "
-                "launcher out"
+                f"{NAME}: this machine has no sbatch; start the command where jobs are submitted, or leave "
+                "the launcher out"
             )
         self.context, self.task_function, self.config = hydra_context, task_function, config
 
