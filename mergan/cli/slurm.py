@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 NAME = "hydra/launcher=slurm"
 OWN = ("submitit_folder", "max_num_timeout", "array_size")  # not options of sbatch
+# As many threads as cores, because the figures depend on their number; since Slurm 22.05 srun must be told too.
+THREADS = "export {OMP_NUM_THREADS,SRUN_CPUS_PER_TASK}=${SLURM_CPUS_PER_TASK:-1}"
 OF_ANY_CLUSTER = ("name", "timeout_min", "cpus_per_task", "mem_gb", "gpus_per_node")  # to submitit
 
 
@@ -59,6 +61,7 @@ class Settings:
     def for_sbatch(self) -> dict[str, Any]:
         """The options of sbatch, as submitit names them; those that only Slurm has begin with slurm_."""
         given = {key: value for key, value in vars(self).items() if key not in OWN and value is not None}
+        given["setup"] = [THREADS, *self.setup]
         return {key if key in OF_ANY_CLUSTER else f"slurm_{key}": value for key, value in given.items()}
 
 
