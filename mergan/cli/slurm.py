@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 NAME = "hydra/launcher=slurm"
 OWN = ("submitit_folder", "max_num_timeout", "array_size")  # not options of sbatch
-# As many threads as cores, because the figures depend on their number; since Slurm 22.05 srun must be told too.
+# As many threads as cores, on whose number the figures depend. Since Slurm 22.05 srun must be told as well.
 THREADS = "export {OMP_NUM_THREADS,SRUN_CPUS_PER_TASK}=${SLURM_CPUS_PER_TASK:-1}"
 OF_ANY_CLUSTER = ("name", "timeout_min", "cpus_per_task", "mem_gb", "gpus_per_node")  # to submitit
 

@@ -11,9 +11,11 @@ die() { echo "error: $1" >&2; exit 2; }
 as_root() { [ "$(id -u)" = 0 ] || die "needs root, to install Slurm and to run its daemons"; }
 
 install() {
-    if command -v slurmctld slurmd munged >/dev/null; then return; fi
-    command -v apt-get >/dev/null || die "no slurmctld, slurmd and munged here, and no apt-get to install them with"
+    local name missing=
     as_root
+    for name in slurmctld slurmd munged; do command -v $name >/dev/null || missing="$missing $name"; done
+    [ -n "$missing" ] || return 0
+    command -v apt-get >/dev/null || die "${missing# }: not found here, and no apt-get to install it with"
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq
     apt-get install -y -qq --no-install-recommends slurm-wlm munge >/dev/null
@@ -28,8 +30,8 @@ SlurmdPort=$2
 SlurmUser=root
 AuthType=auth/munge
 CredType=cred/munge
-# a requeued job may start after as many seconds, by default 120
-AuthInfo=socket=$folder/munge.socket,cred_expire=1
+AuthInfo=socket=$folder/munge.socket
+CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
 MpiDefault=none
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
