@@ -35,7 +35,7 @@ def choose_place(cfg: DictConfig, folder: Path) -> Place:
 
     A command that is given `checkpoints/last.ckpt` resumes in the folder of that file. From any other
     checkpoint it starts a new folder, so that nothing is overwritten. With `resume=auto` it resumes in the
-    folder that it names, if that folder holds a run.
+    folder that it names, if that folder holds a run; a run that began from another checkpoint too.
 
     Args:
         cfg: the configuration of the command.
