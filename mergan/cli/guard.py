@@ -41,7 +41,7 @@ def guard(door: Door | None, typed: Sequence[str] | None, work: Callable[[list[s
         work(sys.argv[1:])
     except (KeyboardInterrupt, interrupts.Interrupted) as stop:
         status = stop.exit_status if isinstance(stop, interrupts.Interrupted) else interrupts.CTRL_C
-        print(f"stopped{_how_to_go_on(door, given) if door else ''}", file=sys.stderr)
+        print(f"stopped{_how_to_go_on(door, given, stop) if door else ''}", file=sys.stderr)
     except SystemExit as stop:
         if jobs.started or stop.code != messages.UNEXPECTED:
             raise
@@ -62,8 +62,10 @@ def guard(door: Door | None, typed: Sequence[str] | None, work: Callable[[list[s
     return status
 
 
-def _how_to_go_on(door: Door, given: Sequence[str]) -> str:
+def _how_to_go_on(door: Door, given: Sequence[str], stop: BaseException) -> str:
     """What to add to the message that a command was stopped."""
+    if remedy := getattr(stop, "remedy", ""):
+        return str(remedy)
     sweep = sweeps.current()
     if sweep is None:
         return jobs.how_to_go_on(door.command)
