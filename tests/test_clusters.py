@@ -84,7 +84,7 @@ def test_what_sbatch_refuses_leaves_no_job_behind(
     done = warm.run(command, tmp_path, sbatch("echo sbatch: error: Invalid partition >&2; exit 1"))
     assert done.returncode == 2
     assert done.stderr.strip() == "error: hydra/launcher=slurm: sbatch refuses the jobs (Invalid partition)"
-    assert [path.name for path in (tmp_path / "sweep").iterdir()] == ["multirun.yaml"]
+    assert {row["status"] for row in tiny.sweep_table(tmp_path / "sweep" / "sweep.csv")} == {"waiting"}
 
 
 def test_without_slurm_or_submitit_one_line_says_what_is_missing(tmp_path: Path) -> None:

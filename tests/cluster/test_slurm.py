@@ -108,6 +108,9 @@ def test_four_jobs_equal_those_that_ran_one_after_another(sweep: Callable, tmp_p
     ended(sweep(tmp_path / "serial", *words))
     said = ended(sweep(tmp_path / "slurm", *words, *LAUNCHER, "hydra.launcher.array_size=3"))
     assert all(f"job {number}: finished" in said for number in range(4))
+    assert "the best again: python" in said
+    tables = [tiny.sweep_table(tmp_path / folder / "summary.csv") for folder in ("serial", "slurm")]
+    assert tables[0] == tables[1] and [row["seeds"] for row in tables[0]] == ["2", "2"]
     same(
         tmp_path / "serial",
         tmp_path / "slurm",
