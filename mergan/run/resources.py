@@ -36,7 +36,7 @@ def memory() -> float | None:
 
 def device_memory(trainer: DictConfig) -> float | None:
     """The same for the training device: the GPU, if there is one and the trainer may use it."""
-    if trainer.get("accelerator") in (None, "auto", "gpu", "cuda") and torch.cuda.is_available():
+    if on_gpus(trainer):
         return float(torch.cuda.mem_get_info()[0])
     return memory()
 
@@ -74,7 +74,8 @@ def check_accelerator(trainer: DictConfig) -> None:
     if name in ("gpu", "cuda") and gpus == 0:
         raise ConfigError(f"trainer.accelerator={name}: there is no gpu here; use cpu or auto")
     on_gpu = name in ("gpu", "cuda") or (name == "auto" and gpus > 0)
-    if devices in (None, "auto", -1, "-1") and on_gpu and gpus > 1:
+    several = trainer.get("strategy") == trainer_arguments.SEVERAL
+    if devices in (None, "auto", -1, "-1") and on_gpu and gpus > 1 and not several:
         raise ConfigError(
             f"trainer.devices={devices}: {trainer_arguments.ONE_PROCESS}, here are {gpus}; "
             "use trainer.devices=1"
@@ -94,6 +95,30 @@ def check_accelerator(trainer: DictConfig) -> None:
             raise ConfigError(f"trainer.devices={devices}: there are only {gpus} GPUs, numbered from 0")
     if isinstance(numbers, int) and (numbers > most or (numbers < 1 and not (on_gpu and numbers == -1))):
         raise ConfigError(f"trainer.devices={devices}: this machine has {most} {kind}; use at most so many")
+
+
+def processes_here(trainer: DictConfig) -> int:
+    """How many processes `trainer=ddp` starts on this machine: one per GPU, or as many as it says.
+
+    Args:
+        trainer: arguments that `check_accelerator` has passed.
+
+    Raises:
+        ConfigError: it does not say how many, and there is no GPU.
+    """
+    devices = trainer.get("devices")
+    if isinstance(devices, int):
+        return devices
+    if on_gpus(trainer):
+        return torch.cuda.device_count()
+    raise ConfigError(
+        f"trainer.devices={devices}: there is no GPU here, so say how many processes, as trainer.devices=2"
+    )
+
+
+def on_gpus(trainer: DictConfig) -> bool:
+    """Whether processes of this trainer use CUDA, each a GPU of its own."""
+    return trainer.get("accelerator") in (None, "auto", "gpu", "cuda") and torch.cuda.is_available()
 
 
 def _available() -> float | None:

@@ -26,6 +26,7 @@ class Interrupted(BaseException):
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
+        self.number = number
         self.exit_status = CTRL_C if number == signal.SIGINT else ASKED_TO_END
 
 

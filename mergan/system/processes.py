@@ -1,0 +1,222 @@
+"""The processes that train one run together: one batch in several parts.
+
+A batch of N = B * P images is drawn alike by all P processes, from the same random numbers. Process r keeps
+every P-th image from r on, so a run with P processes of B images follows a run with one process of N images.
+In a run of one process every function here returns what it got.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from mergan.system.errors import ConfigError, LostProcessError
+from mergan.system.launched import Member
+
+Result = TypeVar("Result")
+
+MEETING = timedelta(minutes=10)  # how long the processes wait for each other at the start
+# how long they wait later: the first one alone trains judges and measures. A process that ends is noticed at
+# once, because its connections close.
+WORK = timedelta(days=1)
+
+_alone = Member()
+_me = _alone  # among the processes of this run
+_sharing = _alone  # the same inside of `one_batch`, otherwise alone
+
+
+def me() -> Member:
+    """This process among those of the run that it has joined."""
+    return _me
+
+
+@contextmanager
+def joined(member: Member, gpus: bool) -> Iterator[None]:
+    """Connect this process with the others of its run while the context is open.
+
+    Args:
+        member: which one this process is.
+        gpus: whether they train on GPUs, each on the one with its local number.
+
+    Raises:
+        ConfigError: they cannot be reached.
+        LostProcessError: one of them has ended.
+    """
+    global _me
+    if gpus:
+        torch.cuda.set_device(member.local_rank)
+    try:
+        store, _, _ = next(dist.rendezvous("env://", member.rank, member.count, timeout=MEETING))
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if gpus else "gloo",
+            store=store,
+            rank=member.rank,
+            world_size=member.count,
+            timeout=WORK,
+        )
+    except (RuntimeError, ValueError) as error:
+        place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        raise ConfigError(
+            f"the {member.count} processes of this run do not find each other at {place} "
+            f"({str(error).splitlines()[0][:200]})"
+        ) from error
+    _me = member
+    try:
+        yield
+    finally:
+        _me = _alone
+        dist.destroy_process_group()
+
+
+@contextmanager
+def one_batch() -> Iterator[None]:
+    """Inside of this context, in which all processes take the same steps, a batch is one of all of them."""
+    global _sharing
+    _sharing = _me
+    try:
+        yield
+    finally:
+        _sharing = _alone
+
+
+# ------------------------------------------------------------------ parts of a batch
+
+
+def total(count: int) -> int:
+    """Number of images in all processes together, where this one has `count`."""
+    return count * _sharing.count
+
+
+def own(whole: Tensor, dim: int = 0, first: int = 0) -> Tensor:
+    """The part of this process.
+
+    Args:
+        whole: a value for each image of the whole batch, along one dimension.
+        dim: that dimension.
+        first: place of the first of these values in the whole batch.
+    """
+    if _sharing.count == 1:
+        return whole
+    places: list[slice] = [slice(None)] * dim
+    return whole[
+        (*places, slice((_sharing.rank - first) % _sharing.count, None, _sharing.count))
+    ].contiguous()
+
+
+def gathered(part: Tensor) -> Tensor:
+    """The whole batch (N, ...) of the parts (B, ...), without gradient; `own` is the inverse."""
+    if _sharing.count == 1:
+        return part
+    parts = [torch.empty_like(part) for _ in range(_sharing.count)]
+    _meet(lambda: dist.all_gather(parts, part.contiguous()))
+    return torch.stack(parts, dim=1).flatten(0, 1)
+
+
+def mean(value: Tensor) -> Tensor:
+    """The mean over all processes.
+
+    Its gradient is that of the own value: once gradients have been averaged, this is the gradient of a loss
+    that all processes compute from the mean alike.
+    """
+    if _sharing.count == 1:
+        return value
+    everyone = value.detach().clone()
+    _meet(lambda: dist.all_reduce(everyone))
+    everyone /= _sharing.count
+    return value + (everyone - value.detach()) if value.requires_grad else everyone
+
+
+def summed(value: Tensor) -> Tensor:
+    """The sum over all processes, differentiable where each computes something else from it."""
+    return value if _sharing.count == 1 else _Sum.apply(value)
+
+
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:  # type: ignore[override]
+        everyone = value.clone(memory_format=torch.contiguous_format)
+        _meet(lambda: dist.all_reduce(everyone))
+        return everyone
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        return _Sum.apply(gradient)  # a function that can be differentiated again
+
+
+def average_gradients(networks: Iterable[nn.Module]) -> None:
+    """Replace the gradients of networks by their mean over the processes, which have the same ones.
+
+    The losses are means over the images of a process, so the mean of the gradients is that of a mean over the
+    whole batch.
+    """
+    if _sharing.count == 1:
+        return
+    weights = (weight for network in networks for weight in network.parameters())
+    gradients = [weight.grad for weight in weights if weight.grad is not None]
+    flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+    _meet(lambda: dist.all_reduce(flat))
+    flat /= _sharing.count
+    for gradient, part in zip(gradients, flat.split([part.numel() for part in gradients]), strict=True):
+        gradient.copy_(part.view_as(gradient))
+
+
+# ------------------------------------------------------------------ outside of steps
+
+
+@torch.no_grad()
+def spread(module: nn.Module) -> None:
+    """Give all processes the parameters and buffers that the first one has."""
+    if _me.count == 1:
+        return
+    for tensor in module.state_dict().values():
+        flat = tensor.clone(memory_format=torch.contiguous_format).reshape(-1).view(torch.uint8)
+        _meet(lambda flat=flat: dist.broadcast(flat, 0))  # type: ignore[misc]
+        tensor.copy_(flat.view(tensor.dtype).view_as(tensor))
+
+
+def wait() -> None:
+    """Wait until all processes are here."""
+    if _me.count > 1:
+        _meet(lambda: dist.all_reduce(torch.zeros(1)))
+
+
+def from_first(make: Callable[[], Result]) -> Result:
+    """What the first process makes, in all of them. The others wait for it.
+
+    Raises:
+        LostProcessError: in the others, if it could not make it.
+    """
+    if _me.count == 1:
+        return make()
+    found: list[Any] = [make() if _me.leads else None]
+    _meet(lambda: dist.broadcast_object_list(found, 0, device=torch.device("cpu")))
+    return found[0]
+
+
+@contextmanager
+def in_turn() -> Iterator[None]:
+    """Let the first process of every machine pass first: it makes what the others find in the cache."""
+    if not _me.speaks:
+        wait()
+    yield
+    if _me.speaks:
+        wait()
+
+
+def _meet(operation: Callable[[], Any]) -> None:
+    """Run a collective operation.
+
+    Raises:
+        LostProcessError: another process has ended.
+    """
+    try:
+        operation()
+    except RuntimeError as error:
+        raise LostProcessError("another process of this run has ended") from error
