@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import tempfile
 import threading
 import warnings
@@ -31,6 +32,7 @@ class Job:
     name: str
     metrics: dict[str, float | str] = field(default_factory=dict)
     error: Exception | None = None
+    machine: list[str] = field(default_factory=list)  # the words that say how it uses the machine
 
 
 started: list[Job] = []  # by this process, in order
@@ -56,7 +58,10 @@ def train_job(cfg: DictConfig) -> float | None:
     folder = Path(hydra_cfg.runtime.output_dir)
     overrides = OmegaConf.to_container(hydra_cfg.overrides.task)  # as typed, with their interpolations
     assert isinstance(overrides, list)
-    job = Job(folder, ",".join(map(str, overrides)) or "defaults")
+    of_machine = [
+        word for word in overrides if re.match(r"\+?trainer(=|\.(strategy|devices|num_nodes)=)", word)
+    ]
+    job = Job(folder, ",".join(map(str, overrides)) or "defaults", machine=of_machine)
     started.append(job)
     if multirun:
         print(f"job {len(started) - 1}: {job.name}", flush=True)
@@ -170,7 +175,7 @@ def how_to_go_on(command: str) -> str:
     last = RunFolder(folder).last
     if not last.is_file():
         return " before the first checkpoint; start again"
-    return f"; go on with {command} {words.literal('ckpt_path', str(last))}"
+    return f"; go on with {' '.join([command, words.literal('ckpt_path', str(last)), *started[-1].machine])}"
 
 
 def sweep_table() -> str:

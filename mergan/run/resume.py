@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mergan import config
 from mergan.checkpoints import file as checkpoint
-from mergan.checkpoints.contents import KEY
+from mergan.checkpoints.contents import KEY, PROCESSES
 from mergan.checkpoints.trust import PLACES, TARGET, Trust, package, places
 from mergan.run import automatic, several
 from mergan.system.errors import ConfigError, reason
@@ -97,7 +97,8 @@ def restore(command: Command) -> Continuation:
     wrong = [key for key in changed if not config.harmless(key)]
     if "epochs" in wrong and _same_so_far(old, new, content):
         wrong.remove("epochs")
-    if several.check_batch(content, new, command.cfg.allow_changes) and "batch_size" in wrong:
+    before = content[KEY].get(PROCESSES, 1)
+    if several.check_batch(before, old, new, command.cfg.allow_changes) and "batch_size" in wrong:
         wrong.remove("batch_size")
     if wrong and not command.cfg.allow_changes:
         raise ConfigError(

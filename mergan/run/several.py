@@ -18,7 +18,6 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from mergan.checkpoints.contents import KEY, PROCESSES
 from mergan.config import trainer_arguments
 from mergan.output.folder import RunFolder
 from mergan.system import interrupts
@@ -45,19 +44,23 @@ def to_start(cfg: DictConfig) -> int:
     shared = cfg.trainer.get("strategy") == trainer_arguments.SEVERAL
     if not shared or me.count > 1 or me.starter == "torchrun":
         return 1
+    devices = cfg.trainer.get("devices")
+    if cfg.trainer.get("accelerator") == "cpu" and isinstance(devices, int):
+        return devices  # checked already, without torch
     from mergan.run import resources
 
     resources.check_accelerator(cfg.trainer)
     return resources.processes_here(cfg.trainer)
 
 
-def check_batch(content: Mapping[str, Any], new: DictConfig, allowed: bool) -> bool:
+def check_batch(before: int, old: DictConfig, new: DictConfig, allowed: bool) -> bool:
     """Refuse to resume a run with another batch, of all processes together.
 
     Another number of processes draws the same batches if their size is the same.
 
     Args:
-        content: the checkpoint.
+        before: how many processes the run had.
+        old: its configuration.
         new: the configuration to resume with.
         allowed: whether it may differ (`allow_changes`).
 
@@ -67,11 +70,11 @@ def check_batch(content: Mapping[str, Any], new: DictConfig, allowed: bool) -> b
     Raises:
         ConfigError: the batch differs.
     """
-    before, size = content[KEY].get(PROCESSES, 1), content[KEY]["config"].get("batch_size")
+    size: int = old.batch_size
     here = member().count if new.trainer.get("strategy") == trainer_arguments.SEVERAL else 1
     if before == here:
         return False
-    if size == 0 or before * size == here * new.batch_size:
+    if before * size == here * new.batch_size:
         log.info("the run had %d processes, now there are %d; its batches are the same", before, here)
         return True
     if allowed:

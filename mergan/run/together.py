@@ -28,6 +28,12 @@ class Together(DDPStrategy):
     def __init__(self) -> None:
         super().__init__(cluster_environment=TorchElasticEnvironment(), timeout=processes.WORK)
 
+    def setup(self, trainer: pl.Trainer) -> None:
+        # In every step, Lightning asks the first process for a signal and reads the answer back from the
+        # device. Here each process has its own signal (mergan.callbacks.interruption).
+        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
+        super().setup(trainer)
+
     def configure_ddp(self) -> None:
         """Start with the same weights everywhere, and with batch norms that see the whole batch."""
         assert isinstance(self.model, pl.LightningModule)

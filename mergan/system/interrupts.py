@@ -43,6 +43,13 @@ def install() -> None:
             signal.signal(number, _receive)
 
 
+def take_back() -> None:
+    """Let SIGTERM reach only this module again, after Lightning has put a handler of its own before it. Where
+    several processes share a run, Lightning's waits in the signal for the others, which wait elsewhere.
+    """
+    signal.signal(signal.SIGTERM, _receive)
+
+
 @contextmanager
 def deferred() -> Iterator[None]:
     """While this context is open, delay a signal until the next `check`, so that it interrupts no library. An
