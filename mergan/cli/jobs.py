@@ -22,6 +22,7 @@ from mergan.output import places, tables
 from mergan.output.folder import RunFolder
 from mergan.run import launch
 from mergan.system.errors import ConfigError
+from mergan.system.launched import member
 
 
 @dataclass
@@ -175,7 +176,10 @@ def how_to_go_on(command: str) -> str:
     last = RunFolder(folder).last
     if not last.is_file():
         return " before the first checkpoint; start again"
-    return f"; go on with {' '.join([command, words.literal('ckpt_path', str(last)), *started[-1].machine])}"
+    machine, me = started[-1].machine, member()
+    if me.count > 1 and me.count == me.local_count:  # without torchrun, the command must say how many
+        machine = [*machine, f"trainer.devices={me.count}"]
+    return f"; go on with {' '.join([command, words.literal('ckpt_path', str(last)), *machine])}"
 
 
 def sweep_table() -> str:

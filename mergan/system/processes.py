@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from mergan.system.errors import ConfigError, LostProcessError
-from mergan.system.launched import Member
+from mergan.system.launched import OF_TORCHRUN, Member
 
 Result = TypeVar("Result")
 
@@ -26,6 +26,8 @@ MEETING = timedelta(minutes=10)  # how long the processes wait for each other at
 # how long they wait later: the first one alone trains judges and measures. A process that ends is noticed at
 # once, because its connections close.
 WORK = timedelta(days=1)
+
+CUT_OFF = ("by peer", "Broken pipe", "imed out")  # what gloo says, in errors of no type of their own
 
 _alone = Member()
 _me = _alone  # among the processes of this run
@@ -50,6 +52,8 @@ def joined(member: Member, gpus: bool) -> Iterator[None]:
         LostProcessError: one of them has ended.
     """
     global _me
+    if member.starter == "srun":
+        _as_by_torchrun(member)
     if gpus:
         torch.cuda.set_device(member.local_rank)
     try:
@@ -73,6 +77,19 @@ def joined(member: Member, gpus: bool) -> Iterator[None]:
     finally:
         _me = _alone
         dist.destroy_process_group()
+
+
+def _as_by_torchrun(member: Member) -> None:
+    """Set the variables of torchrun, which PyTorch and Lightning read, for a task of srun."""
+    from lightning.fabric.plugins.environments import SLURMEnvironment
+
+    first = SLURMEnvironment.resolve_root_node_address(os.environ.get("SLURM_STEP_NODELIST", "127.0.0.1"))
+    os.environ.setdefault("MASTER_ADDR", first)
+    # the jobs of a machine have different numbers, and all tasks of a step the same
+    os.environ.setdefault("MASTER_PORT", str(15_000 + int(os.environ.get("SLURM_JOB_ID", "0")) % 10_000))
+    values = (member.rank, member.count, member.local_rank, member.local_count)
+    os.environ.update(zip(OF_TORCHRUN, map(str, values), strict=True))
+    os.environ["GROUP_RANK"] = str(member.rank // member.local_count)
 
 
 @contextmanager
@@ -219,4 +236,6 @@ def _meet(operation: Callable[[], Any]) -> None:
     try:
         operation()
     except RuntimeError as error:
-        raise LostProcessError("another process of this run has ended") from error
+        if isinstance(error, dist.DistError) or any(words in str(error) for words in CUT_OFF):
+            raise LostProcessError("another process of this run has ended") from error
+        raise
