@@ -21,7 +21,7 @@ import warm
 from omegaconf import DictConfig, OmegaConf
 
 from mergan.config import trainer_arguments
-from mergan.run import several
+from mergan.run import same_batch
 from mergan.run.resources import processes_here
 from mergan.system.errors import ConfigError
 from mergan.system.launched import Member, member
@@ -200,7 +200,7 @@ def test_tasks_of_srun_are_processes_of_a_run(monkeypatch: pytest.MonkeyPatch) -
 
 def test_another_batch_than_that_of_the_run(compose: Callable[..., DictConfig]) -> None:
     old = compose("batch_size=4")
-    assert several.check_batch(2, old, compose("batch_size=8"), False)
-    assert not several.check_batch(2, old, compose("batch_size=4"), True)
+    assert same_batch.check_batch(2, old, compose("batch_size=8"), False)
+    assert not same_batch.check_batch(2, old, compose("batch_size=4"), True)
     with pytest.raises(ConfigError, match=r"^batch_size=4: the run had 2 processes .* batch_size=8"):
-        several.check_batch(2, old, compose("batch_size=4"), False)
+        same_batch.check_batch(2, old, compose("batch_size=4"), False)

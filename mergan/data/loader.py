@@ -28,7 +28,7 @@ class TaskLoader:
     delivers round((t + 1) x) - round(t x) images, so some steps deliver none if x is below 1. The images
     depend only on (seed, epoch), so iterating again repeats them. Several processes together deliver what a
     single one would with as many times more images per step; each delivers its part
-    (mergan.system.processes).
+    (mergan.system.whole_batch).
 
     Args:
         image_set: the images.

@@ -15,7 +15,7 @@ from mergan.learners.objectives import Judged, Objective
 from mergan.learners.readings import Terms, class_accuracy
 from mergan.scenarios.base import Scenario, Task
 from mergan.strategies import Context, Drawn, Strategy, TrainingBatch
-from mergan.system import processes
+from mergan.system import whole_batch
 from mergan.system.errors import ConfigError
 
 
@@ -104,7 +104,7 @@ class ACGAN(ContinualLearner):
         count = self.objective.critic_steps
         batches = self._batches(images, labels, context)
         batch = next(batches)
-        drawn, terms = self._update_generator(processes.mean(batch.weights.sum()), context)
+        drawn, terms = self._update_generator(whole_batch.mean(batch.weights.sum()), context)
         for index in range(count):
             if index > 0:
                 batch = next(batches)

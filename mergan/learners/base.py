@@ -20,7 +20,7 @@ from mergan.learners.schedules import SCHEDULES, Schedule
 from mergan.networks.layers import inherit_classes
 from mergan.scenarios.base import Scenario, Task
 from mergan.strategies import Context, Strategy
-from mergan.system import processes
+from mergan.system import processes, whole_batch
 
 
 class Trained(NamedTuple):
@@ -240,7 +240,7 @@ class ContinualLearner(SampledGenerator):
         context = self.context
         if processes.me().count > 1:
             context.real_images = self.trainer.train_dataloader.images_in(batch_idx)  # type: ignore[union-attr]
-        with processes.one_batch():
+        with whole_batch.one_batch():
             terms = self.step(*batch, context)
             if self._logging:
                 self._log(terms)
@@ -267,7 +267,7 @@ class ContinualLearner(SampledGenerator):
             self.manual_backward(loss)
         else:
             loss.backward()  # equivalent if nothing uses the hooks
-        processes.average_gradients(trained[name].networks)
+        whole_batch.average_gradients(trained[name].networks)
         if self._logging:
             terms[f"{name}/gradient"] = gradient_norm(trained[name].networks)
         optimizer.step()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from mergan.system import processes
+from mergan.system import whole_batch
 
 Critic = Callable[[Tensor], Tensor]  # images (B, C, S, S) -> adversarial logits (B,)
 
@@ -54,8 +54,8 @@ def mode_seeking(images: Tensor, z: Tensor, others: Tensor, other_z: Tensor) -> 
         other_z: z', (B, latent_dim).
     """
     # the added constant keeps the gradient finite for two equal images
-    apart = processes.mean((images - others).abs().mean())
-    return processes.mean((z - other_z).abs().mean()) / (apart + 1e-5)
+    apart = whole_batch.mean((images - others).abs().mean())
+    return whole_batch.mean((z - other_z).abs().mean()) / (apart + 1e-5)
 
 
 def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:

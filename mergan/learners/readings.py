@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from mergan.system import processes
+from mergan.system import whole_batch
 from mergan.system.errors import TrainingError
 
 Terms = dict[str, Tensor]  # scalars of a step, by the names they are logged under
@@ -25,7 +25,7 @@ def read_back(terms: Mapping[str, Tensor], place: str) -> dict[str, float]:
         TrainingError: a value is NaN or infinite.
     """
     own = torch.stack([value.detach().float() for value in terms.values()])
-    values = processes.mean(own).tolist()
+    values = whole_batch.mean(own).tolist()
     for name, value in zip(terms, values, strict=True):
         if not math.isfinite(value):
             raise TrainingError(

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from mergan.system import processes
+from mergan.system import whole_batch
 
 Modulation: TypeAlias = Literal["class", "class_and_z"]  # what scale and shift of a norm depend on
 
@@ -142,12 +142,12 @@ def class_batch_norm(x: Tensor, labels: Tensor, eps: float = 1e-5) -> Tensor:
     This equals splitting the batch by class and normalising each part by its own batch statistics. In a step
     of several processes, the statistics are those of the whole batch.
     """
-    _, groups, sizes = processes.gathered(labels).unique(return_inverse=True, return_counts=True)
-    group, count = processes.own(groups), sizes.to(x.dtype)[:, None]
+    _, groups, sizes = whole_batch.gathered(labels).unique(return_inverse=True, return_counts=True)
+    group, count = whole_batch.own(groups), sizes.to(x.dtype)[:, None]
 
     def group_mean(values: Tensor) -> Tensor:
         sums = values.new_zeros(len(sizes), values.shape[1]).index_add(0, group, values)
-        return (processes.summed(sums) / count)[group][:, :, None, None]
+        return (whole_batch.summed(sums) / count)[group][:, :, None, None]
 
     centred = x - group_mean(x.mean(dim=(2, 3)))
     variance = group_mean(centred.square().mean(dim=(2, 3)))

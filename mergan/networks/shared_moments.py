@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mergan.system import processes
+from mergan.system import whole_batch
 
 
 def share_moments(module: nn.Module) -> None:
@@ -28,15 +28,15 @@ def share_moments(module: nn.Module) -> None:
 
 def _normalise(norm: _BatchNorm, alone: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Normalise x (B, C, ...); `alone` does it without the other processes."""
-    if processes.total(1) == 1 or not (norm.training or norm.running_mean is None):
+    if whole_batch.total(1) == 1 or not (norm.training or norm.running_mean is None):
         return alone(x)
     over = [dim for dim in range(x.dim()) if dim != 1]
     shape = [1, -1, *[1] * (x.dim() - 2)]
-    count = processes.total(x.numel() // x.shape[1])
+    count = whole_batch.total(x.numel() // x.shape[1])
     values = x.float()
-    mean = processes.summed(values.sum(dim=over)) / count
+    mean = whole_batch.summed(values.sum(dim=over)) / count
     centred = values - mean.view(shape)
-    variance = processes.summed(centred.square().sum(dim=over)) / count
+    variance = whole_batch.summed(centred.square().sum(dim=over)) / count
     _track(norm, mean.detach(), variance.detach() * (count / max(count - 1, 1)))
     y = centred * torch.rsqrt(variance + norm.eps).view(shape)
     if norm.affine:

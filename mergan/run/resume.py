@@ -17,7 +17,7 @@ from mergan import config
 from mergan.checkpoints import file as checkpoint
 from mergan.checkpoints.contents import KEY, PROCESSES
 from mergan.checkpoints.trust import PLACES, TARGET, Trust, package, places
-from mergan.run import automatic, several
+from mergan.run import automatic, same_batch
 from mergan.system.errors import ConfigError, reason
 from mergan.system.text import shown
 
@@ -98,7 +98,7 @@ def restore(command: Command) -> Continuation:
     if "epochs" in wrong and _same_so_far(old, new, content):
         wrong.remove("epochs")
     before = content[KEY].get(PROCESSES, 1)
-    if several.check_batch(before, old, new, command.cfg.allow_changes) and "batch_size" in wrong:
+    if same_batch.check_batch(before, old, new, command.cfg.allow_changes) and "batch_size" in wrong:
         wrong.remove("batch_size")
     if wrong and not command.cfg.allow_changes:
         raise ConfigError(

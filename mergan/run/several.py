@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from mergan.config import trainer_arguments
 from mergan.output.folder import RunFolder
 from mergan.system import interrupts
-from mergan.system.errors import ConfigError, LostProcessError
+from mergan.system.errors import LostProcessError
 from mergan.system.launched import OURS, member
 
 log = logging.getLogger(__name__)
@@ -51,39 +51,6 @@ def to_start(cfg: DictConfig) -> int:
 
     resources.check_accelerator(cfg.trainer)
     return resources.processes_here(cfg.trainer)
-
-
-def check_batch(before: int, old: DictConfig, new: DictConfig, allowed: bool) -> bool:
-    """Refuse to resume a run with another batch, of all processes together.
-
-    Another number of processes draws the same batches if their size is the same.
-
-    Args:
-        before: how many processes the run had.
-        old: its configuration.
-        new: the configuration to resume with.
-        allowed: whether it may differ (`allow_changes`).
-
-    Returns:
-        Whether the number of processes has changed but not the batch.
-
-    Raises:
-        ConfigError: the batch differs.
-    """
-    size: int = old.batch_size
-    here = member().count if new.trainer.get("strategy") == trainer_arguments.SEVERAL else 1
-    if before == here:
-        return False
-    if before * size == here * new.batch_size:
-        log.info("the run had %d processes, now there are %d; its batches are the same", before, here)
-        return True
-    if allowed:
-        return False
-    raise ConfigError(
-        f"batch_size={new.batch_size}: the run had {before} processes with {size} images each, here are "
-        f"{here}; go on with as many processes, or with batch_size={before * size / here:g}, or set "
-        "allow_changes=true"
-    )
 
 
 def run(count: int, folder: RunFolder, hydra_folder: Path) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mergan.data.image_set import ImageSet
 from mergan.scenarios.base import Task
-from mergan.system import processes
+from mergan.system import whole_batch
 
 
 class Drawn(NamedTuple):
@@ -33,7 +33,7 @@ class Context:
     """What a strategy sees of the training at a step. A strategy draws from `rng` and modifies nothing else.
 
     Where several processes share a run, `latent`, `labels` and `picks` draw for the whole batch and give each
-    process its part (mergan.system.processes). Other draws from `rng` are the same in all of them.
+    process its part (mergan.system.whole_batch). Other draws from `rng` are the same in all of them.
 
     Attributes:
         task: the current task.
@@ -75,13 +75,13 @@ class Context:
 
     def latent(self, count: int) -> Tensor:
         """Standard normal z (count, latent_dim)."""
-        size = (processes.total(count), self.latent_dim)
-        return processes.own(torch.randn(size, generator=self.rng, device=self.device))
+        size = (whole_batch.total(count), self.latent_dim)
+        return whole_batch.own(torch.randn(size, generator=self.rng, device=self.device))
 
     def labels(self, classes: tuple[int, ...], count: int) -> Tensor:
         """Labels (count,) drawn uniformly from `classes`."""
         table = torch.tensor(classes, device=self.device)
-        return table[self.picks(len(classes), processes.total(count))]
+        return table[self.picks(len(classes), whole_batch.total(count))]
 
     def picks(self, most: int, total: int, first: int = 0) -> Tensor:
         """Numbers in [0, most), drawn uniformly for `total` images of all processes; those of this one.
@@ -92,7 +92,7 @@ class Context:
             first: place of the first of these images in the whole batch.
         """
         whole = torch.randint(most, (total,), generator=self.rng, device=self.device)
-        return processes.own(whole, first=first)
+        return whole_batch.own(whole, first=first)
 
     def replay(self, labels: Tensor, spread: float = 1.0) -> Tensor:
         """Images (B, C, S, S) in [-1, 1] that the snapshot generates for labels (B,), from z of the standard

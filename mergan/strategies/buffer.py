@@ -11,7 +11,7 @@ from torch import Tensor
 from mergan.data import denormalise, normalise
 from mergan.scenarios.base import Task
 from mergan.strategies.base import Context, TrainingBatch
-from mergan.system import processes
+from mergan.system import processes, whole_batch
 
 GENERATION_BATCH = 256  # images that the snapshot generates at a time
 
@@ -78,7 +78,7 @@ class ReplayBuffer:
         if not context.task.past:
             return TrainingBatch.uniform(images, labels)
         real = len(images) if context.real_images is None else context.real_images
-        picks = context.picks(len(self.images), processes.total(context.batch_size) - real, first=real)
+        picks = context.picks(len(self.images), whole_batch.total(context.batch_size) - real, first=real)
         weights = torch.ones(context.batch_size, device=context.device)
         weights[len(images) :] = self.weight
         return TrainingBatch(

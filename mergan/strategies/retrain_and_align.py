@@ -11,7 +11,7 @@ from mergan.config.ranges import NonNegative
 from mergan.strategies.base import Context, Drawn
 from mergan.strategies.joint_retrain import JointRetrain
 from mergan.strategies.replay_alignment import ReplayAlignment
-from mergan.system import processes
+from mergan.system import whole_batch
 
 
 class RetrainAndAlign(JointRetrain):
@@ -65,6 +65,6 @@ class RetrainAndAlign(JointRetrain):
         # a mask instead of indexing: indexing would read the number of images back from the device
         held = torch.isin(labels, torch.tensor(past, device=labels.device))
         errors = self.alignment.errors(images, target)
-        count = processes.mean(held.sum().to(errors.dtype))
-        least = 1 / processes.total(1)
+        count = whole_batch.mean(held.sum().to(errors.dtype))
+        least = 1 / whole_batch.total(1)
         return self.alignment.weighed((errors * held).sum() / count.clamp(min=least), len(past))

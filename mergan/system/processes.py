@@ -1,21 +1,20 @@
-"""The processes that train one run together: one batch in several parts.
+"""The processes that train one run together: how they meet, wait for each other and share results.
 
-A batch of N = B * P images is drawn alike by all P processes, from the same random numbers. Process r keeps
-every P-th image from r on, so a run with P processes of B images follows a run with one process of N images.
-In a run of one process every function here returns what it got.
+In a run of one process every function here returns what it got. mergan.system.whole_batch has what they share
+in a step.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
 from mergan.system.errors import ConfigError, LostProcessError
 from mergan.system.launched import OF_TORCHRUN, Member
@@ -31,7 +30,6 @@ CUT_OFF = ("by peer", "Broken pipe", "imed out")  # what gloo says, in errors of
 
 _alone = Member()
 _me = _alone  # among the processes of this run
-_sharing = _alone  # the same inside of `one_batch`, otherwise alone
 
 
 def me() -> Member:
@@ -92,101 +90,6 @@ def _as_by_torchrun(member: Member) -> None:
     os.environ["GROUP_RANK"] = str(member.rank // member.local_count)
 
 
-@contextmanager
-def one_batch() -> Iterator[None]:
-    """Inside of this context, in which all processes take the same steps, a batch is one of all of them."""
-    global _sharing
-    _sharing = _me
-    try:
-        yield
-    finally:
-        _sharing = _alone
-
-
-# ------------------------------------------------------------------ parts of a batch
-
-
-def total(count: int) -> int:
-    """Number of images in all processes together, where this one has `count`."""
-    return count * _sharing.count
-
-
-def own(whole: Tensor, dim: int = 0, first: int = 0) -> Tensor:
-    """The part of this process.
-
-    Args:
-        whole: a value for each image of the whole batch, along one dimension.
-        dim: that dimension.
-        first: place of the first of these values in the whole batch.
-    """
-    if _sharing.count == 1:
-        return whole
-    places: list[slice] = [slice(None)] * dim
-    return whole[
-        (*places, slice((_sharing.rank - first) % _sharing.count, None, _sharing.count))
-    ].contiguous()
-
-
-def gathered(part: Tensor) -> Tensor:
-    """The whole batch (N, ...) of the parts (B, ...), without gradient; `own` is the inverse."""
-    if _sharing.count == 1:
-        return part
-    parts = [torch.empty_like(part) for _ in range(_sharing.count)]
-    _meet(lambda: dist.all_gather(parts, part.contiguous()))
-    return torch.stack(parts, dim=1).flatten(0, 1)
-
-
-def mean(value: Tensor) -> Tensor:
-    """The mean over all processes.
-
-    Its gradient is that of the own value: once gradients have been averaged, this is the gradient of a loss
-    that all processes compute from the mean alike.
-    """
-    if _sharing.count == 1:
-        return value
-    everyone = value.detach().clone()
-    _meet(lambda: dist.all_reduce(everyone))
-    everyone /= _sharing.count
-    return value + (everyone - value.detach()) if value.requires_grad else everyone
-
-
-def summed(value: Tensor) -> Tensor:
-    """The sum over all processes, differentiable where each computes something else from it."""
-    return value if _sharing.count == 1 else _Sum.apply(value)
-
-
-class _Sum(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, value: Tensor) -> Tensor:  # type: ignore[override]
-        everyone = value.clone(memory_format=torch.contiguous_format)
-        _meet(lambda: dist.all_reduce(everyone))
-        return everyone
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
-        return _Sum.apply(gradient)  # a function that can be differentiated again
-
-
-def average_gradients(networks: Iterable[nn.Module]) -> None:
-    """Replace the gradients of networks by their mean over the processes, which have the same ones.
-
-    The losses are means over the images of a process, so the mean of the gradients is that of a mean over the
-    whole batch.
-    """
-    if _sharing.count == 1:
-        return
-    weights = (weight for network in networks for weight in network.parameters())
-    gradients = [weight.grad for weight in weights if weight.grad is not None]
-    flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-    _meet(lambda: dist.all_reduce(flat))
-    flat /= _sharing.count
-    for gradient, part in zip(gradients, flat.split([part.numel() for part in gradients]), strict=True):
-        gradient.copy_(part.view_as(gradient))
-
-
-# ------------------------------------------------------------------ outside of steps
-
-
 @torch.no_grad()
 def spread(module: nn.Module) -> None:
     """Give all processes the parameters and buffers that the first one has."""
@@ -194,14 +97,14 @@ def spread(module: nn.Module) -> None:
         return
     for tensor in module.state_dict().values():
         flat = tensor.clone(memory_format=torch.contiguous_format).reshape(-1).view(torch.uint8)
-        _meet(lambda flat=flat: dist.broadcast(flat, 0))  # type: ignore[misc]
+        meet(lambda flat=flat: dist.broadcast(flat, 0))  # type: ignore[misc]
         tensor.copy_(flat.view(tensor.dtype).view_as(tensor))
 
 
 def wait() -> None:
     """Wait until all processes are here."""
     if _me.count > 1:
-        _meet(lambda: dist.all_reduce(torch.zeros(1)))
+        meet(lambda: dist.all_reduce(torch.zeros(1)))
 
 
 def from_first(make: Callable[[], Result]) -> Result:
@@ -213,7 +116,7 @@ def from_first(make: Callable[[], Result]) -> Result:
     if _me.count == 1:
         return make()
     found: list[Any] = [make() if _me.leads else None]
-    _meet(lambda: dist.broadcast_object_list(found, 0, device=torch.device("cpu")))
+    meet(lambda: dist.broadcast_object_list(found, 0, device=torch.device("cpu")))
     return found[0]
 
 
@@ -227,7 +130,7 @@ def in_turn() -> Iterator[None]:
         wait()
 
 
-def _meet(operation: Callable[[], Any]) -> None:
+def meet(operation: Callable[[], Any]) -> None:
     """Run a collective operation.
 
     Raises:
