@@ -135,8 +135,8 @@ def test_one_lost_process_ends_the_run_in_one_line(cache_dir: Path, tmp_path: Pa
             _, said = started.communicate(timeout=120)
         finally:
             started.terminate()
-    assert started.returncode == 3
-    assert said.startswith("error: process 1 of 2 was ended by SIGKILL") and said.count("\n") == 1
+    assert started.returncode == 3 and said.count("\n") == 1, said
+    assert said.startswith("error: process 1 of 2 was ended by SIGKILL")
     assert f"ckpt_path={last}" in said
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids.values())
 

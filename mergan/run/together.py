@@ -43,6 +43,9 @@ class Together(DDPStrategy):
     def barrier(self, *args: Any, **kwargs: Any) -> None:
         processes.wait()
 
+    def reduce(self, *args: Any, **kwargs: Any) -> Any:
+        return processes.meet(lambda: super(Together, self).reduce(*args, **kwargs))
+
     def broadcast(self, obj: Value, src: int = 0) -> Value:
         return processes.from_first(lambda: obj)
 

@@ -130,14 +130,14 @@ def in_turn() -> Iterator[None]:
         wait()
 
 
-def meet(operation: Callable[[], Any]) -> None:
-    """Run a collective operation.
+def meet(operation: Callable[[], Result]) -> Result:
+    """Run a collective operation; returns what it returns.
 
     Raises:
         LostProcessError: another process has ended.
     """
     try:
-        operation()
+        return operation()
     except RuntimeError as error:
         if isinstance(error, dist.DistError) or any(words in str(error) for words in CUT_OFF):
             raise LostProcessError("another process of this run has ended") from error
