@@ -103,8 +103,10 @@ def test_processes_share_out_one_pass() -> None:
         delivered(loader(numbered(384), [0, 1], real_per_step=6.4, rank=rank, world_size=3))
         for rank in range(3)
     ]
-    sizes = [[len(step) for step in steps] for steps in shares]
-    assert sizes[0] == sizes[1] == sizes[2]
+    alone = delivered(loader(numbered(384), [0, 1], real_per_step=19.2))
+    for step, *parts in zip(alone, *shares, strict=True):
+        assert sorted(step) == sorted(image for part in parts for image in part)
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
     together = [number for steps in shares for number in flattened(steps)]
     assert len(together) == len(set(together)) == 192
 

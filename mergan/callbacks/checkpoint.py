@@ -10,7 +10,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 
-from mergan.checkpoints.contents import FORMAT, KEY
+from mergan.checkpoints.contents import FORMAT, KEY, PROCESSES
 from mergan.config.ranges import Count, Whole
 from mergan.data.pool import ImagePool
 from mergan.learners import ContinualLearner
@@ -74,4 +74,5 @@ class StreamCheckpoint(Checkpoint):
             "seen": list(pl_module.task.seen),
             "known": list(pl_module.scenario.tasks[0].before),
             "threads": torch.get_num_threads(),
+            PROCESSES: trainer.world_size,
         }

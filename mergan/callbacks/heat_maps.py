@@ -20,6 +20,8 @@ class HeatMaps(TaskCallback):
 
     def on_task_end(self, trainer: pl.Trainer, learner: ContinualLearner) -> None:
         """Hand the most important ones to TensorBoard; the task has been measured before."""
+        if not trainer.is_global_zero:
+            return
         plots.to_tensorboard(
             trainer.loggers, "matrices", lambda: _drawn(trainer, AFTER_A_TASK), trainer.global_step
         )

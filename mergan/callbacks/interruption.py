@@ -22,9 +22,11 @@ class StopBetweenSteps(pl.Callback):
         self._sigterm = signal.getsignal(signal.SIGTERM) if interrupts.is_foreign(signal.SIGTERM) else None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Set that handler again."""
+        """Set that handler again; handle SIGTERM in several processes as in one."""
         if self._sigterm is not None:
             signal.signal(signal.SIGTERM, self._sigterm)
+        elif trainer.world_size > 1:
+            interrupts.take_back()
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int

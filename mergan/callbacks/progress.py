@@ -39,6 +39,7 @@ class StreamProgress(pl.Callback):
         """Open the bar at the step where training begins or resumes."""
         assert isinstance(pl_module, ContinualLearner)
         steps = trainer.datamodule.steps_per_epoch_of  # type: ignore[attr-defined]
+        wanted = self.bar if self.bar is not None else sys.stderr.isatty()
         self._tqdm = tqdm(
             total=sum(task.epochs * steps(task) for task in pl_module.scenario.tasks),
             initial=trainer.global_step,
@@ -47,7 +48,7 @@ class StreamProgress(pl.Callback):
             file=sys.stderr,
             dynamic_ncols=True,
             leave=False,
-            disable=not (self.bar if self.bar is not None else sys.stderr.isatty()),
+            disable=not (wanted and trainer.is_global_zero),
             bar_format=BAR,
         )
         self._begun = self._told = time.monotonic()

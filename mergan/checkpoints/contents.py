@@ -13,6 +13,7 @@ KEY = "mergan"  # what this project adds to Lightning's checkpoint
 FORMAT = 4
 LAST_OF_FORMAT = {1: "0.1.0", 2: "0.2.0", 3: "0.3.0"}  # the last version that reads each earlier format
 EVALUATION = "ContinualEvaluation"  # the callback whose state holds the matrices
+PROCESSES = "processes"  # how many trained the run; absent in files of version 0.4
 MAX_STEPS = 2**53
 MAX_VALUES = 30_000  # of a configuration: room for the order of any data set's classes, and read in seconds
 TRAINED, AVERAGED = "generator.", "ema.module."  # prefixes of the generator in the state dict
@@ -84,6 +85,8 @@ def _check_own(own: Mapping[str, Any]) -> None:
             _number(described, count, 0, f"data.{name}.")
         _require(isinstance(described.get("identity"), str), f"data.{name}.identity")
     _number(own, "threads", 1)
+    if PROCESSES in own:
+        _number(own, PROCESSES, 1)
 
 
 def _check_evaluation(state: Mapping[str, Any], classes: int) -> None:

@@ -14,6 +14,7 @@ from mergan.cli import jobs, keys, messages, sweeps, words
 from mergan.cli.door import Door
 from mergan.system import environment, interrupts, standard_streams
 from mergan.system.errors import ConfigError
+from mergan.system.launched import member
 
 
 def guard(door: Door | None, typed: Sequence[str] | None, work: Callable[[list[str]], Any]) -> int:
@@ -34,6 +35,8 @@ def guard(door: Door | None, typed: Sequence[str] | None, work: Callable[[list[s
     given = sys.argv[1:]
     try:
         environment.settle()
+        if not member().leads:
+            standard_streams.silence()  # the first of several processes speaks for all
         if door is not None and _help(door, sys.argv[1:]):
             return 0
         if door is not None and door.composed:
@@ -41,7 +44,8 @@ def guard(door: Door | None, typed: Sequence[str] | None, work: Callable[[list[s
         work(sys.argv[1:])
     except (KeyboardInterrupt, interrupts.Interrupted) as stop:
         status = stop.exit_status if isinstance(stop, interrupts.Interrupted) else interrupts.CTRL_C
-        print(f"stopped{_how_to_go_on(door, given, stop) if door else ''}", file=sys.stderr)
+        if member().leads:
+            print(f"stopped{_how_to_go_on(door, given, stop) if door else ''}", file=sys.stderr)
     except SystemExit as stop:
         if jobs.started or stop.code != messages.UNEXPECTED:
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import tempfile
 import threading
 import warnings
@@ -22,6 +23,7 @@ from mergan.output import places, tables
 from mergan.output.folder import RunFolder
 from mergan.run import launch
 from mergan.system.errors import ConfigError
+from mergan.system.launched import member
 
 PATIENCE = 10.0  # seconds that a job of a sweep waits for a process of the same sweep that is ending
 
@@ -34,6 +36,7 @@ class Job:
     name: str
     metrics: dict[str, float | str] = field(default_factory=dict)
     error: Exception | None = None
+    machine: list[str] = field(default_factory=list)  # the words that say how it uses the machine
 
 
 started: list[Job] = []  # by this process, in order
@@ -53,7 +56,10 @@ def train_job(cfg: DictConfig) -> float | None:
     folder = Path(hydra_cfg.runtime.output_dir)
     overrides = OmegaConf.to_container(hydra_cfg.overrides.task)  # as typed, with their interpolations
     assert isinstance(overrides, list)
-    job = Job(folder, ",".join(map(str, overrides)) or "defaults")
+    of_machine = [
+        word for word in overrides if re.match(r"\+?trainer(=|\.(strategy|devices|num_nodes)=)", word)
+    ]
+    job = Job(folder, ",".join(map(str, overrides)) or "defaults", machine=of_machine)
     started.append(job)
     if multirun:
         print(f"job {hydra_cfg.job.num}: {job.name}", flush=True)
@@ -180,4 +186,7 @@ def how_to_go_on(command: str) -> str:
     last = RunFolder(folder).last
     if not last.is_file():
         return " before the first checkpoint; start again"
-    return f"; go on with {command} {words.literal('ckpt_path', str(last))}"
+    machine, me = started[-1].machine, member()
+    if me.count > 1 and me.count == me.local_count:  # without torchrun, the command must say how many
+        machine = [*machine, f"trainer.devices={me.count}"]
+    return f"; go on with {' '.join([command, words.literal('ckpt_path', str(last)), *machine])}"

@@ -9,7 +9,8 @@ import traceback
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from mergan.system.errors import MerganError
+from mergan.system.errors import ConfigError, LostProcessError, MerganError
+from mergan.system.launched import member
 from mergan.system.text import shortened, shown
 
 # what Hydra and OmegaConf add to their messages
@@ -33,11 +34,20 @@ UNEXPECTED, REFUSED = 1, 2  # mergan.system.errors and mergan.system.interrupts 
 def report(error: Exception) -> int:
     """Print the error, in one line if the user can fix it; returns the exit status."""
     code = status(error)
-    if code == UNEXPECTED:
+    if code == UNEXPECTED and not isinstance(error, MerganError):
         traceback.print_exception(error)
-    else:
+    elif _is_news(error):
         print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
     return code
+
+
+def _is_news(error: Exception) -> bool:
+    """Whether no other of several processes of a run reports the same."""
+    try:
+        me = member()
+    except ConfigError:  # the error itself
+        return True
+    return me.leads or (me.speaks and not isinstance(error, LostProcessError))
 
 
 def status(error: Exception) -> int:

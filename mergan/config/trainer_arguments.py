@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from mergan.config import hints
 from mergan.config.ranges import Count
 from mergan.system.errors import ConfigError
+from mergan.system.launched import member
 
 # arguments that this framework sets or that break its training steps, and what to use instead
 STREAM = "the stream says how long it is, use epochs= and steps_per_epoch="
@@ -36,8 +37,8 @@ OWNED = {
 }  # fmt: skip
 # images and z are float32; the gradient scaler of 16-mixed would have to see D's steps
 PRECISIONS = ("32", "32-true", "bf16", "bf16-mixed")
-# gradients of steps optimised by hand would not be averaged among processes
-ONE_PROCESS = "a run is one process on one device"
+SEVERAL = "ddp"  # the only way of Lightning's in which several processes share a run here
+ONE_PROCESS = "a run is one process on one device, unless trainer=ddp shares it among several"
 
 MOST_DEVICES = 64  # more than any machine has accelerators
 
@@ -54,15 +55,49 @@ def check(trainer: DictConfig) -> None:
     precision = trainer.get("precision")
     if precision is not None and str(precision) not in PRECISIONS:
         raise ConfigError(f"trainer.precision={precision}: use bf16-mixed or 32-true")
-    if trainer.get("strategy") not in (None, "auto"):
-        raise ConfigError(f"trainer.strategy={trainer.strategy}: {ONE_PROCESS}, leave it out")
+    several = trainer.get("strategy") == SEVERAL
+    if not several and trainer.get("strategy") not in (None, "auto"):
+        raise ConfigError(
+            f"trainer.strategy={trainer.strategy}: {ONE_PROCESS}; use trainer=ddp or leave it out"
+        )
     hints.check("trainer.num_nodes", trainer.get("num_nodes"), Count | None)
-    if trainer.get("num_nodes") not in (None, 1):
+    if not several and trainer.get("num_nodes") not in (None, 1):
         raise ConfigError(f"trainer.num_nodes={trainer.num_nodes}: {ONE_PROCESS}, leave it out")
-    _check_devices(trainer.get("devices"), trainer.get("accelerator"))
+    _check_devices(trainer.get("devices"), trainer.get("accelerator"), several)
+    _check_launch(trainer, several)
 
 
-def _check_devices(devices: Any, accelerator: Any) -> None:
+def _check_launch(trainer: DictConfig, several: bool) -> None:
+    """Refuse a number of processes other than the launcher has started."""
+    me = member()
+    if not several:
+        if me.count > 1 and me.starter != "srun":  # srun may have started several runs
+            raise ConfigError(
+                f"{me.starter} has started {me.count} processes: add trainer=ddp to share a run among them, "
+                "or start it without"
+            )
+        return
+    devices, machines = trainer.get("devices"), trainer.get("num_nodes")
+    if me.count == 1:
+        if machines not in (None, 1):
+            raise ConfigError(
+                f"trainer.num_nodes={machines}: start the processes of every machine with torchrun or srun "
+                "(docs/several-processes.md), or leave it out"
+            )
+        return
+    if isinstance(devices, int) and devices != me.local_count:
+        raise ConfigError(
+            f"trainer.devices={devices}: {me.starter} has started {me.local_count} processes on this "
+            "machine; leave it out"
+        )
+    if machines not in (None, me.count // me.local_count):
+        raise ConfigError(
+            f"trainer.num_nodes={machines}: {me.starter} has started processes on "
+            f"{me.count // me.local_count} machines; leave it out"
+        )
+
+
+def _check_devices(devices: Any, accelerator: Any, several: bool) -> None:
     """Check what does not depend on the machine's accelerators; `mergan.run.estimate` checks those."""
     key = f"trainer.devices={devices}"
     if devices is None or devices == "auto":
@@ -83,8 +118,11 @@ def _check_devices(devices: Any, accelerator: Any) -> None:
         accelerator == "cpu" and not 1 <= devices <= processors()
     ):
         raise ConfigError(f"{key}: this machine has {processors()} processors; use no more, at least 1")
-    if (devices if isinstance(devices, int) else len(devices)) > 1:
-        raise ConfigError(f"{key}: {ONE_PROCESS}; use trainer.devices=1")
+    if several and not (isinstance(devices, int) and devices > 0):
+        raise ConfigError(f"{key}: say how many processes, as trainer.devices=2 (CUDA_VISIBLE_DEVICES says "
+                          "on which GPUs)")  # fmt: skip
+    if not several and (devices if isinstance(devices, int) else len(devices)) > 1:
+        raise ConfigError(f"{key}: {ONE_PROCESS}; use trainer.devices=1, or trainer=ddp as well")
 
 
 def processors() -> int:

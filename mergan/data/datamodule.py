@@ -77,6 +77,7 @@ class ClassIncrementalDataModule(LightningDataModule):
             seed=self._seed,
             epoch=self.trainer.current_epoch,
             balanced=self._balanced,
+            batches_per_step=self._batches_per_step,
             rank=rank,
             world_size=world_size,
         )

@@ -26,8 +26,9 @@ class TaskLoader:
 
     `real_per_step` x may be fractional, for strategies that fill up their batches with replays. Step t
     delivers round((t + 1) x) - round(t x) images, so some steps deliver none if x is below 1. The images
-    depend only on (seed, epoch, rank, world_size), so iterating again repeats them. The processes of a
-    distributed run share one order: their batches are disjoint within a pass.
+    depend only on (seed, epoch), so iterating again repeats them. Several processes together deliver what a
+    single one would with as many times more images per step; each delivers its part
+    (mergan.system.whole_batch).
 
     Args:
         image_set: the images.
@@ -38,6 +39,7 @@ class TaskLoader:
         balanced: whether a pass holds as many images of every class as the largest class has.
         seed: seed of the order.
         epoch: epoch of the stream.
+        batches_per_step: number of batches that a learner splits a step's images into.
         rank: rank of this process.
         world_size: number of processes.
 
@@ -55,6 +57,7 @@ class TaskLoader:
         seed: int,
         epoch: int,
         balanced: bool = False,
+        batches_per_step: int = 1,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -66,7 +69,8 @@ class TaskLoader:
         if absent or not of_each:
             raise DataError(f"classes {sorted(absent)} have no training images")
         self._order = Passes(list(of_each.values()), balanced)
-        self._per_step = real_per_step
+        self._per_step = real_per_step * world_size
+        self._batches_per_step = batches_per_step
         self._one_pass = num_steps is None
         self._seed, self._epoch = seed, epoch
         self._rank, self._world_size = rank, world_size
@@ -80,16 +84,21 @@ class TaskLoader:
         passes = self._passes()
         upcoming = next(passes)
         for step in range(self._num_steps):
-            size = self._until(step + 1) - self._until(step)
-            while len(upcoming) < size * self._world_size:
+            size = self.images_in(step)
+            while len(upcoming) < size:
                 upcoming = np.concatenate([upcoming, next(passes)])
-            mine = upcoming[self._rank * size : (self._rank + 1) * size]
-            upcoming = upcoming[size * self._world_size :]
+            batches = np.array_split(upcoming[:size], self._batches_per_step)
+            upcoming = upcoming[size:]
+            mine = np.concatenate([batch[self._rank :: self._world_size] for batch in batches])
             images, labels = self._set.take(mine)
             yield torch.from_numpy(images), torch.from_numpy(labels)
 
+    def images_in(self, step: int) -> int:
+        """Images that all processes together deliver in a step."""
+        return self._until(step + 1) - self._until(step)
+
     def _until(self, step: int) -> int:
-        """Images delivered by each process before `step`."""
+        """Images that all processes together deliver before `step`."""
         # Not `round`, which rounds halves to even: with 0.5 images per step the gaps would differ.
         return math.floor(step * self._per_step + 0.5)
 

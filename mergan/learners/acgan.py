@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from mergan.learners.objectives import Judged, Objective
 from mergan.learners.readings import Terms, class_accuracy
 from mergan.scenarios.base import Scenario, Task
 from mergan.strategies import Context, Drawn, Strategy, TrainingBatch
+from mergan.system import whole_batch
 from mergan.system.errors import ConfigError
 
 
@@ -100,12 +102,12 @@ class ACGAN(ContinualLearner):
     def step(self, images: Tensor, labels: Tensor, context: Context) -> Terms:
         """Update the generator once and the discriminator `critic_steps` times."""
         count = self.objective.critic_steps
-        shown = list(zip(images.tensor_split(count), labels.tensor_split(count), strict=True))
-        batch = self.strategy.training_batch(*shown[0], context)
-        drawn, terms = self._update_generator(batch.weights.sum(), context)
+        batches = self._batches(images, labels, context)
+        batch = next(batches)
+        drawn, terms = self._update_generator(whole_batch.mean(batch.weights.sum()), context)
         for index in range(count):
             if index > 0:
-                batch = self.strategy.training_batch(*shown[index], context)
+                batch = next(batches)
                 drawn = self._draw(context)
             # derived from the number of G steps, which the checkpoint stores
             number = (self.global_step - 1) * count + index
@@ -113,6 +115,17 @@ class ACGAN(ContinualLearner):
                 batch, drawn, number % self.objective.penalty_every == 0, context
             )
         return terms
+
+    def _batches(self, images: Tensor, labels: Tensor, context: Context) -> Iterator[TrainingBatch]:
+        """What the strategy makes of the real images for each of the discriminator's updates."""
+        count, real = self.objective.critic_steps, context.real_images
+        parts = zip(images.tensor_split(count), labels.tensor_split(count), strict=True)
+        for index, part in enumerate(parts):
+            if real is not None:
+                context.real_images = (
+                    real + count - 1 - index
+                ) // count  # those of all processes split alike
+            yield self.strategy.training_batch(*part, context)
 
     # ------------------------------------------------------------------ generator: min L_G
 

@@ -14,6 +14,7 @@ from annotated_types import Interval
 from torch import Tensor, nn
 
 from mergan.config.ranges import NonNegative
+from mergan.system import whole_batch
 
 Portion = Annotated[float, Interval(ge=0, le=1)]
 
@@ -120,8 +121,9 @@ def translate(images: Tensor, strength: float, rng: torch.Generator) -> Tensor:
     """
     count, _, side, _ = images.shape
     most = round(side * strength)
-    shift = torch.randint(0, 2 * most + 1, (2, count, 1), generator=rng, device=images.device)
-    rows, columns = shift + torch.arange(side, device=images.device)
+    size = (2, whole_batch.total(count), 1)
+    shift = torch.randint(0, 2 * most + 1, size, generator=rng, device=images.device)
+    rows, columns = whole_batch.own(shift, dim=1) + torch.arange(side, device=images.device)
     padded = nn.functional.pad(images, (most, most, most, most)).permute(0, 2, 3, 1)
     which = torch.arange(count, device=images.device)[:, None, None]
     return padded[which, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
@@ -136,7 +138,8 @@ def cut_out(images: Tensor, strength: float, rng: torch.Generator) -> Tensor:
         rng: the random numbers.
     """
     count, _, side, _ = images.shape
-    centres = side * torch.rand(2, count, 1, generator=rng, device=images.device)
+    drawn = torch.rand(2, whole_batch.total(count), 1, generator=rng, device=images.device)
+    centres = side * whole_batch.own(drawn, dim=1)
     pixels = torch.arange(side, device=images.device) + 0.5
     rows, columns = (pixels - centres).abs() <= side * strength / 2
     return images * ~(rows[:, :, None] & columns[:, None, :])[:, None]
@@ -148,4 +151,5 @@ def _factor(images: Tensor, strength: float, rng: torch.Generator) -> Tensor:
 
 def _uniform(images: Tensor, rng: torch.Generator) -> Tensor:
     """One number in [0, 1) per image, (B, 1, 1, 1)."""
-    return torch.rand(len(images), 1, 1, 1, generator=rng, device=images.device).to(images.dtype)
+    drawn = torch.rand(whole_batch.total(len(images)), 1, 1, 1, generator=rng, device=images.device)
+    return whole_batch.own(drawn).to(images.dtype)

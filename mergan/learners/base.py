@@ -20,6 +20,7 @@ from mergan.learners.schedules import SCHEDULES, Schedule
 from mergan.networks.layers import inherit_classes
 from mergan.scenarios.base import Scenario, Task
 from mergan.strategies import Context, Strategy
+from mergan.system import processes, whole_batch
 
 
 class Trained(NamedTuple):
@@ -45,7 +46,7 @@ class ContinualLearner(SampledGenerator):
         strategy: the method against forgetting.
         scenario: the stream of tasks.
         latent_dim: size of z.
-        batch_size: images in a batch of data, and in a generated batch.
+        batch_size: images in a batch of data, and in a generated batch, in each process.
         lr: Adam's learning rate for the generator.
         lr_scale: factor on all learning rates.
         betas: Adam's decay rates.
@@ -168,10 +169,11 @@ class ContinualLearner(SampledGenerator):
         return self._context
 
     def on_train_epoch_start(self) -> None:
-        # all random numbers of this epoch depend only on (seed, epoch, rank), so a resumed run draws the
-        # same ones as an uninterrupted run
-        seed = (self.seed * 1_000_003 + self.current_epoch) * 1_009 + self.global_rank
-        torch.manual_seed(seed)  # dropout takes no generator, it uses the global one
+        # all random numbers of this epoch depend only on (seed, epoch), so a resumed run draws the same ones
+        # as an uninterrupted run, and several processes the same ones as a single process
+        seed = (self.seed * 1_000_003 + self.current_epoch) * 1_009
+        # dropout takes no generator, it uses the global one; no process must drop what another one drops
+        torch.manual_seed(seed + self.global_rank)
         task = self.task
         pool: ImagePool = self.trainer.datamodule.pool  # type: ignore[attr-defined]
         self._context = Context(
@@ -217,6 +219,7 @@ class ContinualLearner(SampledGenerator):
         """Finish the current task: freeze the trained generator as the snapshot, then notify the strategy."""
         self.take_snapshot()
         self.strategy.end_task(self.context)
+        processes.spread(self)  # GPUs may round what a strategy computes in different ways
 
     # ------------------------------------------------------------------ steps
 
@@ -234,12 +237,16 @@ class ContinualLearner(SampledGenerator):
         self._set_learning_rates(batch_idx)
         last_of_epoch = batch_idx + 1 == self.trainer.num_training_batches
         self._logging = (self.global_step + 1) % self.log_every_n_steps == 0 or last_of_epoch
-        terms = self.step(*batch, self.context)
-        if self._logging:
-            self._log(terms)
+        context = self.context
+        if processes.me().count > 1:
+            context.real_images = self.trainer.train_dataloader.images_in(batch_idx)  # type: ignore[union-attr]
+        with whole_batch.one_batch():
+            terms = self.step(*batch, context)
+            if self._logging:
+                self._log(terms)
 
     def minimise(self, name: str, loss: Tensor) -> Terms:
-        """Take one optimizer step.
+        """Take one optimizer step; several processes first average their gradients.
 
         Args:
             name: name of the optimizer, as in `trained`.
@@ -260,6 +267,7 @@ class ContinualLearner(SampledGenerator):
             self.manual_backward(loss)
         else:
             loss.backward()  # equivalent if nothing uses the hooks
+        whole_batch.average_gradients(trained[name].networks)
         if self._logging:
             terms[f"{name}/gradient"] = gradient_norm(trained[name].networks)
         optimizer.step()

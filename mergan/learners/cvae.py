@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from mergan.config.ranges import Positive
@@ -130,7 +129,7 @@ class CVAE(ContinualLearner):
         """Update encoder and generator once."""
         batch = self.strategy.training_batch(images, labels, context)
         mean, log_variance = self.encoder(batch.images)
-        noise = torch.randn(mean.shape, generator=context.rng, device=mean.device)
+        noise = context.latent(len(mean))
         centre, log_scale = self.generator.mean(batch.labels), self.generator.log_scale(batch.labels)
         # express q and its samples in coordinates in which the prior is N(0, I)
         mean, log_variance = (mean - centre) * (-log_scale).exp(), log_variance - 2 * log_scale

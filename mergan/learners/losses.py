@@ -10,6 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from mergan.system import whole_batch
+
 Critic = Callable[[Tensor], Tensor]  # images (B, C, S, S) -> adversarial logits (B,)
 
 
@@ -43,7 +45,7 @@ def mode_seeking(images: Tensor, z: Tensor, others: Tensor, other_z: Tensor) -> 
     """mean |z - z'| / mean |G(z, c) - G(z', c)|: large if different z give nearly the same image.
 
     This is the inverse of the ratio that the generator maximises in Mao et al. 2019 (arXiv 1903.05628).
-    Its gradient therefore fades as the images move apart.
+    Its gradient therefore fades as the images move apart. Several processes take the means together.
 
     Args:
         images: G(z, c), (B, C, S, S).
@@ -52,7 +54,8 @@ def mode_seeking(images: Tensor, z: Tensor, others: Tensor, other_z: Tensor) -> 
         other_z: z', (B, latent_dim).
     """
     # the added constant keeps the gradient finite for two equal images
-    return (z - other_z).abs().mean() / ((images - others).abs().mean() + 1e-5)
+    apart = whole_batch.mean((images - others).abs().mean())
+    return whole_batch.mean((z - other_z).abs().mean()) / (apart + 1e-5)
 
 
 def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from mergan.learners.losses import (
     non_saturating_real,
     r1_penalty,
 )
+from mergan.system import whole_batch
 
 Terms = dict[str, Tensor]  # parts of a loss, by the names they are logged under
 
@@ -136,7 +137,7 @@ class Objective(ABC):
         Returns:
             The loss and its parts before weighting.
         """
-        total = weights.sum()
+        total = whole_batch.mean(weights.sum())
         terms = {
             "d/real": (weights * self.real(real.adversarial)).sum(),
             "d/fake": total * self.fake(fake.adversarial).mean(),
@@ -170,8 +171,8 @@ class Objective(ABC):
         terms: Terms = {}
         loss = torch.zeros((), device=real.device)
         if self.gradient_penalty > 0:
-            mix = torch.rand(len(real), generator=rng, device=real.device)
-            terms["d/gradient_penalty"] = gradient_penalty(critic, real, fake, mix)
+            mix = torch.rand(whole_batch.total(len(real)), generator=rng, device=real.device)
+            terms["d/gradient_penalty"] = gradient_penalty(critic, real, fake, whole_batch.own(mix))
             loss = loss + self.gradient_penalty * terms["d/gradient_penalty"]
         if self.r1 > 0:
             terms["d/r1"] = r1_penalty(critic, real)

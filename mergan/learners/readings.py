@@ -8,13 +8,14 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
+from mergan.system import whole_batch
 from mergan.system.errors import TrainingError
 
 Terms = dict[str, Tensor]  # scalars of a step, by the names they are logged under
 
 
 def read_back(terms: Mapping[str, Tensor], place: str) -> dict[str, float]:
-    """Read scalars back from the device in one transfer.
+    """Read scalars back from the device in one transfer; several processes get the means of theirs.
 
     Args:
         terms: scalars by name.
@@ -23,7 +24,8 @@ def read_back(terms: Mapping[str, Tensor], place: str) -> dict[str, float]:
     Raises:
         TrainingError: a value is NaN or infinite.
     """
-    values = torch.stack([value.detach().float() for value in terms.values()]).tolist()
+    own = torch.stack([value.detach().float() for value in terms.values()])
+    values = whole_batch.mean(own).tolist()
     for name, value in zip(terms, values, strict=True):
         if not math.isfinite(value):
             raise TrainingError(

@@ -9,6 +9,8 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from mergan.system import whole_batch
+
 Modulation: TypeAlias = Literal["class", "class_and_z"]  # what scale and shift of a norm depend on
 
 
@@ -137,17 +139,19 @@ class ConditionalNorm(nn.Module):
 def class_batch_norm(x: Tensor, labels: Tensor, eps: float = 1e-5) -> Tensor:
     """Batch normalisation of x (B, C, H, W) over the samples with the same label, without an affine part.
 
-    This equals splitting the batch by class and normalising each part by its own batch statistics.
+    This equals splitting the batch by class and normalising each part by its own batch statistics. In a step
+    of several processes, the statistics are those of the whole batch.
     """
     # The group of a sample is the place of the first sample of its class. `unique` would number the groups
     # without gaps, but the CPU would have to wait for their number.
-    same = labels[:, None] == labels
-    group = same.int().argmax(dim=1)
+    everyone = whole_batch.gathered(labels)
+    same = everyone[:, None] == everyone
+    group = whole_batch.own(same.int().argmax(dim=1))
     count = same.sum(dim=1, keepdim=True).to(x.dtype)  # of the class; only the rows of first samples matter
 
     def group_mean(values: Tensor) -> Tensor:
-        sums = torch.zeros_like(values).index_add(0, group, values)
-        return (sums / count)[group][:, :, None, None]
+        sums = values.new_zeros(len(everyone), values.shape[1]).index_add(0, group, values)
+        return (whole_batch.summed(sums) / count)[group][:, :, None, None]
 
     centred = x - group_mean(x.mean(dim=(2, 3)))
     variance = group_mean(centred.square().mean(dim=(2, 3)))

@@ -24,8 +24,10 @@ from mergan.data.datamodule import ClassIncrementalDataModule
 from mergan.data.pool import ImagePool
 from mergan.learners import ContinualLearner
 from mergan.output.folder import RunFolder
+from mergan.run import together
 from mergan.scenarios.base import Scenario, Task
 from mergan.strategies import Strategy
+from mergan.system import processes
 from mergan.system.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -178,7 +180,8 @@ def build_trainer(
     loggers = _offer_each("logger", settings.logger, offered)
     # Lightning must not requeue under Slurm: its checkpoint in the middle of an epoch would not resume
     # bit for bit. Requeueing by Slurm or submitit does, with resume=auto.
-    slurm = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
+    alone = processes.me().count == 1
+    slurm = [SLURMEnvironment(auto_requeue=False)] if alone and SLURMEnvironment.detect() else []
     return instantiate(
         settings.trainer,
         "trainer",
@@ -192,6 +195,7 @@ def build_trainer(
         enable_progress_bar=False,  # the bar of the whole stream is a callback
         enable_model_summary=False,
         num_sanity_val_steps=0,
+        **together.trainer_arguments(settings.trainer),
     )
 
 

@@ -27,8 +27,8 @@ from mergan.run.evaluator import build_evaluator
 from mergan.run.resume import Continuation
 from mergan.run.start import find_start
 from mergan.strategies import Strategy
-from mergan.system import cpu, files, interrupts
-from mergan.system.errors import StorageError, TrainingError
+from mergan.system import cpu, files, interrupts, processes
+from mergan.system.errors import LostProcessError, StorageError, TrainingError
 from mergan.system.files import write_text
 from mergan.system.text import shortened
 from mergan.system.version import VERSION
@@ -64,7 +64,8 @@ def train(cfg: DictConfig, folder: Path, going_on: Continuation | None = None) -
         MerganError: something that the user can fix.
     """
     cpu.tune()
-    run = build_experiment(cfg, folder, going_on)
+    with processes.in_turn():
+        run = build_experiment(cfg, folder, going_on)
     with _how_to_go_on(folder):
         while True:
             try:
@@ -123,12 +124,23 @@ class Experiment:
             checkpoints.hand_over(path, restored)
 
     def train(self) -> dict[str, float | str]:
-        """Fit, evaluate and write the results. metrics.json comes last: it marks the run as finished."""
+        """Fit, evaluate and write the results. metrics.json comes last: it marks the run as finished.
+
+        Of several processes the first one evaluates and writes, while the others wait.
+        """
+        processes.from_first(self._open)
+        self._fit()
+        return processes.from_first(self._close)
+
+    def _open(self) -> None:
+        """Write the settings."""
         if self.start.epochs < self.scenario.total_epochs:
             self.folder.figures.unlink(missing_ok=True)  # a finished run is being extended
         settings = OmegaConf.to_yaml(OmegaConf.structured(self.settings))
         write_text(self.folder.config, f"# mergan {VERSION}\n# tasks: {self._tasks()}\n{settings}")
-        self._fit()
+
+    def _close(self) -> dict[str, float | str]:
+        """Write the figures."""
         self.learner.to(self.trainer.strategy.root_device)  # Lightning has taken it back to the CPU
         metrics = self._final_metrics()
         self._log_final(metrics)
@@ -156,7 +168,7 @@ class Experiment:
         metrics: dict[str, float | str] = {**clocks.figures(self.scenario.tasks[0].classes)}
         if evaluator.reverse_per_class > 0:
             metrics["reverse_accuracy"] = evaluator.reverse_accuracy(learner.generate, self.scenario.classes)
-        images = steps * learner.batches_per_step * learner.batch_size
+        images = steps * learner.batches_per_step * learner.batch_size * processes.me().count
         return metrics | {
             "judge_accuracy": judge_accuracy(self.settings, evaluator, self.scenario.classes),
             "train_seconds": round(clocks.train_seconds, 2),
@@ -209,13 +221,13 @@ def _slower(run: Experiment, error: TrainingError) -> Experiment:
 
 @contextmanager
 def _how_to_go_on(folder: Path) -> Iterator[None]:
-    """Add the last good checkpoint to the message of a training error or of a full disk."""
+    """Add the last good checkpoint to the message of a training error, a lost process or a full disk."""
     last = RunFolder(folder).last
     try:
         yield
-    except TrainingError as error:
+    except (TrainingError, LostProcessError) as error:
         saved = f"the last good checkpoint is {last}" if last.is_file() else "there is no checkpoint yet"
-        raise TrainingError(f"{error}; {saved}") from error
+        raise type(error)(f"{error}; {saved}") from error
     except OSError as error:
         if not files.is_full(error):
             raise

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from mergan import config
 from mergan.checkpoints.contents import KEY
+from mergan.config import trainer_arguments
 from mergan.output import places
 from mergan.output.folder import RunFolder
 from mergan.output.reading import read_figures
+from mergan.run import several
 from mergan.system.errors import ConfigError
+from mergan.system.launched import Member, member
+
+Figures = dict[str, float | str]
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,7 @@ def choose_place(cfg: DictConfig, folder: Path) -> Place:
     return Place(run, None)  # the run was stopped before its first checkpoint
 
 
-def run(cfg: DictConfig, folder: Path, patience: float = 0) -> dict[str, float | str]:
+def run(cfg: DictConfig, folder: Path, patience: float = 0) -> Figures:
     """Start or resume the run of a command in the folder that `choose_place` finds.
 
     The folder is locked before anything in it is read.
@@ -90,14 +97,60 @@ def run(cfg: DictConfig, folder: Path, patience: float = 0) -> dict[str, float |
     """
     place = choose_place(cfg, folder)
     try:
-        with place.folder.locked(patience):
-            place = choose_place(cfg, folder)  # another process may have started or ended there since
-            return _go(cfg, place)
+        count = several.to_start(cfg)
+        if count > 1:
+            several.run(count, place.folder, folder)
+            return read_figures(place.folder.figures)
+        me = member()
+        if me.count == 1 or cfg.trainer.get("strategy") != trainer_arguments.SEVERAL:
+            return _alone(cfg, folder, place, patience)
+        return _as_one_of(me, cfg, folder, place, patience)
     finally:
         places.remove_if_empty(place.folder.path)
 
 
-def _go(cfg: DictConfig, place: Place) -> dict[str, float | str]:
+def _alone(
+    cfg: DictConfig,
+    folder: Path,
+    place: Place,
+    patience: float,
+    tell: Callable[[Place], Any] | None = None,
+) -> Figures:
+    """Hold the run folder and work in it.
+
+    Args:
+        cfg, folder, patience: see `run`.
+        place: where the command works.
+        tell: what to do once the place is certain.
+    """
+    with place.folder.locked(patience):
+        place = choose_place(cfg, folder)  # another process may have started or ended there since
+        if tell is not None:
+            tell(place)
+        return _go(cfg, place)
+
+
+def _as_one_of(me: Member, cfg: DictConfig, folder: Path, place: Place, patience: float) -> Figures:
+    """Work as one of several processes, the first of which holds the run folder.
+
+    Raises:
+        ConfigError: a launcher has started them for several runs.
+    """
+    from mergan.run import resources
+    from mergan.system import processes
+
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        raise ConfigError(
+            f"-m: {me.starter} starts the processes of one run; start the sweep without it, with trainer=ddp "
+            "trainer.devices=..., which starts those of each job"
+        )
+    with processes.joined(me, resources.on_gpus(cfg.trainer)):
+        if me.leads:
+            return _alone(cfg, folder, place, patience, lambda found: processes.from_first(lambda: found))
+        return _go(cfg, processes.from_first(lambda: place))
+
+
+def _go(cfg: DictConfig, place: Place) -> Figures:
     finished = _figures(place.folder)
     if cfg.ckpt_path is None and place.checkpoint is None and finished is not None:
         print(f"{place.folder.path}: finished already, and its checkpoints are gone")
@@ -130,6 +183,6 @@ def _go(cfg: DictConfig, place: Place) -> dict[str, float | str]:
     return experiment.train(going_on.cfg, place.folder.path, going_on)
 
 
-def _figures(folder: RunFolder) -> dict[str, float | str] | None:
+def _figures(folder: RunFolder) -> Figures | None:
     """The final figures of a finished run."""
     return read_figures(folder.figures) if folder.finished else None

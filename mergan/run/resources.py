@@ -13,6 +13,7 @@ from lightning.pytorch.accelerators import Accelerator, AcceleratorRegistry
 from omegaconf import DictConfig
 
 from mergan.config import trainer_arguments
+from mergan.system import processes
 from mergan.system.errors import ConfigError
 
 LIMITS = (  # of control groups, versions 2 and 1
@@ -38,7 +39,7 @@ def memory() -> float | None:
 
 def device_memory(trainer: DictConfig) -> float | None:
     """The same for the training device: the GPU, if there is one and the trainer may use it."""
-    if trainer.get("accelerator") in (None, "auto", "gpu", "cuda") and torch.cuda.is_available():
+    if on_gpus(trainer):
         return float(torch.cuda.mem_get_info()[0])
     return memory()
 
@@ -46,8 +47,12 @@ def device_memory(trainer: DictConfig) -> float | None:
 def device(trainer: Mapping[str, Any]) -> torch.device:
     """The device that Lightning's Trainer takes with these arguments, which `check_accelerator` has passed.
 
-    The judge is trained before there is a Trainer, and on the same device.
+    The judge is trained before there is a Trainer, and on the same device. Of several processes, each has its
+    own.
     """
+    me = processes.me()
+    if me.count > 1:
+        return torch.device("cuda", me.local_rank) if on_gpus(trainer) else torch.device("cpu")
     name, devices = trainer.get("accelerator") or "auto", trainer.get("devices")
     if name in ("auto", "gpu"):
         gpus = ("mps", "cuda")
@@ -90,7 +95,8 @@ def check_accelerator(trainer: DictConfig) -> None:
     if name in ("gpu", "cuda") and gpus == 0:
         raise ConfigError(f"trainer.accelerator={name}: there is no gpu here; use cpu or auto")
     on_gpu = name in ("gpu", "cuda") or (name == "auto" and gpus > 0)
-    if devices in (None, "auto", -1, "-1") and on_gpu and gpus > 1:
+    several = trainer.get("strategy") == trainer_arguments.SEVERAL
+    if devices in (None, "auto", -1, "-1") and on_gpu and gpus > 1 and not several:
         raise ConfigError(
             f"trainer.devices={devices}: {trainer_arguments.ONE_PROCESS}, here are {gpus}; "
             "use trainer.devices=1"
@@ -110,6 +116,30 @@ def check_accelerator(trainer: DictConfig) -> None:
             raise ConfigError(f"trainer.devices={devices}: there are only {gpus} GPUs, numbered from 0")
     if isinstance(numbers, int) and (numbers > most or (numbers < 1 and not (on_gpu and numbers == -1))):
         raise ConfigError(f"trainer.devices={devices}: this machine has {most} {kind}; use at most so many")
+
+
+def processes_here(trainer: DictConfig) -> int:
+    """How many processes `trainer=ddp` starts on this machine: one per GPU, or as many as it says.
+
+    Args:
+        trainer: arguments that `check_accelerator` has passed.
+
+    Raises:
+        ConfigError: it does not say how many, and there is no GPU.
+    """
+    devices = trainer.get("devices")
+    if isinstance(devices, int):
+        return devices
+    if on_gpus(trainer):
+        return torch.cuda.device_count()
+    raise ConfigError(
+        f"trainer.devices={devices}: there is no GPU here, so say how many processes, as trainer.devices=2"
+    )
+
+
+def on_gpus(trainer: Mapping[str, Any]) -> bool:
+    """Whether processes of this trainer use CUDA, each a GPU of its own."""
+    return trainer.get("accelerator") in (None, "auto", "gpu", "cuda") and torch.cuda.is_available()
 
 
 def _available() -> float | None:

@@ -15,14 +15,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mergan import config
 from mergan.checkpoints import file as checkpoint
-from mergan.checkpoints.contents import KEY
+from mergan.checkpoints.contents import KEY, PROCESSES
 from mergan.checkpoints.trust import PLACES, TARGET, Trust, package, places
-from mergan.run import automatic
+from mergan.run import automatic, same_batch
 from mergan.system.errors import ConfigError, reason
 from mergan.system.text import shown
 
 WHOLE = ("experiment", "debug")  # groups that may set any key
 COUNTED = "recovery.used"  # written by the run itself
+OF_MACHINE = ("trainer.strategy", "trainer.devices", "trainer.num_nodes")
 ABSENT = object()
 
 
@@ -96,6 +97,9 @@ def restore(command: Command) -> Continuation:
     wrong = [key for key in changed if not config.harmless(key)]
     if "epochs" in wrong and _same_so_far(old, new, content):
         wrong.remove("epochs")
+    before = content[KEY].get(PROCESSES, 1)
+    if same_batch.check_batch(before, old, new, command.cfg.allow_changes) and "batch_size" in wrong:
+        wrong.remove("batch_size")
     if wrong and not command.cfg.allow_changes:
         raise ConfigError(
             f"{', '.join(wrong)}: not as in the run that ckpt_path={path} belongs to; leave it out to go on "
@@ -173,10 +177,10 @@ def _mentions(text: str, key: str) -> bool:
 
 
 def _take_from_command(wanted: dict[str, Any], given: Mapping[str, Any], touched: Sequence[str]) -> None:
-    """Take caches, output paths and the way to start from the command."""
+    """Take caches, output paths, the number of processes and the way to start from the command."""
     for key in config.OF_COMMAND:
         wanted[key] = given[key]
-    for key in (*places(given), "trainer.num_nodes"):  # a file must not decide how many machines to wait for
+    for key in (*places(given), *OF_MACHINE):  # a file must not decide how many processes to wait for
         _put(wanted, key, _get(given, key))
     if not any(config.below("data.root", part) for part in touched):
         for key in ("data.download", "data.source.download"):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mergan.data.image_set import ImageSet
 from mergan.scenarios.base import Task
+from mergan.system import whole_batch
 
 
 class Drawn(NamedTuple):
@@ -31,6 +32,9 @@ class Drawn(NamedTuple):
 class Context:
     """What a strategy sees of the training at a step. A strategy draws from `rng` and modifies nothing else.
 
+    Where several processes share a run, `latent`, `labels` and `picks` draw for the whole batch and give each
+    process its part (mergan.system.whole_batch). Other draws from `rng` are the same in all of them.
+
     Attributes:
         task: the current task.
         generator: the generator in training.
@@ -38,13 +42,15 @@ class Context:
             Meaningful only if `task.before` is not empty. In `end_task` it is the generator that was
             trained in this task.
         real: the real training images of the task's classes.
-        batch_size: images in a batch of data.
+        batch_size: images in a batch of data, in each process.
         latent_dim: size of z.
         counts: real training images of each class of the task.
         num_batches: number of data batches in the whole task.
         rng: the random generator of this epoch, on `device`; every random draw uses it.
         device: the device of images and labels.
         seed: the seed of the run.
+        real_images: real images in the current batch of data, of all processes together; None where there is
+            only one.
 
     A step must not make the CPU wait for the device. So it reads no value back, and it builds no tensor from
     numbers of Python: copying them to the device waits until the device has done all that it was given.
@@ -62,6 +68,7 @@ class Context:
     rng: torch.Generator
     device: torch.device
     seed: int
+    real_images: int | None = None
     _classes: dict[tuple[int, ...], Tensor] = field(default_factory=dict, init=False, repr=False)
 
     def task_rng(self) -> torch.Generator:
@@ -73,7 +80,8 @@ class Context:
 
     def latent(self, count: int) -> Tensor:
         """Standard normal z (count, latent_dim)."""
-        return torch.randn(count, self.latent_dim, generator=self.rng, device=self.device)
+        size = (whole_batch.total(count), self.latent_dim)
+        return whole_batch.own(torch.randn(size, generator=self.rng, device=self.device))
 
     def all_labels(self, classes: tuple[int, ...]) -> Tensor:
         """The labels `classes` as a tensor (len(classes),) on `device`, copied there on first use."""
@@ -83,9 +91,18 @@ class Context:
 
     def labels(self, classes: tuple[int, ...], count: int) -> Tensor:
         """Labels (count,) drawn uniformly from `classes`."""
-        table = self.all_labels(classes)
-        picks = torch.randint(len(classes), (count,), generator=self.rng, device=self.device)
-        return table[picks]
+        return self.all_labels(classes)[self.picks(len(classes), whole_batch.total(count))]
+
+    def picks(self, most: int, total: int, first: int = 0) -> Tensor:
+        """Numbers in [0, most), drawn uniformly for `total` images of all processes; those of this one.
+
+        Args:
+            most: see above.
+            total: how many are drawn.
+            first: place of the first of these images in the whole batch.
+        """
+        whole = torch.randint(most, (total,), generator=self.rng, device=self.device)
+        return whole_batch.own(whole, first=first)
 
     def replay(self, labels: Tensor, spread: float = 1.0) -> Tensor:
         """Images (B, C, S, S) in [-1, 1] that the snapshot generates for labels (B,), from z of the standard

@@ -11,6 +11,7 @@ from torch import Tensor
 from mergan.data import denormalise, normalise
 from mergan.scenarios.base import Task
 from mergan.strategies.base import Context, TrainingBatch
+from mergan.system import processes, whole_batch
 
 GENERATION_BATCH = 256  # images that the snapshot generates at a time
 
@@ -55,7 +56,8 @@ class ReplayBuffer:
     def size(self, context: Context) -> int:
         """Replays needed per past class: `per_class`, else the average, capped at what the task can draw."""
         wanted = self._per_class(context.counts)
-        replays = context.batch_size - self.real_per_step(context.task, context.batch_size, context.counts)
+        batch = context.batch_size * processes.me().count
+        replays = batch - self.real_per_step(context.task, batch, context.counts)
         drawn = context.num_batches * replays / len(context.task.past)
         return max(1, math.ceil(wanted if self.per_class else min(wanted, drawn)))
 
@@ -75,8 +77,8 @@ class ReplayBuffer:
         """Fill a batch up with replays, after its real images (n, C, S, S) and labels (n,)."""
         if not context.task.past:
             return TrainingBatch.uniform(images, labels)
-        count = context.batch_size - len(images)
-        picks = torch.randint(len(self.images), (count,), generator=context.rng, device=context.device)
+        real = len(images) if context.real_images is None else context.real_images
+        picks = context.picks(len(self.images), whole_batch.total(context.batch_size) - real, first=real)
         weights = torch.ones(context.batch_size, device=context.device)
         weights[len(images) :] = self.weight
         return TrainingBatch(

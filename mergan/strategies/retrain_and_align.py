@@ -11,6 +11,7 @@ from mergan.config.ranges import NonNegative
 from mergan.strategies.base import Context, Drawn
 from mergan.strategies.joint_retrain import JointRetrain
 from mergan.strategies.replay_alignment import ReplayAlignment
+from mergan.system import whole_batch
 
 
 class RetrainAndAlign(JointRetrain):
@@ -65,4 +66,6 @@ class RetrainAndAlign(JointRetrain):
         # of elements back from the device.
         held = (labels[:, None] == context.all_labels(past)).any(dim=1)
         errors = self.alignment.errors(images, target)
-        return self.alignment.weighed((errors * held).sum() / held.sum().clamp(min=1), len(past))
+        count = whole_batch.mean(held.sum().to(errors.dtype))
+        least = 1 / whole_batch.total(1)
+        return self.alignment.weighed((errors * held).sum() / count.clamp(min=least), len(past))

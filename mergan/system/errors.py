@@ -40,6 +40,19 @@ class TrainingError(MerganError):
     exit_status = 3
 
 
+class LostProcessError(MerganError):
+    """Of several processes that train one run, one has ended before the others.
+
+    Args:
+        message: what is known about it.
+        exit_status: the status of the command.
+    """
+
+    def __init__(self, message: str, exit_status: int = 3) -> None:
+        super().__init__(message)
+        self.exit_status = exit_status
+
+
 def reason(error: Exception) -> str:
     """The first line of a library's error, at most 80 characters, or its type if it has no message."""
     text = str(error).strip()

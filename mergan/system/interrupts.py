@@ -31,6 +31,7 @@ class Interrupted(BaseException):
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
+        self.number = number
         self.remedy = ""
         self.exit_status = CTRL_C if number == signal.SIGINT else ASKED_TO_END
 
@@ -67,6 +68,13 @@ def handled() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def take_back() -> None:
+    """Let SIGTERM reach only this module again, after Lightning has put a handler of its own before it. Where
+    several processes share a run, Lightning's waits in the signal for the others, which wait elsewhere.
+    """
+    signal.signal(signal.SIGTERM, _receive)
 
 
 @contextmanager

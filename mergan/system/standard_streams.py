@@ -33,6 +33,11 @@ def secure() -> None:
             _replace(name, _lasting(stream, descriptor))
 
 
+def silence() -> None:
+    """Send what this process prints to standard output from now on to the null device."""
+    _replace("stdout", open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+
+
 class Lasting(io.FileIO):
     """An output descriptor whose writes never fail: the first failure redirects it to the null device.
 

@@ -30,7 +30,9 @@ class FID(Metric):
         self.min_real = min_references
 
     def __call__(self, comparison: Comparison) -> float:
-        fid = FrechetInceptionDistance(_Given(comparison.real.features.shape[1]))
+        given = _Given(comparison.real.features.shape[1])
+        # of several processes only one measures, so it must not wait for the others
+        fid = FrechetInceptionDistance(given, sync_on_compute=False)
         fid.update(comparison.real.features, real=True)
         fid.update(comparison.generated.features, real=False)
         return fid.compute().item()

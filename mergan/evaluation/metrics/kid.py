@@ -40,7 +40,12 @@ class KID(Metric):
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.filterwarnings("ignore", message=".*will save all extracted features")
             torch.manual_seed(self.seed)
-            kid = KernelInceptionDistance(nn.Identity(), subsets=self.subsets, subset_size=size)
+            kid = KernelInceptionDistance(
+                nn.Identity(),
+                subsets=self.subsets,
+                subset_size=size,
+                sync_on_compute=False,  # of several processes only one measures
+            )
             kid.update(comparison.real.features, real=True)
             kid.update(comparison.generated.features, real=False)
             return kid.compute()[0].item()
