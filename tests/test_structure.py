@@ -28,8 +28,9 @@ ROOMS = [
     "callbacks",
     "run",
     "cli",
+    "tuning",
 ]
-DOORS = {"__init__", "__main__", "evaluate", "report", "reproduce", "sample", "train"}
+DOORS = {"__init__", "__main__", "evaluate", "report", "reproduce", "sample", "search", "train"}
 ALONE = {  # modules of the core and what of this project they may import
     "scenarios/base.py": {"mergan.scenarios.classes", "mergan.system.errors", "mergan.system.text"},
     "scenarios/classes.py": {"mergan.system.errors", "mergan.system.text"},

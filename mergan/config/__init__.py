@@ -18,7 +18,7 @@ from mergan.config.comparison import (
     harmless,
     links,
 )
-from mergan.config.composition import CONF, compose, load_configuration
+from mergan.config.composition import CONF, compose, load_configuration, loader
 from mergan.config.measures import feature_names
 from mergan.config.schema import (
     EvaluateConfig,
@@ -27,6 +27,8 @@ from mergan.config.schema import (
     ReproduceConfig,
     Resume,
     SampleConfig,
+    SearchConfig,
+    SearchSettings,
     Split,
     TrainConfig,
     register,
@@ -44,6 +46,8 @@ __all__ = [
     "ReproduceConfig",
     "Resume",
     "SampleConfig",
+    "SearchConfig",
+    "SearchSettings",
     "Split",
     "TrainConfig",
     "absolute_paths",
@@ -63,6 +67,7 @@ __all__ = [
     "is_joined",
     "links",
     "load_configuration",
+    "loader",
     "plain",
     "register",
     "scenario",

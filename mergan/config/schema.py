@@ -155,6 +155,35 @@ class EvaluateConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
 
+class Sampler(Enum):
+    """How a search proposes values, see mergan.tuning.sampling."""
+
+    tpe = "tpe"
+    random = "random"
+
+
+@dataclass
+class SearchSettings:
+    """What a search does, see mergan.tuning."""
+
+    trials: Count32 = MISSING
+    jobs: Count = MISSING
+    metric: Any = MISSING  # the name of a figure, or a list of names
+    pruning_metric: str | None = MISSING
+    sampler: Sampler = MISSING
+    seed: Whole32 = MISSING
+    dir: str = MISSING
+    storage: str | None = MISSING
+    name: str = MISSING
+
+
+@dataclass
+class SearchConfig:
+    """The top level of conf/search.yaml; all other keys of the command are those of the trainings."""
+
+    search: SearchSettings = field(default_factory=SearchSettings)
+
+
 @dataclass
 class ReportConfig:
     """The keys of conf/report.yaml."""
@@ -176,7 +205,12 @@ class ReproduceConfig:
 def register() -> None:
     """Register the schemas with Hydra, once, under the names that the files of conf/ build on."""
     store = ConfigStore.instance()
-    schemas = {"schema": TrainConfig, "sample_schema": SampleConfig, "evaluate_schema": EvaluateConfig}
+    schemas = {
+        "schema": TrainConfig,
+        "sample_schema": SampleConfig,
+        "evaluate_schema": EvaluateConfig,
+        "search_schema": SearchConfig,
+    }
     for name, node in schemas.items():
         if f"{name}.yaml" not in store.repo:
             store.store(name=name, node=node)

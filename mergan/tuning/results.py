@@ -1,0 +1,171 @@
+"""What a search has found: lines, the closing table, trials.csv, the best command."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from mergan.cli.words import literal
+from mergan.output import tables
+from mergan.system.files import write_text
+from mergan.system.text import shortened
+from mergan.tuning.plan import Plan
+from mergan.tuning.study import FIGURES, REASON, SECONDS, SharedStudy
+
+TRIALS, BEST = "trials.csv", "best_command.txt"  # in the search folder
+STATES = {
+    TrialState.COMPLETE: "finished",
+    TrialState.PRUNED: "stopped early",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+}
+WIDTH = 100  # columns of the closing table
+ROWS = 10
+CELL = 24  # characters of a value in it
+
+
+def finished(study: SharedStudy) -> list[FrozenTrial]:
+    """The trials with figures, by number."""
+    return [trial for trial in study.trials() if trial.state is TrialState.COMPLETE]
+
+
+def best(study: SharedStudy) -> list[FrozenTrial]:
+    """The best trials first: all finished ones by the figure, or the Pareto front by the first figure."""
+    several = len(study.plan.metrics) > 1
+    trials = study.study.best_trials if several and finished(study) else finished(study)
+    sign = -1 if next(iter(study.plan.metrics.values())) else 1
+    return sorted(trials, key=lambda trial: (sign * trial.values[0], trial.number))
+
+
+def line(study: SharedStudy, number: int) -> str:
+    """What a trial has come to, in one line."""
+    trial = study.trials()[number]
+    plan = study.plan
+    values = " ".join(f"{part.name}={_value(trial.params[part.name])}" for part in plan.dimensions)
+    seconds = f"{trial.user_attrs[SECONDS]:.0f} s"
+    begin = f"trial {number}/{plan.settings.trials}: {values}"
+    if trial.state is not TrialState.COMPLETE:
+        return f"{begin}  {STATES[trial.state]}: {trial.user_attrs[REASON]}  {seconds}"
+    figures = "  ".join(
+        f"{name} {value:.4g}" for name, value in zip(plan.metrics, trial.values, strict=True)
+    )
+    leaders = best(study)
+    if len(plan.metrics) > 1:
+        standing = f"on the front of {len(leaders)}" if trial in leaders else "not on the front"
+    else:
+        standing = f"best {leaders[0].values[0]:.4g} (trial {leaders[0].number})"
+    return f"{begin}  {figures}  {standing}  {seconds}"
+
+
+def write_trials(study: SharedStudy) -> None:
+    """Write trials.csv: a row per trial that has begun."""
+    plan, trials = study.plan, study.trials()
+    figures = list(dict.fromkeys(name for trial in trials for name in trial.user_attrs.get(FIGURES, {})))
+    names = [part.name for part in plan.dimensions]
+    rows: list[Sequence[str]] = [["number", "state", *names, *figures, SECONDS, REASON, "folder"]]
+    for trial in trials:
+        found = trial.user_attrs
+        rows.append(
+            [
+                str(trial.number),
+                STATES[trial.state],
+                *(_value(trial.params.get(name, "")) for name in names),
+                *(str(found.get(FIGURES, {}).get(name, "")) for name in figures),
+                str(found.get(SECONDS, "")),
+                found.get(REASON, ""),
+                study.folder(trial.number).name,
+            ]
+        )
+    write_text(plan.folder / TRIALS, tables.comma_separated(rows))
+
+
+def table(study: SharedStudy) -> str:
+    """The best trials, best first, in at most WIDTH columns; trials.csv has the rest."""
+    plan, trials = study.plan, best(study)[:ROWS]
+    names = [part.name for part in plan.dimensions]
+    headings = ["trial", *map(_last, names), *plan.metrics, "seconds"]
+    rows = [
+        [
+            str(trial.number),
+            *(shortened(_value(trial.params[name]), CELL) for name in names),
+            *(f"{value:.4g}" for value in trial.values),
+            f"{trial.user_attrs[SECONDS]:.0f}",
+        ]
+        for trial in trials
+    ]
+    # figures and seconds stay, dimensions go from the right
+    while len(headings) > len(plan.metrics) + 2 and _width(text := tables.plain(headings, rows)) > WIDTH:
+        place = len(headings) - len(plan.metrics) - 2
+        for cells in (headings, *rows):
+            del cells[place]
+    text = tables.plain(headings, rows)
+    left_out = len(names) + len(plan.metrics) + 2 - len(headings)
+    return f"{text}\n({left_out} more in {TRIALS})" if left_out else text
+
+
+def finish(study: SharedStudy, again: str) -> str:
+    """Write the results into the search folder, and say them.
+
+    Args:
+        study: the study.
+        again: the command that goes on with the search.
+    """
+    from mergan.tuning import pictures
+
+    write_trials(study)
+    states = [trial.state for trial in study.trials()]
+    counts = [f"{states.count(state)} {name}" for state, name in STATES.items() if state in states]
+    lines = [f"{len(states)} trials: {', '.join(counts)}"]
+    if finished(study):
+        pictures.draw(study.study, study.plan)
+        lines += ["", table(study), "", *_commands(study)]
+    wanted = study.plan.settings.trials
+    lines += [f"search folder: {study.plan.folder}", f"for more than {wanted} trials: {again} search.trials=..."]
+    return "\n".join(lines)
+
+
+def _commands(study: SharedStudy) -> list[str]:
+    """Write the best command of each trial on the front into a file; returns the lines for the terminal."""
+    plan = study.plan
+    trials = best(study) if len(plan.metrics) > 1 else best(study)[:1]
+    commands = {trial.number: command(plan, trial.params) for trial in trials}
+    text = "".join(f"# trial {number}\n{words}\n" for number, words in commands.items())
+    write_text(plan.folder / BEST, text)
+    first = trials[0].number
+    return [f"best command (trial {first}):", f"  {commands[first]}"]
+
+
+def command(plan: Plan, values: dict[str, Any]) -> str:
+    """The command line, quoted for a shell, that trains with the values of a trial."""
+    program = "python train.py" if Path("train.py").is_file() else "mergan train"
+    flags = [] if plan.config_dir is None else ["--config-dir", str(plan.config_dir)]
+    return f"{program} {shlex.join([*flags, *plan.best(values)])}"
+
+
+def going_on(program: str, typed: Sequence[str], folder: Path) -> str:
+    """The command line that goes on with a search.
+
+    Args:
+        program: how it was started, e.g. "python -m mergan.search".
+        typed: the words typed after it.
+        folder: the search folder.
+    """
+    kept = [word for word in typed if not word.startswith("search.dir=")]
+    return f"{program} {shlex.join(kept)} {literal('search.dir', str(folder))}"
+
+
+def _value(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _last(name: str) -> str:
+    """The last part of a key, which tells the columns of a table apart well enough."""
+    return name.rpartition(".")[2]
+
+
+def _width(text: str) -> int:
+    return max(map(len, text.splitlines()))

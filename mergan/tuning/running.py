@@ -1,0 +1,161 @@
+"""The search itself: trials side by side in worker processes, until there are as many as wanted."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import replace
+
+from optuna.trial import TrialState
+
+from mergan.cli import messages
+from mergan.output import places
+from mergan.system.errors import MerganError
+from mergan.system.workers import WorkerDied, Workers
+from mergan.tuning import results, trial
+from mergan.tuning.plan import Plan, described
+from mergan.tuning.study import FIGURES, REASON, SECONDS, Claim, SharedStudy
+from mergan.tuning.trial import Order, Outcome, Reporter
+
+ATTEMPTS = 3  # of a trial whose process dies or is asked to end by somebody else
+
+
+class TrialError(MerganError):
+    """No trial has come to an end.
+
+    Args:
+        message: one line.
+        exit_status: that of the first trial that failed.
+    """
+
+    def __init__(self, message: str, exit_status: int) -> None:
+        super().__init__(message)
+        self.exit_status = exit_status
+
+
+def search(plan: Plan, again: str) -> None:
+    """Run a search to its end and write its results.
+
+    Args:
+        plan: the search.
+        again: the command that goes on with it.
+
+    Raises:
+        TrialError: all trials failed.
+        MerganError: the storage or the folder cannot be used.
+        KeyboardInterrupt, Interrupted: with a note that says how to go on.
+    """
+    existed = plan.folder.exists()
+    try:
+        study = SharedStudy(plan)
+    finally:
+        if not existed:
+            places.remove_if_empty(plan.folder)
+    print(described(plan), flush=True)
+    running = Search(study)
+    try:
+        with study.at_work():
+            running.run()
+    except BaseException as stop:
+        if not isinstance(stop, Exception):
+            stop.add_note(f"; go on with {again}")
+        raise
+    print(results.finish(study, again), flush=True)
+    if running.failures and not results.finished(study):
+        first = running.failures[min(running.failures)]
+        raise TrialError(f"all trials failed, the first with: {first.reason}", first.status)
+
+
+class Search:
+    """The trials of this process.
+
+    Args:
+        study: the study that they belong to.
+
+    Attributes:
+        failures: the outcomes of trials that have failed in this process, by number.
+    """
+
+    def __init__(self, study: SharedStudy) -> None:
+        self.study, self.plan = study, study.plan
+        self.failures: dict[int, Outcome] = {}
+        self._running: dict[Future[Outcome], Claim] = {}
+        self._attempts: dict[int, int] = {}
+
+    def run(self) -> None:
+        """Train until there is nothing left for this process."""
+        jobs = self.plan.settings.jobs
+        with Workers(jobs, max(1, _cores() // jobs), _gpus(jobs)) as workers:
+            while True:
+                while len(self._running) < jobs and (claim := self.study.claim()) is not None:
+                    self._submit(workers, claim)
+                if not self._running:
+                    return
+                done, _ = wait(self._running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    self._take(workers, future, self._running.pop(future))
+
+    def _submit(self, workers: Workers, claim: Claim) -> None:
+        folder = self.study.folder(claim.number)
+        folder.mkdir(parents=True, exist_ok=True)
+        if claim.again:
+            print(f"trial {claim.number}: goes on", flush=True)
+        order = Order(
+            tuple(self.plan.trial(claim.values)), folder, self.plan.config_dir, self._reporter(claim.number)
+        )
+        self._running[workers.submit(trial.run, order)] = claim
+
+    def _reporter(self, number: int) -> Reporter | None:
+        if self.plan.pruning is None:
+            return None
+        (maximised,) = self.plan.metrics.values()
+        _, higher = self.plan.pruning
+        return Reporter(self.plan.storage, self.plan.settings.name, number, maximised, higher)
+
+    def _take(self, workers: Workers, future: Future[Outcome], claim: Claim) -> None:
+        """Tell the study how a trial has ended, or try again if its process has died."""
+        try:
+            outcome = future.result()
+        except WorkerDied as error:
+            outcome = Outcome(reason=str(error), status=messages.UNEXPECTED, interrupted=True)
+        if outcome.interrupted:
+            self._attempts[claim.number] = self._attempts.get(claim.number, 0) + 1
+            if self._attempts[claim.number] < ATTEMPTS:
+                print(f"trial {claim.number}: {outcome.reason}; it goes on", flush=True)
+                self._submit(workers, claim)
+                return
+        self._tell(claim.number, outcome)
+        print(results.line(self.study, claim.number), flush=True)
+        results.write_trials(self.study)
+
+    def _tell(self, number: int, outcome: Outcome) -> None:
+        """Tell the study. The attributes come first: a trial that has been told cannot be changed any more."""
+        missing = [name for name in self.plan.metrics if name not in outcome.figures]
+        reason = outcome.reason
+        if outcome.figures and missing:
+            reason = f"{missing[0]}: was not computed"
+        self.study.note(
+            number, **{FIGURES: outcome.figures, SECONDS: round(outcome.seconds, 1), REASON: reason}
+        )
+        if outcome.pruned:
+            self.study.finish(number, TrialState.PRUNED)
+        elif reason:
+            self.failures[number] = replace(outcome, reason=reason, status=outcome.status or messages.REFUSED)
+            self.study.finish(number, TrialState.FAIL)
+        else:
+            values = [float(outcome.figures[name]) for name in self.plan.metrics]
+            self.study.finish(number, TrialState.COMPLETE, values)
+
+
+def _cores() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _gpus(jobs: int) -> list[str]:
+    """The GPUs for trials that run beside each other; none is assigned where that decides nothing."""
+    import torch
+
+    count = torch.cuda.device_count()
+    given = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return (given or list(map(str, range(count)))) if jobs > 1 and count > 1 else []

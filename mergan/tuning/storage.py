@@ -1,0 +1,76 @@
+"""Where the trials of a search are kept: a journal file or a database, open to several processes."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import optuna
+from filelock import FileLock
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+
+from mergan.system.errors import ConfigError, StorageError, reason
+
+JOURNAL = "journal.log"  # in the search folder
+URL = "://"
+PASSWORD = re.compile(r"(?<=:)[^:/@]*(?=@)")
+
+
+class SystemLock:
+    """A lock that the system releases when its process ends. Optuna's own outlives a killed process for half
+    a minute.
+
+    Args:
+        path: the lock file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._lock = FileLock(path)
+
+    def acquire(self) -> bool:
+        self._lock.acquire()
+        return True
+
+    def release(self) -> None:
+        self._lock.release()
+
+
+def settled(where: str | None, folder: Path) -> str:
+    """The storage that a command means, so that it means the same in another working directory.
+
+    Args:
+        where: `search.storage`.
+        folder: the search folder.
+    """
+    if where is None:
+        return str(folder / JOURNAL)
+    return where if URL in where else str(Path(where).expanduser().absolute())
+
+
+def open_storage(where: str) -> BaseStorage:
+    """Open a storage; a journal file and its folder are made where they are missing.
+
+    Args:
+        where: path of a journal file, or the URL of a database that SQLAlchemy knows.
+
+    Raises:
+        ConfigError: the storage cannot be reached or read.
+        StorageError: the journal cannot be written.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # the search prints its own lines
+    warnings.filterwarnings("ignore", module="optuna.*")
+    shown = f"search.storage={PASSWORD.sub('***', where) if URL in where else where}"
+    try:
+        if URL in where:
+            return RDBStorage(where)
+        path = Path(where)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock: Any = SystemLock(path.with_name(f".{path.name}.lock"))  # Optuna exports no base class for it
+        return JournalStorage(JournalFileBackend(where, lock))
+    except OSError as error:
+        raise StorageError(f"{shown}: cannot be written ({error.strerror or error})") from error
+    except Exception as error:  # a driver may raise anything, and so does a file that is no journal
+        raise ConfigError(f"{shown}: cannot be opened ({reason(error)}); name another storage") from error
