@@ -35,10 +35,8 @@ def _search(typed: Sequence[str]) -> None:
         raise ConfigError("a search needs Optuna: pip install 'mergan[search]'")
     from mergan.tuning import running
     from mergan.tuning.plan import plan
-    from mergan.tuning.results import going_on
 
-    planned = plan(typed)
-    running.search(planned, going_on(DOOR.command, typed, planned.folder))
+    running.search(plan(typed), DOOR.command, typed)
 
 
 def main(typed: Sequence[str] | None = None) -> int:

@@ -23,6 +23,7 @@ ALWAYS = {
     "evaluation_seconds": False,
     "images_per_second": True,
 }
+SUFFIXES = ("_first_task", "_forgetting")
 REVERSE = "reverse_accuracy"
 
 
@@ -42,7 +43,13 @@ def after_a_task(cfg: DictConfig) -> dict[str, bool]:
 def _metrics(cfg: DictConfig) -> dict[str, bool]:
     """The metrics in all feature spaces that the evaluation may use."""
     features = cfg.evaluation.features
-    lists = cfg.evaluation.features_default.values() if features is None else [features]
+    defaults, channels = cfg.evaluation.features_default, cfg.data.channels
+    if features is not None:
+        lists = [features]
+    elif channels is not None:
+        lists = [defaults["grey" if channels == 1 else "colour"]]
+    else:  # decided by the images
+        lists = list(defaults.values())
     spaces = dict.fromkeys(name for chosen in lists for name in config.feature_names(chosen))
     found = {}
     for name, node in cfg.evaluation.metrics.items():
@@ -76,5 +83,10 @@ def chosen(key: str, value: Any, known: Mapping[str, bool]) -> dict[str, bool]:
 
 
 def _listed(names: Collection[str]) -> str:
-    *others, last = sorted(names)
-    return f"{', '.join(others)} or {last}" if others else last
+    """The names for a message; those of the same metric after its name."""
+    short = [name for name in sorted(names) if not name.endswith(SUFFIXES)]
+    *others, last = short
+    words = f"{', '.join(others)} or {last}" if others else last
+    return (
+        words if len(short) == len(names) else f"{words}, or one of the metrics with {' or '.join(SUFFIXES)}"
+    )

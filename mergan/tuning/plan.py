@@ -42,6 +42,7 @@ class Plan:
         dimensions: what is searched.
         fixed: the other overrides, the same in all trials.
         config_dir: the folder of --config-dir.
+        cache_dir: where the trainings keep decoded images and judges.
         metrics: the figures to optimise; true: higher is better.
         pruning: the figure by which trials are stopped early, likewise; None: none is stopped.
     """
@@ -52,6 +53,7 @@ class Plan:
     dimensions: Sequence[Dimension]
     fixed: Sequence[str]
     config_dir: Path | None
+    cache_dir: Path
     metrics: Mapping[str, bool]
     pruning: tuple[str, bool] | None
 
@@ -123,7 +125,9 @@ def plan(typed: Sequence[str]) -> Plan:
     dimensions, cfg = checking.checked(searched, trained, config_dir)
     metrics, pruning = _figures(settings, cfg, any(key_of(word) == PRUNING for word in fixed))
     where = storage.settled(settings.storage, folder)
-    return Plan(settings, folder, where, dimensions, trained, config_dir, metrics, pruning)
+    return Plan(
+        settings, folder, where, dimensions, trained, config_dir, Path(cfg.cache_dir), metrics, pruning
+    )
 
 
 def _settings(searched: Sequence[Dimension], given: Sequence[str]) -> SearchSettings:
@@ -167,7 +171,9 @@ def _figures(
 
 def described(plan: Plan) -> str:
     """What a search does, in lines for the terminal."""
-    aims = " and ".join(f"{'highest' if higher else 'lowest'} {name}" for name, higher in plan.metrics.items())
+    aims = " and ".join(
+        f"{'highest' if higher else 'lowest'} {name}" for name, higher in plan.metrics.items()
+    )
     lines = [
         f"search for the {aims} in {plan.folder}",
         *(f"  {part.word}" for part in plan.dimensions),

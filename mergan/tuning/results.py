@@ -50,9 +50,7 @@ def line(study: SharedStudy, number: int) -> str:
     begin = f"trial {number}/{plan.settings.trials}: {values}"
     if trial.state is not TrialState.COMPLETE:
         return f"{begin}  {STATES[trial.state]}: {trial.user_attrs[REASON]}  {seconds}"
-    figures = "  ".join(
-        f"{name} {value:.4g}" for name, value in zip(plan.metrics, trial.values, strict=True)
-    )
+    figures = "  ".join(f"{name} {value:.4g}" for name, value in zip(plan.metrics, trial.values, strict=True))
     leaders = best(study)
     if len(plan.metrics) > 1:
         standing = f"on the front of {len(leaders)}" if trial in leaders else "not on the front"
@@ -107,13 +105,8 @@ def table(study: SharedStudy) -> str:
     return f"{text}\n({left_out} more in {TRIALS})" if left_out else text
 
 
-def finish(study: SharedStudy, again: str) -> str:
-    """Write the results into the search folder, and say them.
-
-    Args:
-        study: the study.
-        again: the command that goes on with the search.
-    """
+def finish(study: SharedStudy) -> str:
+    """Write the results into the search folder; returns them for the terminal."""
     from mergan.tuning import pictures
 
     write_trials(study)
@@ -121,10 +114,9 @@ def finish(study: SharedStudy, again: str) -> str:
     counts = [f"{states.count(state)} {name}" for state, name in STATES.items() if state in states]
     lines = [f"{len(states)} trials: {', '.join(counts)}"]
     if finished(study):
-        pictures.draw(study.study, study.plan)
+        pictures.draw(study.study, study.plan.metrics, study.plan.folder)
         lines += ["", table(study), "", *_commands(study)]
-    wanted = study.plan.settings.trials
-    lines += [f"search folder: {study.plan.folder}", f"for more than {wanted} trials: {again} search.trials=..."]
+    lines.append(f"search folder: {study.plan.folder}")
     return "\n".join(lines)
 
 

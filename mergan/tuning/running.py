@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
+from typing import Any, Protocol
 
 from optuna.trial import TrialState
 
+from mergan.cli import jobs as process
 from mergan.cli import messages
+from mergan.config.trainer_arguments import processors
 from mergan.output import places
 from mergan.system.errors import MerganError
 from mergan.system.workers import WorkerDied, Workers
@@ -18,6 +22,14 @@ from mergan.tuning.study import FIGURES, REASON, SECONDS, Claim, SharedStudy
 from mergan.tuning.trial import Order, Outcome, Reporter
 
 ATTEMPTS = 3  # of a trial whose process dies or is asked to end by somebody else
+
+
+class Submitter(Protocol):
+    """What runs the trials."""
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Run `function(*arguments)`; `result()` of the future raises WorkerDied if its process dies."""
+        ...
 
 
 class TrialError(MerganError):
@@ -33,12 +45,13 @@ class TrialError(MerganError):
         self.exit_status = exit_status
 
 
-def search(plan: Plan, again: str) -> None:
+def search(plan: Plan, program: str, typed: Sequence[str]) -> None:
     """Run a search to its end and write its results.
 
     Args:
         plan: the search.
-        again: the command that goes on with it.
+        program: how it was started, e.g. "python -m mergan.search".
+        typed: the words typed after it.
 
     Raises:
         TrialError: all trials failed.
@@ -52,15 +65,22 @@ def search(plan: Plan, again: str) -> None:
         if not existed:
             places.remove_if_empty(plan.folder)
     print(described(plan), flush=True)
+    process.keep_fonts_in(plan.cache_dir)
+    side_by_side = plan.settings.jobs
     running = Search(study)
     try:
-        with study.at_work():
-            running.run()
+        with (
+            study.at_work(),
+            Workers(side_by_side, max(1, processors() // side_by_side), _gpus(side_by_side)) as workers,
+        ):
+            running.run(workers)
     except BaseException as stop:
         if not isinstance(stop, Exception):
-            stop.add_note(f"; go on with {again}")
+            stop.add_note(f"; go on with {results.going_on(program, typed, plan.folder)}")
         raise
-    print(results.finish(study, again), flush=True)
+    print(results.finish(study), flush=True)
+    more = [word for word in typed if not word.startswith("search.trials=")]
+    print(f"more trials: {results.going_on(program, more, plan.folder)} search.trials=...")
     if running.failures and not results.finished(study):
         first = running.failures[min(running.failures)]
         raise TrialError(f"all trials failed, the first with: {first.reason}", first.status)
@@ -82,20 +102,23 @@ class Search:
         self._running: dict[Future[Outcome], Claim] = {}
         self._attempts: dict[int, int] = {}
 
-    def run(self) -> None:
-        """Train until there is nothing left for this process."""
-        jobs = self.plan.settings.jobs
-        with Workers(jobs, max(1, _cores() // jobs), _gpus(jobs)) as workers:
-            while True:
-                while len(self._running) < jobs and (claim := self.study.claim()) is not None:
-                    self._submit(workers, claim)
-                if not self._running:
-                    return
-                done, _ = wait(self._running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    self._take(workers, future, self._running.pop(future))
+    def run(self, workers: Submitter) -> None:
+        """Train until there is nothing left for this process.
 
-    def _submit(self, workers: Workers, claim: Claim) -> None:
+        Args:
+            workers: mergan.system.workers.Workers, or something else that runs functions.
+        """
+        jobs = self.plan.settings.jobs
+        while True:
+            while len(self._running) < jobs and (claim := self.study.claim()) is not None:
+                self._submit(workers, claim)
+            if not self._running:
+                return
+            done, _ = wait(self._running, return_when=FIRST_COMPLETED)
+            for future in done:
+                self._take(workers, future, self._running.pop(future))
+
+    def _submit(self, workers: Submitter, claim: Claim) -> None:
         folder = self.study.folder(claim.number)
         folder.mkdir(parents=True, exist_ok=True)
         if claim.again:
@@ -112,7 +135,7 @@ class Search:
         _, higher = self.plan.pruning
         return Reporter(self.plan.storage, self.plan.settings.name, number, maximised, higher)
 
-    def _take(self, workers: Workers, future: Future[Outcome], claim: Claim) -> None:
+    def _take(self, workers: Submitter, future: Future[Outcome], claim: Claim) -> None:
         """Tell the study how a trial has ended, or try again if its process has died."""
         try:
             outcome = future.result()
@@ -145,11 +168,6 @@ class Search:
         else:
             values = [float(outcome.figures[name]) for name in self.plan.metrics]
             self.study.finish(number, TrialState.COMPLETE, values)
-
-
-def _cores() -> int:
-    """The processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _gpus(jobs: int) -> list[str]:

@@ -110,8 +110,7 @@ def parse(words: Sequence[str], folders: Sequence[Path] = ()) -> tuple[list[Dime
     """
     reader = OverridesParser.create(config.loader(folders))  # type: ignore[arg-type]  # it asks for choices
     searched, fixed, seen = [], [], set()
-    for word in words:
-        override = reader.parse_override(word)
+    for word, override in zip(words, reader.parse_overrides(list(words)), strict=True):
         key = override.get_key_element().lstrip("+~")
         if key in seen:
             raise ConfigError(f"{_shown(word)}: {key} is set twice; give it once")
@@ -136,7 +135,9 @@ def _dimension(override: Override, word: str) -> Dimension:
     if isinstance(sweep, IntervalSweep):
         return Dimension(key, word, _interval(sweep, word))
     if LOG in tags:
-        raise ConfigError(f"{_shown(word)}: the tag log needs an interval, as in tag(log,interval(1e-4,1e-2))")
+        raise ConfigError(
+            f"{_shown(word)}: the tag log needs an interval, as in tag(log,interval(1e-4,1e-2))"
+        )
     if isinstance(sweep, RangeSweep):
         return Dimension(key, word, _range(sweep, word))
     assert isinstance(sweep, ChoiceSweep | Glob)
@@ -175,7 +176,7 @@ def _texts(override: Override, word: str) -> dict[Any, str]:
     found: dict[Any, str] = {}
     values = list(override.sweep_iterator())
     if not values:
-        raise ConfigError(f"{_shown(word)}: no choice fits; {override.key_or_group} is searched by its names")
+        raise ConfigError(f"{_shown(word)}: no choice of {override.key_or_group} fits")
     for value, text in zip(values, override.sweep_string_iterator(), strict=True):
         plain = value.text if isinstance(value, QuotedString) else value
         name = plain if isinstance(plain, str | int | float | bool) else text
