@@ -39,10 +39,9 @@ def guard(door: Door | None, typed: Sequence[str] | None, work: Callable[[list[s
         work(sys.argv[1:])
     except (KeyboardInterrupt, interrupts.Interrupted) as stop:
         status = stop.exit_status if isinstance(stop, interrupts.Interrupted) else interrupts.CTRL_C
-        notes = getattr(stop, "__notes__", [])  # of a door that has no jobs here
-        print(
-            "stopped", *(notes or [jobs.how_to_go_on(door.command) if door else ""]), sep="", file=sys.stderr
-        )
+        notes = getattr(stop, "__notes__", None)  # a door may have said how it goes on
+        remedy = "".join(notes or [jobs.how_to_go_on(door.command) if door else ""])
+        print(f"stopped{remedy}", file=sys.stderr)
     except SystemExit as stop:
         if jobs.started or stop.code != messages.UNEXPECTED:
             raise

@@ -43,7 +43,7 @@ def best(study: SharedStudy) -> list[FrozenTrial]:
 
 def line(study: SharedStudy, number: int) -> str:
     """What a trial has come to, in one line."""
-    trial = study.trials()[number]
+    trial = study.trial(number)
     plan = study.plan
     values = " ".join(f"{part.name}={_value(trial.params[part.name])}" for part in plan.dimensions)
     seconds = f"{trial.user_attrs[SECONDS]:.0f} s"
@@ -71,7 +71,7 @@ def write_trials(study: SharedStudy) -> None:
             [
                 str(trial.number),
                 STATES[trial.state],
-                *(_value(trial.params.get(name, "")) for name in names),
+                *(str(trial.params.get(name, "")) for name in names),
                 *(str(found.get(FIGURES, {}).get(name, "")) for name in figures),
                 str(found.get(SECONDS, "")),
                 found.get(REASON, ""),

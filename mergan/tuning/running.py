@@ -18,7 +18,7 @@ from mergan.system.errors import MerganError
 from mergan.system.workers import WorkerDied, Workers
 from mergan.tuning import results, trial
 from mergan.tuning.plan import Plan, described
-from mergan.tuning.study import FIGURES, REASON, SECONDS, Claim, SharedStudy
+from mergan.tuning.study import FIGURES, REASON, SECONDS, STATUS, Claim, SharedStudy
 from mergan.tuning.trial import Order, Outcome, Reporter
 
 ATTEMPTS = 3  # of a trial whose process dies or is asked to end by somebody else
@@ -67,13 +67,12 @@ def search(plan: Plan, program: str, typed: Sequence[str]) -> None:
     print(described(plan), flush=True)
     process.keep_fonts_in(plan.cache_dir)
     side_by_side = plan.settings.jobs
-    running = Search(study)
     try:
         with (
             study.at_work(),
             Workers(side_by_side, max(1, processors() // side_by_side), _gpus(side_by_side)) as workers,
         ):
-            running.run(workers)
+            Search(study).run(workers)
     except BaseException as stop:
         if not isinstance(stop, Exception):
             stop.add_note(f"; go on with {results.going_on(program, typed, plan.folder)}")
@@ -81,9 +80,10 @@ def search(plan: Plan, program: str, typed: Sequence[str]) -> None:
     print(results.finish(study), flush=True)
     more = [word for word in typed if not word.startswith("search.trials=")]
     print(f"more trials: {results.going_on(program, more, plan.folder)} search.trials=...")
-    if running.failures and not results.finished(study):
-        first = running.failures[min(running.failures)]
-        raise TrialError(f"all trials failed, the first with: {first.reason}", first.status)
+    failed = [trial for trial in study.trials() if trial.state is TrialState.FAIL]
+    if failed and not results.finished(study):
+        attributes = failed[0].user_attrs
+        raise TrialError(f"all trials failed, the first with: {attributes[REASON]}", attributes[STATUS])
 
 
 class Search:
@@ -91,14 +91,10 @@ class Search:
 
     Args:
         study: the study that they belong to.
-
-    Attributes:
-        failures: the outcomes of trials that have failed in this process, by number.
     """
 
     def __init__(self, study: SharedStudy) -> None:
         self.study, self.plan = study, study.plan
-        self.failures: dict[int, Outcome] = {}
         self._running: dict[Future[Outcome], Claim] = {}
         self._attempts: dict[int, int] = {}
 
@@ -152,22 +148,22 @@ class Search:
         results.write_trials(self.study)
 
     def _tell(self, number: int, outcome: Outcome) -> None:
-        """Tell the study. The attributes come first: a trial that has been told cannot be changed any more."""
+        """Tell the study how a trial has ended."""
         missing = [name for name in self.plan.metrics if name not in outcome.figures]
-        reason = outcome.reason
-        if outcome.figures and missing:
-            reason = f"{missing[0]}: was not computed"
-        self.study.note(
-            number, **{FIGURES: outcome.figures, SECONDS: round(outcome.seconds, 1), REASON: reason}
-        )
-        if outcome.pruned:
-            self.study.finish(number, TrialState.PRUNED)
-        elif reason:
-            self.failures[number] = replace(outcome, reason=reason, status=outcome.status or messages.REFUSED)
-            self.study.finish(number, TrialState.FAIL)
-        else:
+        if missing and not outcome.reason:
+            reason = f"{missing[0]} was not computed"
+            outcome = replace(outcome, reason=reason, status=messages.REFUSED)
+        state, values = TrialState.PRUNED if outcome.pruned else TrialState.FAIL, None
+        if not outcome.reason:
+            state = TrialState.COMPLETE
             values = [float(outcome.figures[name]) for name in self.plan.metrics]
-            self.study.finish(number, TrialState.COMPLETE, values)
+        attributes = {
+            FIGURES: dict(outcome.figures),
+            SECONDS: round(outcome.seconds, 1),
+            REASON: outcome.reason,
+            STATUS: outcome.status,
+        }
+        self.study.finish(number, state, values, **attributes)
 
 
 def _gpus(jobs: int) -> list[str]:

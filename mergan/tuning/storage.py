@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import optuna
 from filelock import FileLock
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
@@ -62,7 +65,6 @@ def open_storage(where: str) -> BaseStorage:
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # the search prints its own lines
     warnings.filterwarnings("ignore", module="optuna.*")
-    shown = f"search.storage={PASSWORD.sub('***', where) if URL in where else where}"
     try:
         if URL in where:
             return RDBStorage(where)
@@ -71,6 +73,31 @@ def open_storage(where: str) -> BaseStorage:
         lock: Any = SystemLock(path.with_name(f".{path.name}.lock"))  # Optuna exports no base class for it
         return JournalStorage(JournalFileBackend(where, lock))
     except OSError as error:
-        raise StorageError(f"{shown}: cannot be written ({error.strerror or error})") from error
+        raise _unusable(where, error) from error
     except Exception as error:  # a driver may raise anything, and so does a file that is no journal
-        raise ConfigError(f"{shown}: cannot be opened ({reason(error)}); name another storage") from error
+        said = f"{_shown(where)}: cannot be opened ({reason(error)}); name another storage"
+        raise ConfigError(said) from error
+
+
+@contextmanager
+def in_use(where: str) -> Iterator[None]:
+    """Raise what goes wrong with an open storage as StorageError, e.g. a full disk or a lost database.
+
+    Args:
+        where: the storage, for messages.
+    """
+    try:
+        yield
+    except StorageError:
+        raise
+    except (OSError, StorageInternalError) as error:
+        raise _unusable(where, error) from error
+
+
+def _unusable(where: str, error: Exception) -> StorageError:
+    said = getattr(error, "strerror", None) or reason(error)
+    return StorageError(f"{_shown(where)}: cannot be used ({said}); mend that, then repeat the command")
+
+
+def _shown(where: str) -> str:
+    return f"search.storage={PASSWORD.sub('***', where) if URL in where else where}"

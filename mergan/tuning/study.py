@@ -20,9 +20,8 @@ from mergan.tuning import sampling, storage
 from mergan.tuning.plan import Plan
 
 # attributes of a trial in the storage
-PROCESS, HOST, FOLDER, FIGURES, SECONDS, REASON = (
-    "process", "host", "folder", "figures", "seconds", "reason",
-)  # fmt: skip
+PROCESS, HOST, FOLDER = "process", "host", "folder"  # whose it is
+FIGURES, SECONDS, REASON, STATUS = "figures", "seconds", "reason", "status"  # what came out, see Outcome
 CLAIMING = "claim"  # the lock under which a process looks for its next trial
 
 
@@ -95,6 +94,10 @@ class SharedStudy:
         """The run folder of a trial."""
         return self.plan.folder / f"trial_{number:03d}"
 
+    def trial(self, number: int) -> FrozenTrial:
+        """A trial as the storage has it now."""
+        return self.study.get_trials(deepcopy=False)[number]
+
     def trials(self) -> list[FrozenTrial]:
         """All trials that have begun, by number."""
         trials = self.study.get_trials(deepcopy=False)
@@ -106,7 +109,7 @@ class SharedStudy:
         Returns:
             None: there are as many trials as the search wants, and none is left behind.
         """
-        with files.alone(self.plan.folder / CLAIMING):
+        with files.alone(self.plan.folder / CLAIMING), storage.in_use(self.plan.storage):
             trials = self.study.get_trials(deepcopy=False)
             for trial in trials:
                 if trial.state is TrialState.RUNNING and self._is_left_behind(trial):
@@ -137,18 +140,25 @@ class SharedStudy:
         return self._told(optuna.trial.Trial(study, left._trial_id), again=True)
 
     def _told(self, trial: optuna.trial.Trial, again: bool) -> Claim:
-        """Tell the storage who works on a trial. It has its values by then, or is proposed the missing ones."""
+        """Tell the storage who works on a trial; the sampler proposes the values that the trial lacks."""
         for key, value in self._mine().items():
             trial.set_user_attr(key, value)
         values = {part.name: part.suggest(trial) for part in self.plan.dimensions}
         return Claim(trial.number, values, again)
 
-    def note(self, number: int, **attributes: Any) -> None:
-        """Add attributes to a trial that this process works on."""
-        trial = self.study.get_trials(deepcopy=False)[number]
-        for key, value in attributes.items():
-            self._storage.set_trial_user_attr(trial._trial_id, key, value)
+    def finish(
+        self, number: int, state: TrialState, values: Sequence[float] | None = None, **attributes: Any
+    ) -> None:
+        """Tell the storage how a trial has ended.
 
-    def finish(self, number: int, state: TrialState, values: Sequence[float] | None = None) -> None:
-        """Tell the storage how a trial has ended."""
-        self.study.tell(number, values, state)
+        Args:
+            number: the trial.
+            state: complete, pruned or failed.
+            values: of a complete one, the figures to optimise.
+            **attributes: what else to keep of it.
+        """
+        with storage.in_use(self.plan.storage):
+            trial = self.trial(number)
+            for key, value in attributes.items():  # first, because a trial that has ended cannot be changed
+                self._storage.set_trial_user_attr(trial._trial_id, key, value)
+            self.study.tell(number, values, state)
