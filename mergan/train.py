@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import hydra
+from hydra.core.plugins import Plugins
 from omegaconf import DictConfig
 
 from mergan import config
@@ -67,6 +68,10 @@ def _train(cfg: DictConfig) -> float | None:
 
 def main(typed: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
+    plugins = Plugins.instance()  # first, since Hydra loads its own modules anew when it lists them
+    from hydra_plugins import mergan_plugins
+
+    mergan_plugins.register(plugins)
     return guard(DOOR, typed, lambda _: _train())
 
 

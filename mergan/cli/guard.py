@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf.errors import OmegaConfBaseException
 
 from mergan.cli import help as helps
-from mergan.cli import jobs, keys, messages, words
+from mergan.cli import jobs, keys, messages, sweeps, words
 from mergan.cli.door import Door
 from mergan.system import environment, interrupts, standard_streams
 from mergan.system.errors import ConfigError
@@ -27,9 +27,11 @@ def guard(door: Door | None, typed: Sequence[str] | None, work: Callable[[list[s
     standard_streams.secure()
     interrupts.install()
     jobs.started.clear()
+    sweeps.begin(None)
     status = 0
     if typed is not None:
         sys.argv[1:] = typed
+    given = sys.argv[1:]
     try:
         environment.settle()
         if door is not None and _help(door, sys.argv[1:]):
@@ -39,9 +41,7 @@ def guard(door: Door | None, typed: Sequence[str] | None, work: Callable[[list[s
         work(sys.argv[1:])
     except (KeyboardInterrupt, interrupts.Interrupted) as stop:
         status = stop.exit_status if isinstance(stop, interrupts.Interrupted) else interrupts.CTRL_C
-        notes = getattr(stop, "__notes__", None)  # a door may have said how it goes on
-        remedy = "".join(notes or [jobs.how_to_go_on(door.command) if door else ""])
-        print(f"stopped{remedy}", file=sys.stderr)
+        print(f"stopped{_how_to_go_on(door, given, stop) if door else ''}", file=sys.stderr)
     except SystemExit as stop:
         if jobs.started or stop.code != messages.UNEXPECTED:
             raise
@@ -49,13 +49,27 @@ def guard(door: Door | None, typed: Sequence[str] | None, work: Callable[[list[s
     except Exception as error:
         if not any(job.error is error for job in jobs.started):  # otherwise reported already, or below
             status = messages.report(error if jobs.started else _of_command_line(error, door))
-    failed = [job.error for job in jobs.started if job.error is not None]
-    if jobs.sweeping():
-        print(jobs.sweep_table())
-        status = status or (messages.status(failed[0]) if failed else 0)
-    elif failed:
+    sweep = sweeps.current()
+    if sweep is not None and door is not None:
+        print(sweeps.closing(sweep, door.command))
+        if status not in interrupts.STATUSES:
+            print(
+                f"the same sweep again, finished jobs as they are: {sweeps.go_on(given, sweep, door.command)}"
+            )
+        status = status or sweeps.status(sweep.jobs())
+    elif failed := [job.error for job in jobs.started if job.error is not None]:
         status = messages.report(failed[0])
     return status
+
+
+def _how_to_go_on(door: Door, given: Sequence[str], stop: BaseException) -> str:
+    """What to add to the message that a command was stopped: a note of the door, or what its jobs need."""
+    if notes := getattr(stop, "__notes__", None):
+        return "".join(notes)
+    sweep = sweeps.current()
+    if sweep is None:
+        return jobs.how_to_go_on(door.command)
+    return f"; go on with {sweeps.go_on(given, sweep, door.command)}"
 
 
 def _help(door: Door, typed: Sequence[str]) -> bool:

@@ -26,14 +26,22 @@ NAME = "hydra.run.dir"
 
 
 def train(
-    overrides: Sequence[str] = (), folder: str | Path | None = None, config_dir: str | Path | None = None
+    overrides: Sequence[str] = (),
+    folder: str | Path | None = None,
+    config_dir: str | Path | None = None,
+    patience: float = 0,
 ) -> Record:
-    """Train in this process; see `mergan.train`."""
+    """Train in this process; see `mergan.train`.
+
+    Args:
+        overrides, folder, config_dir: see there.
+        patience: seconds to wait for another process that is training in the run folder.
+    """
     with in_one_line("train", overrides, config_dir):
         environment.check()
         cfg = _composed(overrides, folder, config_dir)
         with _hydra_config(cfg), _settings_of_the_process(), _ctrl_c(), _news():
-            return read_run(_train(cfg))
+            return read_run(_train(cfg, patience))
 
 
 def check(overrides: Sequence[str], config_dir: str | Path | None = None) -> DictConfig:
@@ -94,12 +102,12 @@ def _composed(
     return config.load_configuration("train", given, folders, hydra=True)
 
 
-def _train(composed: DictConfig) -> Path:
+def _train(composed: DictConfig, patience: float) -> Path:
     """Train with the configuration; returns the run folder."""
     folder = Path(composed.hydra.run.dir).absolute()
     cfg, place = jobs.checked(_without_hydra(composed), folder)
     jobs.get_ready(cfg)
-    launch.run(cfg, folder)
+    launch.run(cfg, folder, patience)
     return place
 
 

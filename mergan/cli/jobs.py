@@ -17,10 +17,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from mergan import config
 from mergan.cli import messages, words
+from mergan.cli.recording import Recording
 from mergan.output import places, tables
 from mergan.output.folder import RunFolder
 from mergan.run import launch
 from mergan.system.errors import ConfigError
+
+PATIENCE = 10.0  # seconds that a job of a sweep waits for a process of the same sweep that is ending
 
 
 @dataclass
@@ -34,12 +37,6 @@ class Job:
 
 
 started: list[Job] = []  # by this process, in order
-
-
-def sweeping() -> bool:
-    """Whether the jobs are those of a sweep; a sweep may have a single job."""
-    own = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-    return len(started) > 1 or (bool(started) and own)
 
 
 def train_job(cfg: DictConfig) -> float | None:
@@ -59,27 +56,40 @@ def train_job(cfg: DictConfig) -> float | None:
     job = Job(folder, ",".join(map(str, overrides)) or "defaults")
     started.append(job)
     if multirun:
-        print(f"job {len(started) - 1}: {job.name}", flush=True)
-    try:
-        job.metrics = _train(cfg, job, folder)
-    except Exception as error:
-        job.error = error
-        if not multirun:
+        print(f"job {hydra_cfg.job.num}: {job.name}", flush=True)
+        _train_recorded(cfg, job, Recording(hydra_cfg, folder), folder)
+    else:
+        try:
+            job.metrics = _train(cfg, job, folder)
+        except Exception as error:
+            job.error = error
             return None
-        messages.report(error)
-        raise
-    if not multirun:
         columns = tables.columns([job.metrics])
         print(tables.plain(list(columns.values()), [tables.figures(job.metrics, columns)]))
         print(f"run folder: {job.folder}")
     return float(job.metrics["accuracy"])
 
 
-def _train(cfg: DictConfig, job: Job, folder: Path) -> dict[str, float | str]:
+def _train_recorded(cfg: DictConfig, job: Job, record: Recording, folder: Path) -> None:
+    """Train as one of the jobs of a sweep."""
+    try:
+        job.metrics = _train(cfg, job, folder, PATIENCE)
+    except Exception as error:
+        job.error = error
+        messages.report(error)
+        record.failed(error, job.folder or folder)
+        raise
+    except BaseException:
+        record.stopped()
+        raise
+    record.finished(job.metrics, job.folder or folder)
+
+
+def _train(cfg: DictConfig, job: Job, folder: Path, patience: float = 0) -> dict[str, float | str]:
     try:
         cfg, job.folder = checked(cfg, folder)
         get_ready(cfg)
-        return launch.run(cfg, folder)
+        return launch.run(cfg, folder, patience)
     finally:
         places.remove_if_empty(folder)  # Hydra makes one for every job
 
@@ -171,17 +181,3 @@ def how_to_go_on(command: str) -> str:
     if not last.is_file():
         return " before the first checkpoint; start again"
     return f"; go on with {command} {words.literal('ckpt_path', str(last))}"
-
-
-def sweep_table() -> str:
-    """The closing table of a sweep: one line per job."""
-    columns = tables.columns([job.metrics for job in started])
-    rows = []
-    for index, job in enumerate(started):
-        outcome = (
-            tables.figures(job.metrics, columns)
-            if job.error is None
-            else ["failed", *["-"] * (len(columns) - 1)]
-        )
-        rows.append([f"{index} {job.name}", *outcome, str(job.folder)])
-    return tables.plain(["job", *columns.values(), "run folder"], rows)

@@ -19,7 +19,7 @@ from mergan.system.errors import ConfigError
 from mergan.system.text import shortened
 
 FOLDERS = ("hydra.run.dir", "hydra.sweep.dir")
-MANY = ("experiment", "debug", "callbacks", "logger")  # you may choose several files of these groups
+MANY = ("experiment", "debug", "callbacks", "logger", "sweep")  # you may choose several files of these groups
 RENAMED = {"acgan": "learner"}  # keys by their old names
 KEY = re.compile(r"[\w.@/+~:-]+", re.ASCII)
 OLD = re.compile(rf"([+~]*)({'|'.join(RENAMED)})(?![\w-])", re.ASCII)

@@ -112,9 +112,9 @@ class RunFolder:
         """Its subfolders, whether they exist or not."""
         return [self.path / name for name in WRITTEN if name]
 
-    def locked(self) -> AbstractContextManager[None]:
+    def locked(self, patience: float = 0) -> AbstractContextManager[None]:
         """Lock the folder for this process; see mergan.system.files.locked."""
-        return files.locked(self.path, self.parts)
+        return files.locked(self.path, self.parts, patience=patience)
 
     @property
     def holds_run(self) -> bool:

@@ -72,7 +72,7 @@ def choose_place(cfg: DictConfig, folder: Path) -> Place:
     return Place(run, None)  # the run was stopped before its first checkpoint
 
 
-def run(cfg: DictConfig, folder: Path) -> dict[str, float | str]:
+def run(cfg: DictConfig, folder: Path, patience: float = 0) -> dict[str, float | str]:
     """Start or resume the run of a command in the folder that `choose_place` finds.
 
     The folder is locked before anything in it is read.
@@ -80,6 +80,7 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, float | str]:
     Args:
         cfg: the checked configuration of the command.
         folder: the folder of a new run.
+        patience: seconds to wait for another process that is training there.
 
     Returns:
         The final figures, as in metrics.json.
@@ -89,7 +90,7 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, float | str]:
     """
     place = choose_place(cfg, folder)
     try:
-        with place.folder.locked():
+        with place.folder.locked(patience):
             place = choose_place(cfg, folder)  # another process may have started or ended there since
             return _go(cfg, place)
     finally:

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the system's errors when no space is left
 LOCK = ".lock"
+FOREVER = -1.0  # filelock's word for it
 TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9]+-[0-9a-f]{8}\.tmp", re.DOTALL)  # names made by `replacing`
 
 
@@ -61,7 +62,9 @@ def is_full(error: BaseException | None) -> bool:
 
 
 @contextmanager
-def locked(folder: Path, parts: Iterable[Path] = ()) -> Iterator[None]:
+def locked(
+    folder: Path, parts: Iterable[Path] = (), refusal: str | None = None, patience: float = 0
+) -> Iterator[None]:
     """Lock a folder for this process; the system releases the lock when the process ends for any reason.
 
     Temporary files that a killed process has left in the folder are removed.
@@ -69,6 +72,8 @@ def locked(folder: Path, parts: Iterable[Path] = ()) -> Iterator[None]:
     Args:
         folder: the folder.
         parts: its subfolders that are cleaned as well.
+        refusal: the message if another process holds the lock; None: that of a run folder.
+        patience: seconds to wait for another process to end.
 
     Raises:
         ConfigError: another process holds the lock.
@@ -77,16 +82,17 @@ def locked(folder: Path, parts: Iterable[Path] = ()) -> Iterator[None]:
     from filelock import Timeout
 
     try:
-        with _lock(folder / LOCK, blocking=False) as held:
+        with _lock(folder / LOCK, patience) as held:
             if held:
                 for part in (folder, *parts):
                     if part == folder or not part.is_symlink():  # a link may lead to another run
                         sweep(part)
             yield
     except Timeout:
-        raise ConfigError(
+        said = (
             f"hydra.run.dir={folder}: another process is training there; wait for it or name another folder"
-        ) from None
+        )
+        raise ConfigError(refusal or said) from None
 
 
 @contextmanager
@@ -99,7 +105,7 @@ def alone(target: Path) -> Iterator[None]:
     Raises:
         StorageError: the lock cannot be taken, e.g. in a read-only folder.
     """
-    with _lock(target.with_name(f".{target.name}{LOCK}"), blocking=True) as held:
+    with _lock(target.with_name(f".{target.name}{LOCK}"), FOREVER) as held:
         if held:
             sweep(target.parent, target.name)
         yield
@@ -117,7 +123,7 @@ def busy(target: Path) -> bool:
     if not os.path.lexists(lock):
         return False
     try:
-        with _lock(lock, blocking=False):
+        with _lock(lock):
             return False
     except Timeout:
         return True
@@ -136,7 +142,7 @@ def tidy(folder: Path) -> None:
     for name in names:
         if name.startswith(".") and name.endswith(LOCK) and name != LOCK:
             # another process is at work, or the folder is read-only: the next start may try
-            with suppress(Timeout, OSError), _lock(folder / name, blocking=False) as held:
+            with suppress(Timeout, OSError), _lock(folder / name) as held:
                 if held:
                     sweep(folder, name[1 : -len(LOCK)])
 
@@ -162,8 +168,8 @@ def sweep(folder: Path, target: str | None = None) -> None:
 
 
 @contextmanager
-def _lock(path: Path, blocking: bool) -> Iterator[bool]:
-    """Yields whether the lock is held: some file systems have no locks."""
+def _lock(path: Path, patience: float = 0) -> Iterator[bool]:
+    """Yields whether the lock is held: some file systems have no locks. `patience` is in seconds."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(path, fallback_to_soft=False)
@@ -173,10 +179,10 @@ def _lock(path: Path, blocking: bool) -> Iterator[bool]:
         try:
             lock.acquire(blocking=False)
         except Timeout:
-            if not blocking:
+            if patience == 0:
                 raise
             log.info("waiting for another process that is at work in %s", path.parent)
-            lock.acquire()
+            lock.acquire(timeout=patience)
         held = True
     except StorageError:
         raise

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-CTRL_C, ASKED_TO_END = 130, 143  # exit status
+STATUSES = CTRL_C, ASKED_TO_END = 130, 143  # exit status
 
 # Schedulers send SIGTERM too. Slurm and submitit announce the end of a job's time with SIGUSR1 or SIGUSR2. A
 # closed terminal sends SIGHUP. Windows lacks some of them.

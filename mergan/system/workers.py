@@ -37,6 +37,8 @@ class Workers:
     """
 
     def __init__(self, jobs: int, threads: int, gpus: Sequence[str] = ()) -> None:
+        import joblib.externals.loky  # noqa: F401  # before several threads need it at once
+
         self._environments = [_environment(threads, gpus, slot) for slot in range(jobs)]
         self._free = list(range(jobs))
         self._slots: dict[int, _Slot] = {}
@@ -61,7 +63,7 @@ class Workers:
         while any(slot.busy for slot in list(self._slots.values())) and time.monotonic() < deadline:
             time.sleep(0.05)
         for slot in list(self._slots.values()):
-            slot.end(kill=True)
+            slot.end(kill=slot.busy)
 
     def __enter__(self) -> Workers:
         return self

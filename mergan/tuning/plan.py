@@ -43,6 +43,7 @@ class Plan:
         fixed: the other overrides, the same in all trials.
         config_dir: the folder of --config-dir.
         cache_dir: where the trainings keep decoded images and judges.
+        accelerator: `trainer.accelerator`.
         metrics: the figures to optimise; true: higher is better.
         pruning: the figure by which trials are stopped early, likewise; None: none is stopped.
     """
@@ -54,6 +55,7 @@ class Plan:
     fixed: Sequence[str]
     config_dir: Path | None
     cache_dir: Path
+    accelerator: str | None
     metrics: Mapping[str, bool]
     pruning: tuple[str, bool] | None
 
@@ -124,9 +126,17 @@ def plan(typed: Sequence[str]) -> Plan:
     trained = [word for word in fixed if not key_of(word).startswith(OWN)]
     dimensions, cfg = checking.checked(searched, trained, config_dir)
     metrics, pruning = _figures(settings, cfg, any(key_of(word) == PRUNING for word in fixed))
-    where = storage.settled(settings.storage, folder)
     return Plan(
-        settings, folder, where, dimensions, trained, config_dir, Path(cfg.cache_dir), metrics, pruning
+        settings,
+        folder,
+        storage.settled(settings.storage, folder),
+        dimensions,
+        trained,
+        config_dir,
+        Path(cfg.cache_dir),
+        cfg.trainer.get("accelerator"),
+        metrics,
+        pruning,
     )
 
 

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 from optuna.trial import TrialState
 
-from mergan.cli import jobs as process
 from mergan.cli import messages
-from mergan.config.trainer_arguments import processors
+from mergan.cli.jobs import keep_fonts_in
+from mergan.config.trainer_arguments import gpus, processors
 from mergan.output import places
 from mergan.system.errors import MerganError
 from mergan.system.workers import WorkerDied, Workers
@@ -21,6 +21,7 @@ from mergan.tuning.plan import Plan, described
 from mergan.tuning.study import FIGURES, REASON, SECONDS, STATUS, Claim, SharedStudy
 from mergan.tuning.trial import Order, Outcome, Reporter
 
+THREADS = "OMP_NUM_THREADS"
 ATTEMPTS = 3  # of a trial whose process dies or is asked to end by somebody else
 
 
@@ -65,13 +66,10 @@ def search(plan: Plan, program: str, typed: Sequence[str]) -> None:
         if not existed:
             places.remove_if_empty(plan.folder)
     print(described(plan), flush=True)
-    process.keep_fonts_in(plan.cache_dir)
-    side_by_side = plan.settings.jobs
+    keep_fonts_in(plan.cache_dir)
+    workers = Workers(plan.settings.jobs, _threads(plan.settings.jobs), gpus(plan.accelerator))
     try:
-        with (
-            study.at_work(),
-            Workers(side_by_side, max(1, processors() // side_by_side), _gpus(side_by_side)) as workers,
-        ):
+        with study.at_work(), workers:
             Search(study).run(workers)
     except BaseException as stop:
         if not isinstance(stop, Exception):
@@ -166,10 +164,7 @@ class Search:
         self.study.finish(number, state, values, **attributes)
 
 
-def _gpus(jobs: int) -> list[str]:
-    """The GPUs for trials that run beside each other; none is assigned where that decides nothing."""
-    import torch
-
-    count = torch.cuda.device_count()
-    given = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    return (given or list(map(str, range(count)))) if jobs > 1 and count > 1 else []
+def _threads(jobs: int) -> int:
+    """The threads of each trial: those that the user asks for, or an equal share of the processors."""
+    asked = os.environ.get(THREADS, "").partition(",")[0]
+    return int(asked) if asked.isdecimal() and int(asked) > 0 else max(1, processors() // jobs)

@@ -11,13 +11,12 @@ from pathlib import Path
 import optuna
 
 from mergan.cli import in_process, messages
-from mergan.system import files, interrupts
+from mergan.system import interrupts
 from mergan.system.workers import output_in
 from mergan.tuning import sampling, storage
 
 LOG = "output.log"
-PATIENCE = 60.0  # seconds for the worker of a killed search to end
-LOOK = 0.1
+PATIENCE = 30.0  # seconds: the worker of a search that was killed outlives it by a moment
 
 
 @dataclass(frozen=True)
@@ -87,11 +86,10 @@ def run(order: Order) -> Outcome:
 
     started = time.monotonic()
     with interrupts.handled(), output_in(order.folder / LOG):
-        _wait_for_the_last_one(order.folder)
         try:
             with judged_by(order.reporter):
                 overrides = [*order.overrides, "resume=auto"]
-                record = in_process.train(overrides, order.folder, order.config_dir)
+                record = in_process.train(overrides, order.folder, order.config_dir, PATIENCE)
             return Outcome(record.figures, time.monotonic() - started)
         except Pruned as stop:
             return Outcome(seconds=time.monotonic() - started, reason=str(stop), pruned=True)
@@ -104,10 +102,3 @@ def run(order: Order) -> Outcome:
                 reason=messages.one_line(error),
                 status=messages.status(error),
             )
-
-
-def _wait_for_the_last_one(folder: Path) -> None:
-    """Wait for another process to leave the run folder: a worker outlives a killed search by a moment."""
-    deadline = time.monotonic() + PATIENCE
-    while files.busy(folder) and time.monotonic() < deadline:
-        time.sleep(LOOK)

@@ -1,0 +1,22 @@
+"""What mergan adds to Hydra, which takes plug-ins from the namespace `hydra_plugins` alone.
+
+This package only names them: conf/hydra/ refers to the names, mergan/cli/ holds the code.
+"""
+
+from hydra.core.plugins import Plugins
+
+from mergan.cli import grid, parallel
+
+
+class GridSweeper(grid.GridSweeper):
+    """See mergan.cli.grid."""
+
+
+class ParallelLauncher(parallel.ParallelLauncher):
+    """See mergan.cli.parallel."""
+
+
+def register(plugins: Plugins) -> None:
+    """Make them known to Hydra, which does not find the packages of an editable installation."""
+    for plugin in (GridSweeper, ParallelLauncher):
+        plugins.register(plugin)

@@ -1,0 +1,63 @@
+"""A sweep over all combinations of values: every job is checked first and recorded, whatever launches it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import OmegaConf
+
+from mergan import config
+from mergan.cli import messages, sweeps
+from mergan.output.sweep import SweepFolder
+from mergan.output.sweep_jobs import Status
+
+
+class GridSweeper(BasicSweeper):
+    """Hydra's sweeper, with a folder that knows its jobs, and without an end at the first failed one.
+
+    Args:
+        max_batch_size: how many jobs are launched at a time; None: all of them.
+        params: values that stand for words of the command line, which come first.
+    """
+
+    def sweep(self, arguments: list[str]) -> Sequence[Sequence[JobReturn]]:
+        """Run the jobs.
+
+        Raises:
+            ConfigError: the folder holds a sweep already, or another process is running one there.
+        """
+        assert self.config is not None and self.hydra_context is not None and self.launcher is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        batches = self.split_arguments(overrides, self.max_batch_size)
+        for batch in batches:
+            self.validate_batch_is_legal(batch)
+        folder = SweepFolder(Path(self.config.hydra.sweep.dir))
+        folder.path.mkdir(parents=True, exist_ok=True)
+        with folder.locked():
+            jobs = list(itertools.chain(*batches))
+            folder.plan(jobs, going_on=self.config.resume is config.Resume.auto)
+            sweeps.begin(folder)
+            OmegaConf.save(self.config, folder.path / "multirun.yaml")
+            results = []
+            for number, batch in enumerate(batches):
+                results.append(self.launcher.launch(batch, sum(map(len, batches[:number]))))
+            _settle(folder, list(itertools.chain(*results)))
+        return results
+
+
+def _settle(folder: SweepFolder, results: Sequence[Any]) -> None:
+    """Complete the records of jobs that could not write theirs: they failed too early, or died."""
+    for job, result in zip(folder.jobs(), results, strict=True):
+        error = result._return_value if result.status is JobStatus.FAILED else None
+        if error is not None and job.status is not Status.failed:
+            reason, status = messages.one_line(error), messages.status(error)
+            folder.write(replace(job, status=Status.failed, reason=reason, exit_status=status))
+    folder.write_tables()

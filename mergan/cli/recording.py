@@ -1,0 +1,59 @@
+"""A job of a sweep keeps its own record, whatever process or machine runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from hydra.conf import HydraConf
+from omegaconf import OmegaConf
+
+from mergan.cli import messages, sweeps
+from mergan.output.sweep import SweepFolder
+from mergan.output.sweep_jobs import Job, Status
+
+
+class Recording:
+    """The record of the job that this process runs, and the sweep's tables, which follow it.
+
+    Args:
+        hydra_cfg: Hydra's configuration of the job.
+        run: the run folder.
+    """
+
+    def __init__(self, hydra_cfg: HydraConf, run: Path) -> None:
+        self.sweep = SweepFolder(Path(hydra_cfg.sweep.dir))
+        overrides = OmegaConf.to_container(hydra_cfg.overrides.task)
+        assert isinstance(overrides, list)
+        folder = self.sweep.within(run)
+        self._job = Job(int(hydra_cfg.job.num), tuple(map(str, overrides)), Status.running, folder)
+        self.sweep.write(self._job)
+        sweeps.begin(self.sweep)
+
+    def finished(self, figures: Mapping[str, float | str], run: Path) -> None:
+        """The job is done; its results lie in `run`."""
+        self._end(
+            replace(self._job, status=Status.finished, figures=dict(figures), folder=self.sweep.within(run))
+        )
+
+    def failed(self, error: Exception, run: Path) -> None:
+        """The job was refused or went wrong; it has a folder only if something lies there."""
+        folder = self.sweep.within(run) if run.is_dir() else ""
+        self._end(
+            replace(
+                self._job,
+                status=Status.failed,
+                folder=folder,
+                reason=messages.one_line(error),
+                exit_status=messages.status(error),
+            )
+        )
+
+    def stopped(self) -> None:
+        """A signal ended the job."""
+        self._end(replace(self._job, status=Status.stopped, reason="interrupted"))
+
+    def _end(self, job: Job) -> None:
+        self.sweep.write(job)
+        self.sweep.write_tables()
