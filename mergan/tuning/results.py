@@ -14,7 +14,7 @@ from mergan.output import tables
 from mergan.system.files import write_text
 from mergan.system.text import shortened
 from mergan.tuning.plan import Plan
-from mergan.tuning.study import FIGURES, REASON, SECONDS, SharedStudy
+from mergan.tuning.study import FIGURES, FOLDER, REASON, SECONDS, SharedStudy
 
 TRIALS, BEST = "trials.csv", "best_command.txt"  # in the search folder
 STATES = {
@@ -47,13 +47,14 @@ def line(study: SharedStudy, number: int) -> str:
     plan = study.plan
     values = " ".join(f"{part.name}={_value(trial.params[part.name])}" for part in plan.dimensions)
     seconds = f"{trial.user_attrs[SECONDS]:.0f} s"
-    begin = f"trial {number}/{plan.settings.trials}: {values}"
+    ended = sum(other.state.is_finished() for other in study.trials())
+    begin = f"[{ended}/{plan.settings.trials}] trial {number}: {values}"
     if trial.state is not TrialState.COMPLETE:
         return f"{begin}  {STATES[trial.state]}: {trial.user_attrs[REASON]}  {seconds}"
     figures = "  ".join(f"{name} {value:.4g}" for name, value in zip(plan.metrics, trial.values, strict=True))
     leaders = best(study)
     if len(plan.metrics) > 1:
-        standing = f"on the front of {len(leaders)}" if trial in leaders else "not on the front"
+        standing = f"on the front ({len(leaders)})" if trial in leaders else "not on the front"
     else:
         standing = f"best {leaders[0].values[0]:.4g} (trial {leaders[0].number})"
     return f"{begin}  {figures}  {standing}  {seconds}"
@@ -75,10 +76,17 @@ def write_trials(study: SharedStudy) -> None:
                 *(str(found.get(FIGURES, {}).get(name, "")) for name in figures),
                 str(found.get(SECONDS, "")),
                 found.get(REASON, ""),
-                study.folder(trial.number).name,
+                _place(study, trial),
             ]
         )
     write_text(plan.folder / TRIALS, tables.comma_separated(rows))
+
+
+def _place(study: SharedStudy, trial: FrozenTrial) -> str:
+    """The run folder of a trial; another process that shares the storage may have a search folder of its own."""
+    folder = study.folder(trial.number)
+    own = trial.user_attrs[FOLDER] == str(study.plan.folder)
+    return folder.name if own else str(Path(trial.user_attrs[FOLDER]) / folder.name)
 
 
 def table(study: SharedStudy) -> str:
@@ -115,9 +123,15 @@ def finish(study: SharedStudy) -> str:
     lines = [f"{len(states)} trials: {', '.join(counts)}"]
     if finished(study):
         pictures.draw(study.study, study.plan.metrics, study.plan.folder)
-        lines += ["", table(study), "", *_commands(study)]
+        lines += ["", *_headed(study), "", *_commands(study)]
     lines.append(f"search folder: {study.plan.folder}")
     return "\n".join(lines)
+
+
+def _headed(study: SharedStudy) -> list[str]:
+    if len(study.plan.metrics) == 1:
+        return [table(study)]
+    return ["the Pareto front, no trial of which is worse than another in all figures:", table(study)]
 
 
 def _commands(study: SharedStudy) -> list[str]:
@@ -128,7 +142,8 @@ def _commands(study: SharedStudy) -> list[str]:
     text = "".join(f"# trial {number}\n{words}\n" for number, words in commands.items())
     write_text(plan.folder / BEST, text)
     first = trials[0].number
-    return [f"best command (trial {first}):", f"  {commands[first]}"]
+    which = f"best command (trial {first})" if len(trials) == 1 else f"trial {first} (all of them: {BEST})"
+    return [f"{which}:", f"  {commands[first]}"]
 
 
 def command(plan: Plan, values: dict[str, Any]) -> str:

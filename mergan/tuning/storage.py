@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,7 +68,7 @@ def open_storage(where: str) -> BaseStorage:
     warnings.filterwarnings("ignore", module="optuna.*")
     try:
         if URL in where:
-            return RDBStorage(where)
+            return _database(where)
         path = Path(where)
         path.parent.mkdir(parents=True, exist_ok=True)
         lock: Any = SystemLock(path.with_name(f".{path.name}.lock"))  # Optuna exports no base class for it
@@ -77,6 +78,18 @@ def open_storage(where: str) -> BaseStorage:
     except Exception as error:  # a driver may raise anything, and so does a file that is no journal
         said = f"{_shown(where)}: cannot be opened ({reason(error)}); name another storage"
         raise ConfigError(said) from error
+
+
+def _database(url: str) -> RDBStorage:
+    """Connect to a database. Two processes may be making its tables at once, of which one fails."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    for wait in (0.5, 2.0):
+        try:
+            return RDBStorage(url)
+        except SQLAlchemyError:
+            time.sleep(wait)
+    return RDBStorage(url)
 
 
 @contextmanager
