@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,9 +95,5 @@ def run(order: Order) -> Outcome:
         except (KeyboardInterrupt, interrupts.Interrupted):
             return Outcome(reason="its process was asked to end", interrupted=True)
         except Exception as error:
-            traceback.print_exception(error)
-            return Outcome(
-                seconds=time.monotonic() - started,
-                reason=messages.one_line(error),
-                status=messages.status(error),
-            )
+            status = messages.report(error)
+            return Outcome(seconds=time.monotonic() - started, reason=messages.one_line(error), status=status)
