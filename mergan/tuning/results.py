@@ -83,7 +83,7 @@ def write_trials(study: SharedStudy) -> None:
 
 
 def _place(study: SharedStudy, trial: FrozenTrial) -> str:
-    """The run folder of a trial; another process that shares the storage may have a search folder of its own."""
+    """The run folder of a trial, which another process may have in a search folder of its own."""
     folder = study.folder(trial.number)
     own = trial.user_attrs[FOLDER] == str(study.plan.folder)
     return folder.name if own else str(Path(trial.user_attrs[FOLDER]) / folder.name)

@@ -15,6 +15,7 @@ from mergan.cli.jobs import keep_fonts_in
 from mergan.config.trainer_arguments import gpus, processors
 from mergan.output import places
 from mergan.system.errors import MerganError
+from mergan.system.interrupts import Interrupted
 from mergan.system.workers import WorkerDied, Workers
 from mergan.tuning import results, trial
 from mergan.tuning.plan import Plan, described
@@ -59,29 +60,33 @@ def search(plan: Plan, program: str, typed: Sequence[str]) -> None:
         MerganError: the storage or the folder cannot be used.
         KeyboardInterrupt, Interrupted: with a note that says how to go on.
     """
-    existed = plan.folder.exists()
     try:
-        study = SharedStudy(plan)
-    finally:
-        if not existed:
-            places.remove_if_empty(plan.folder)
-    print(described(plan), flush=True)
-    keep_fonts_in(plan.cache_dir)
-    workers = Workers(plan.settings.jobs, _threads(plan.settings.jobs), gpus(plan.accelerator))
-    try:
+        study = _opened(plan)
+        print(described(plan), flush=True)
+        keep_fonts_in(plan.cache_dir)
+        workers = Workers(plan.settings.jobs, _threads(plan.settings.jobs), gpus(plan.accelerator))
         with study.at_work(), workers:
             Search(study).run(workers)
-    except BaseException as stop:
-        if not isinstance(stop, Exception):
-            stop.add_note(f"; go on with {results.going_on(program, typed, plan.folder)}")
+        print(results.finish(study), flush=True)
+    except (KeyboardInterrupt, Interrupted) as stop:
+        stop.add_note(f"; go on with {results.going_on(program, typed, plan.folder)}")
         raise
-    print(results.finish(study), flush=True)
     more = [word for word in typed if not word.startswith("search.trials=")]
     print(f"more trials: {results.going_on(program, more, plan.folder)} search.trials=...")
     failed = [trial for trial in study.trials() if trial.state is TrialState.FAIL]
     if failed and not results.finished(study):
         attributes = failed[0].user_attrs
         raise TrialError(f"all trials failed, the first with: {attributes[REASON]}", attributes[STATUS])
+
+
+def _opened(plan: Plan) -> SharedStudy:
+    """The study of a plan. If its storage is refused, no folder is left behind."""
+    existed = plan.folder.exists()
+    try:
+        return SharedStudy(plan)
+    finally:
+        if not existed:
+            places.remove_if_empty(plan.folder)
 
 
 class Search:
