@@ -162,12 +162,14 @@ def test_what_makes_no_sense_is_refused_in_one_line(more: list[str], line: str, 
     assert str(caught.value).startswith(line) and "\n" not in str(caught.value)
 
 
-def test_a_refused_command_leaves_no_folder(cache_dir: Path, tmp_path: Path) -> None:
+def test_a_refused_command_leaves_no_folder(
+    cache_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["mergan"])
     for more in (["lr=interval(-1,1)"], ["lr=1e-3,1e-4", "search.storage=nope://x"]):
-        words = typed(cache_dir, tmp_path / "search", *more)
-        done = warm.run(["-m", "mergan.search", *words], tmp_path)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+        assert main(typed(cache_dir, tmp_path / "search", *more)) == 2
+        out, err = capsys.readouterr()
+        assert out == "" and err.startswith("error: ") and err.count("\n") == 1
     assert not any(tmp_path.iterdir())
 
 
@@ -398,36 +400,20 @@ def command(cache_dir: Path, folder: Path, *more: str) -> subprocess.CompletedPr
     return warm.run(["-m", "mergan.search", *words], folder.parent, {"PYTHONPATH": path})
 
 
-def kill(run: str, marker: Path, parent: bool) -> str:
-    """The word that kills a process in the middle of the second task of a trial."""
-    target = "{_target_:tiny.KillAt,epoch:3"
-    return f"+callbacks.kill={target},run:{run},marker:'{marker}',parent:{str(parent).lower()}}}"
-
-
 def test_a_killed_search_goes_on_to_the_bit(planned: Planned, cache_dir: Path, tmp_path: Path) -> None:
-    wanted = [kill("trial_001", tmp_path / "killed", parent=True), "search.trials=2"]
-    killed = command(cache_dir, tmp_path / "killed_search", *wanted)
-    assert killed.returncode == -signal.SIGKILL and killed.stdout.count("best ") == 1
+    """Killed while a trial is in the middle of its second task; two trials at once before, one after."""
+    killer = f"run:trial_002,epoch:3,marker:'{tmp_path / 'killed'}'"
+    wanted = [f"+callbacks.kill={{_target_:tiny.KillParentAt,{killer}}}", "search.trials=4"]
+    killed = command(cache_dir, tmp_path / "killed_search", *wanted, "search.jobs=2")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     again = command(cache_dir, tmp_path / "killed_search", *wanted)
     assert again.returncode == 0 and again.stderr == "", again.stderr
-    assert "trial 1: goes on" in again.stdout and "2 trials: 2 finished" in again.stdout
-    log = (tmp_path / "killed_search" / "trial_001" / trial.LOG).read_text()
+    assert "trial 2: goes on" in again.stdout and "4 trials: 4 finished" in again.stdout
+    log = (tmp_path / "killed_search" / "trial_002" / trial.LOG).read_text()
     assert "going on at task 2/2, epoch 2/2" in log
     whole = planned(*SPACE, "epochs=2", "search.pruning_metric=null", *wanted)
     search(whole)
     assert outcomes(tmp_path / "killed_search") == outcomes(whole.folder)
-
-
-def test_trials_side_by_side_survive_the_death_of_a_worker(cache_dir: Path, tmp_path: Path) -> None:
-    wanted = [kill("trial_001", tmp_path / "killed", parent=False), "search.trials=4", "search.jobs=2"]
-    done = command(cache_dir, tmp_path / "search", *wanted)
-    assert done.returncode == 0, done.stderr
-    assert "trial 1: its process was killed (SIGKILL(-9)); it goes on" in done.stdout
-    assert "4 trials: 4 finished" in done.stdout
-    assert [row["number"] for row in rows(tmp_path / "search")] == list("0123")
-    assert sorted(path.name for path in (tmp_path / "search").glob("trial_*")) == [
-        f"trial_00{number}" for number in range(4)
-    ]
 
 
 def test_ctrl_c_says_how_to_go_on(
@@ -449,7 +435,9 @@ def test_ctrl_c_says_how_to_go_on(
     said = capsys.readouterr().err
     begin = "stopped; go on with mergan search "
     assert said.startswith(begin) and said.count("\n") == 1
-    assert sorted(shlex.split(said.removeprefix(begin))) == sorted(words)
+    again = shlex.split(said.removeprefix(begin))
+    assert again[-1] == f"search.dir='{tmp_path / 'a b'}'"  # quoted for Hydra too
+    assert sorted(again[:-1]) == sorted(word for word in words if not word.startswith("search.dir="))
 
 
 def test_a_search_of_which_nothing_comes_has_the_status_of_its_first_failure(

@@ -212,27 +212,26 @@ class StopAt(pl.Callback):
             raise KeyboardInterrupt
 
 
-class KillAt(pl.Callback):
-    """Kills a process after one step of an epoch of one run, the first time only; named in configurations.
+class KillParentAt(pl.Callback):
+    """Kills the process that has started this one, after one step of an epoch of one run, the first time only; named in configurations.
 
     Args:
         folder: the run folder.
         run: name of the run folder in which it strikes.
         epoch: when.
         marker: a file that says that it has struck.
-        parent: whether the process that has started this one is killed, or this one.
     """
 
-    def __init__(self, folder: Path, run: str, epoch: int, marker: str, parent: bool) -> None:
+    def __init__(self, folder: Path, run: str, epoch: int, marker: str) -> None:
         self.due = folder.name == run and not Path(marker).exists()
-        self.epoch, self.marker, self.parent = epoch, Path(marker), parent
+        self.epoch, self.marker = epoch, Path(marker)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if self.due and trainer.current_epoch == self.epoch:
             self.marker.touch()
-            os.kill(os.getppid() if self.parent else os.getpid(), signal.SIGKILL)
+            os.kill(os.getppid(), signal.SIGKILL)
             time.sleep(60)  # the end of the parent ends this process
 
 
