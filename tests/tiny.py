@@ -213,7 +213,7 @@ class StopAt(pl.Callback):
 
 
 class KillParentAt(pl.Callback):
-    """Kills the process that has started this one, after one step of an epoch of one run, the first time only; named in configurations.
+    """Kills the process that has started this one, after a step of a run, once; named in configurations.
 
     Args:
         folder: the run folder.
