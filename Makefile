@@ -40,7 +40,7 @@ smoke: $(READY) ## all strategies in seconds, on generated images
 reproduce: $(READY) ## train every row of the table of results, and write the table (hours; goes on where it stopped)
 	$(BIN)/python -m mergan.reproduce $(ARGS)
 
-benchmark: $(READY) ## how fast training is, as ratios (an idle machine, about 20 minutes)
+benchmark: $(READY) ## how fast training is, as ratios (an idle machine, about 35 minutes)
 	$(BIN)/python -m benchmarks $(ARGS)
 
 torture: $(READY) ## kill, starve, mislead and attack runs, and count what is lost (about 25 minutes)

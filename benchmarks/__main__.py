@@ -1,4 +1,7 @@
-"""Run the benchmarks: python -m benchmarks [out=benchmarks/results] [only=reference,growth] [threads=2]"""
+"""Run the benchmarks: python -m benchmarks [out=benchmarks/results] [only=reference,growth] [threads=2]
+
+python -m benchmarks gpu measures a GPU instead, see benchmarks/gpu.py.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from typing import Any
 import lightning
 import torch
 
-from benchmarks import framework, growth, loading, reference, roofline, startup
+from benchmarks import framework, gpu, growth, loading, reference, roofline, startup, sweeps
 from benchmarks.measure import Figure
 from mergan.output import tables
 from mergan.system.files import write_text
@@ -28,6 +31,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "loading": lambda cache, _: loading.run(cache),
     "startup": startup.run,
     "roofline": lambda cache, _: roofline.run(cache),
+    "sweeps": sweeps.run,
 }
 
 
@@ -93,4 +97,7 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    if sys.argv[1:2] == ["gpu"]:
+        gpu.main(sys.argv[2:])
+    else:
+        main(sys.argv[1:])

@@ -5,7 +5,7 @@ once more in the plainest way: up-sampling and convolution apart, a DataLoader t
 sample, three figures read back in every step. It knows nothing of mergan, whose settings of the process
 would make it faster as well:
 
-    python -m benchmarks.plain_v2 IMAGES.npz WIDTH STEPS THREADS
+    python -m benchmarks.plain_v2 IMAGES.npz WIDTH STEPS THREADS DEVICE
 
 prints the seconds per step.
 """
@@ -80,12 +80,16 @@ class PlainLoop:
         labels: (N,).
         width: of the generator, see mergan.networks.upsample.
         width_d: of the discriminator.
+        device: where the networks are; the loader's batches come from the CPU.
     """
 
-    def __init__(self, images: Tensor, labels: Tensor, width: int = 64, width_d: int = 16) -> None:
+    def __init__(
+        self, images: Tensor, labels: Tensor, width: int = 64, width_d: int = 16, device: str = "cpu"
+    ) -> None:
         dataset = TensorDataset(images.float() / 127.5 - 1, labels)
         self.loader = DataLoader(dataset, batch_size=BATCH, shuffle=True, drop_last=True)
-        self.generator, self.discriminator = Generator(width), Discriminator(width_d)
+        self.device = device
+        self.generator, self.discriminator = Generator(width).to(device), Discriminator(width_d).to(device)
         self.optimizer_g = torch.optim.Adam(self.generator.parameters(), lr=7e-5, betas=(0.5, 0.999))
         self.optimizer_d = torch.optim.Adam(self.discriminator.parameters(), lr=7e-5, betas=(0.5, 0.999))
         self.history: list[tuple[float, float, float]] = []
@@ -99,16 +103,17 @@ class PlainLoop:
                     begun = time.perf_counter()
                 if done == steps:
                     return (time.perf_counter() - begun) / (steps - skip)
-                self._step(images, labels)
+                self._step(images.to(self.device), labels.to(self.device))
                 done += 1
 
     def _step(self, real: Tensor, labels: Tensor) -> None:
         adversarial_loss, class_loss = nn.BCEWithLogitsLoss(), nn.CrossEntropyLoss()
-        valid, fake = torch.ones(BATCH, 1), torch.zeros(BATCH, 1)
+        device = self.device
+        valid, fake = torch.ones(BATCH, 1, device=device), torch.zeros(BATCH, 1, device=device)
 
         self.optimizer_g.zero_grad()
-        asked = torch.randint(CLASSES, (BATCH,))
-        images = self.generator(torch.randn(BATCH, LATENT), asked)
+        asked = torch.randint(CLASSES, (BATCH,), device=device)
+        images = self.generator(torch.randn(BATCH, LATENT, device=device), asked)
         validity, classes = self.discriminator(images)
         loss_g = 0.5 * (adversarial_loss(validity, valid) + class_loss(classes, asked))
         loss_g.backward()
@@ -126,11 +131,12 @@ class PlainLoop:
         self.history.append((loss_g.item(), loss_d.item(), right.item()))
 
 
-def main(images: str, width: str, steps: str, threads: str) -> None:
+def main(images: str, width: str, steps: str, threads: str, device: str) -> None:
     """Measure in this process."""
     torch.set_num_threads(int(threads))
     data = np.load(images)
-    loop = PlainLoop(torch.tensor(data["images"]), torch.tensor(data["labels"]), int(width))
+    images_labels = torch.tensor(data["images"]), torch.tensor(data["labels"])
+    loop = PlainLoop(*images_labels, int(width), device=device)
     print(loop.run(int(steps)))
 
 

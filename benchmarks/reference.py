@@ -46,9 +46,9 @@ def run(cache_dir: Path, steps: int = 400, rounds: int = 3, width: int = 64) -> 
     return figures
 
 
-def plain(images: Path, width: int, steps: int) -> float:
+def plain(images: Path, width: int, steps: int, device: str = "cpu") -> float:
     """Seconds per step of the plain loop, in a process of its own."""
-    arguments = [str(images), str(width), str(steps), str(torch.get_num_threads())]
+    arguments = [str(images), str(width), str(steps), str(torch.get_num_threads()), device]
     command = [sys.executable, "-m", "benchmarks.plain_v2", *arguments]
     done = subprocess.run(command, cwd=config.CONF.parent, capture_output=True, text=True, check=True)
     return float(done.stdout)

@@ -3,7 +3,8 @@
 After each task the generator is evaluated on all classes seen so far, a sample grid is drawn, and a
 checkpoint is written. The run folder holds configuration, figures, matrices, grids, checkpoints and logs.
 After Ctrl-C or a crash, resume with ckpt_path=RUN/checkpoints/last.ckpt; no other setting is needed. With -m
-and several values per key you get a sweep: one run per combination, and a table at the end.
+and several values per key you get a sweep: one run per combination, and a table at the end. A sweep goes on
+when you repeat its command with resume=auto and its hydra.sweep.dir.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from types import ModuleType
 from typing import Any
 
 import hydra
-from hydra.core.plugins import Plugins
 from omegaconf import DictConfig
 
 from mergan import config
@@ -33,7 +33,7 @@ DOOR = Door(
         "strategy=replay_alignment scenario=five_tasks 'epochs=[4,4,4,4,8]'",
         "experiment=mnist_align data=fashion_mnist hydra.run.dir=runs/first resume=auto",
         "ckpt_path=runs/first/checkpoints/last.ckpt",
-        "-m strategy=finetune,joint_retrain seed=0,1,2 hydra.sweep.dir=runs/six",
+        "-m strategy=finetune,joint_retrain seed=0,1,2 hydra/launcher=parallel hydra.sweep.dir=runs/six",
         "experiment=paper_svhn_retrain debug=smoke",
     ),
     keys=(
@@ -68,10 +68,9 @@ def _train(cfg: DictConfig) -> float | None:
 
 def main(typed: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    plugins = Plugins.instance()  # first, since Hydra loads its own modules anew when it lists them
     from hydra_plugins import mergan_plugins
 
-    mergan_plugins.register(plugins)
+    mergan_plugins.register()
     return guard(DOOR, typed, lambda _: _train())
 
 

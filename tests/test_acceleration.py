@@ -46,6 +46,19 @@ def test_compiled_networks_in_another_order_train_alike(compose: Compose, tmp_pa
     assert trained.load_generator(paths[1]).seen == [0, 1, 2, 3]
 
 
+def test_the_copies_of_the_generator_keep_their_weights_in_its_order(build: Callable[..., tiny.Run]) -> None:
+    run = build("strategy=finetune", "learner.ema=0.9")
+    acceleration = part("callbacks.acceleration", "trainer=gpu", compile_networks=False)
+    acceleration.on_fit_start(run.trainer, run.module)
+    generator, *copies = (
+        [weight.stride() for weight in network.parameters()]
+        for network in (run.module.generator, run.module.ema, run.module.snapshot)
+    )
+    assert copies == [generator, generator]
+    weights = [weight for weight in run.module.generator.parameters() if weight.dim() == 4]
+    assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
+
+
 @pytest.mark.parametrize(("penalty", "compiled"), [("objective.r1=0.1", False), ("objective.r1=0.0", True)])
 def test_a_discriminator_that_is_differentiated_twice_is_not_compiled(
     build: Callable[..., tiny.Run], penalty: str, compiled: bool

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tiny
 import torch
+import warm
+from torch.autograd import DeviceType
 
 from benchmarks import __main__ as command
-from benchmarks import breakdown, framework, growth, loading, reference, roofline
+from benchmarks import breakdown, framework, gpu, growth, loading, reference, roofline
 from benchmarks.bare_loop import BareLoop
 from benchmarks.fits import Fit
+from benchmarks.gpu_plan import Plan
 from benchmarks.measure import Figure, Pairs, alternate, seconds
+from benchmarks.on_device import OnDevice, covered, summary
 from benchmarks.plain_v2 import PlainLoop
+from mergan.strategies import Context, Drawn, Strategy
 
 ONE_TASK = [
     *tiny.SETTINGS,
@@ -151,3 +158,70 @@ def test_the_peak_of_memory_is_not_that_of_the_parent() -> None:
     done = subprocess.run(command, cwd=tiny.ROOT, check=True, capture_output=True, text=True)
     assert 100 < float(done.stdout) < 1000 < growth.peak_memory()
     del ballast
+
+
+def test_the_benchmark_of_a_gpu_makes_its_table_on_a_cpu(cache_dir: Path) -> None:
+    small = ("network.generator.width=2", "network.discriminator.width=2", "batch_size=4")
+    plan = Plan("cpu", timed=4, networks=("default", "mnist"), settings=("fp32", "graphs"), overrides=small)
+    rows = gpu.run(plan, cache_dir)
+    assert [(row.network, row.setting) for row in rows] == [
+        (network, setting) for network in plan.networks for setting in plan.settings
+    ]
+    for row in rows[::2]:
+        assert row.found is not None and row.images is not None and not row.remark
+        assert row.images * row.found.seconds == pytest.approx(4 * (2 if row.network == "mnist" else 1))
+        assert row.cells()[4:] == ["-", "-", "-"]  # no kernels on a CPU
+    for row in rows[1::2]:
+        assert row.cells()[2:] == ["-", "-", "-", "-", "on a GPU only"]
+    text = gpu.report(plan, rows)
+    assert len([line for line in text.splitlines() if line.startswith("|")]) == 2 + len(rows)
+    assert gpu.run(dataclasses.replace(plan, seconds=-1.0), cache_dir)[0].remark.startswith("left out")
+
+
+class NotCaptured(Strategy):
+    """Fails in the first step, as a network may that cannot be captured."""
+
+    def generator_terms(self, context: Context, drawn: Drawn) -> dict[str, torch.Tensor]:
+        raise RuntimeError("an output was overwritten\nby a later run")
+
+
+def test_what_cannot_be_measured_on_the_gpu_is_a_remark(cache_dir: Path) -> None:
+    faulty = ("strategy=finetune", "strategy._target_=test_benchmarks.NotCaptured")
+    row = gpu.measure(Plan("cpu", timed=1, overrides=faulty), "default", "fp32", cache_dir)
+    assert row.cells()[2:] == ["-", "-", "-", "-", "no: RuntimeError: an output was overwritten"]
+
+
+def test_launches_and_idle_time_follow_from_the_events() -> None:
+    def event(
+        name: str, where: DeviceType, start: float, end: float, marked: bool = False
+    ) -> SimpleNamespace:
+        span = SimpleNamespace(start=start, end=end)
+        return SimpleNamespace(name=name, device_type=where, is_user_annotation=marked, time_range=span)
+
+    cpu, cuda = DeviceType.CPU, DeviceType.CUDA
+    events = [
+        event("cudaLaunchKernel", cpu, 0, 1), event("cuLaunchKernelEx", cpu, 1, 2),
+        event("cudaGraphLaunch", cpu, 2, 3), event("cudaMemcpyAsync", cpu, 3, 4), event("add", cpu, 0, 1),
+        event("gemm", cuda, 100, 200), event("Memcpy HtoD", cuda, 150, 250), event("add", cuda, 300, 350),
+        event("Optimizer.step#Adam.step", cuda, 0, 1000, marked=True),
+    ]  # fmt: skip
+    assert summary(0.001, events, steps=2) == OnDevice(0.001, 1.5, pytest.approx(0.9))
+    assert summary(0.001, events[:5], steps=2) == OnDevice(0.001)
+    assert covered([(5, 6), (0, 4), (1, 2), (3, 5)]) == 6
+
+
+@pytest.mark.parametrize(
+    ("words", "culprit"),
+    [
+        ([], "device=cuda: there is no GPU here"),
+        (["device=tpu"], "device=tpu: use device=cuda|cpu"),
+        (["networks=v3"], "networks=v3: use some of default,mnist,v2"),
+        (["steps=0"], "steps=0: use"),
+    ],
+)
+def test_the_benchmark_of_a_gpu_refuses_in_one_line(words: list[str], culprit: str) -> None:
+    if not words and torch.cuda.is_available():
+        pytest.skip("there is one")
+    done = warm.run(["-m", "benchmarks", "gpu", *words], tiny.ROOT)
+    assert done.returncode == 2 and not done.stdout
+    assert done.stderr.startswith(f"error: {culprit}") and done.stderr.count("\n") == 1

@@ -261,6 +261,15 @@ def checkpoints(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.glob("*/checkpoints/last.ckpt")}
 
 
+def test_two_sweeps_do_not_share_a_folder(cache_dir: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "sweep"
+    with SweepFolder(folder).locked():
+        result = warm.run(sweep(cache_dir, folder), tmp_path)
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"error: hydra.sweep.dir={folder}: another process is running a sweep there")
+
+
 @pytest.mark.parametrize(
     "word",
     ["hydra.launcher.n_jobs=0", "hydra.launcher.threads=-2", "hydra.launcher.gpus=[a]", "sweep=v2",

@@ -16,7 +16,7 @@ class ParallelLauncher(parallel.ParallelLauncher):
     """See mergan.cli.parallel."""
 
 
-def register(plugins: Plugins) -> None:
+def register() -> None:
     """Make them known to Hydra, which does not find the packages of an editable installation."""
     for plugin in (GridSweeper, ParallelLauncher):
-        plugins.register(plugin)
+        Plugins.instance().register(plugin)

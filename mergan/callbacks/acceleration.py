@@ -38,7 +38,9 @@ class Acceleration(pl.Callback):
         assert isinstance(pl_module, ContinualLearner)
         torch.set_float32_matmul_precision(self.matmul_precision)
         if self.channels_last:
-            for network in (pl_module.snapshot, *pl_module.networks):
+            # the average in the order of the generator, so that one kernel updates all its weights
+            averaged = [] if pl_module.ema is None else [pl_module.ema]
+            for network in (pl_module.snapshot, *averaged, *pl_module.networks):
                 network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.compile_networks:
             for network in pl_module.compilable:

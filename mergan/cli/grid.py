@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
-from omegaconf import OmegaConf
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
 
 from mergan import config
 from mergan.cli import messages, sweeps
@@ -19,13 +21,24 @@ from mergan.output.sweep import SweepFolder
 from mergan.output.sweep_jobs import Status
 
 
-class GridSweeper(BasicSweeper):
-    """Hydra's sweeper, with a folder that knows its jobs, and without an end at the first failed one.
+class GridSweeper(Sweeper):
+    """Hydra's basic sweeper, with a folder that knows its jobs, and without an end at the first failed one.
 
     Args:
         max_batch_size: how many jobs are launched at a time; None: all of them.
         params: values that stand for words of the command line, which come first.
     """
+
+    def __init__(self, max_batch_size: int | None, params: Mapping[str, str] | None) -> None:
+        self._max_batch_size = max_batch_size
+        self._params = [f"{key}={value}" for key, value in (params or {}).items()]
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Take the configuration that the jobs share, and set up the launcher that it names."""
+        self.hydra_context, self.config = hydra_context, config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
 
     def sweep(self, arguments: list[str]) -> Sequence[Sequence[JobReturn]]:
         """Run the jobs.
@@ -34,9 +47,11 @@ class GridSweeper(BasicSweeper):
             ConfigError: the folder holds a sweep already, or another process is running one there.
         """
         assert self.config is not None and self.hydra_context is not None and self.launcher is not None
+        from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
-        batches = self.split_arguments(overrides, self.max_batch_size)
+        overrides = parser.parse_overrides([*self._params, *arguments])
+        batches = BasicSweeper.split_arguments(overrides, self._max_batch_size)
         for batch in batches:
             self.validate_batch_is_legal(batch)
         folder = SweepFolder(Path(self.config.hydra.sweep.dir))

@@ -11,8 +11,8 @@ from typing import Any
 
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, setup_globals
+from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from hydra_plugins.hydra_joblib_launcher.joblib_launcher import JoblibLauncher
 from omegaconf import DictConfig
 
 from mergan.cli.watching import Watch
@@ -26,8 +26,8 @@ from mergan.system.workers import WorkerDied, Workers, output_in
 THREADS = "OMP_NUM_THREADS"
 
 
-class ParallelLauncher(JoblibLauncher):
-    """Runs the jobs in worker processes. A job that dies takes no other along.
+class ParallelLauncher(Launcher):
+    """Runs jobs in worker processes, as the joblib launcher does. One that dies takes no other along.
 
     Args:
         n_jobs: how many at once; None or -1: as many as there are GPUs, or else cores.
@@ -37,7 +37,6 @@ class ParallelLauncher(JoblibLauncher):
     """
 
     def __init__(self, n_jobs: int | None, threads: int | None, gpus: list[int] | None) -> None:
-        super().__init__()
         self._jobs, self._threads, self._gpus = n_jobs, threads, gpus
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -46,7 +45,7 @@ class ParallelLauncher(JoblibLauncher):
         Raises:
             ConfigError: a setting makes no sense.
         """
-        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
         _check("n_jobs", self._jobs, (None, -1))
         _check("threads", self._threads, (None,))
         self.threads = self._threads or int(os.environ.get(THREADS, "").partition(",")[0] or 1)
@@ -61,8 +60,7 @@ class ParallelLauncher(JoblibLauncher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         """Run the jobs; returns their results in the order of the jobs."""
         setup_globals()
-        assert self.config is not None
-        folder = SweepFolder(Path(self.config.hydra.sweep.dir))
+        folder = SweepFolder(Path(self.config.hydra.sweep.dir).absolute())
         state = Singleton.get_state()
         numbers = range(initial_job_idx, initial_job_idx + len(job_overrides))
         jobs = min(self.jobs, len(job_overrides))

@@ -23,7 +23,8 @@ class Recording:
     """
 
     def __init__(self, hydra_cfg: HydraConf, run: Path) -> None:
-        self.sweep = SweepFolder(Path(hydra_cfg.sweep.dir))
+        # the job may have changed its working directory
+        self.sweep = SweepFolder(Path(hydra_cfg.runtime.cwd) / hydra_cfg.sweep.dir)
         overrides = OmegaConf.to_container(hydra_cfg.overrides.task)
         assert isinstance(overrides, list)
         folder = self.sweep.within(run)

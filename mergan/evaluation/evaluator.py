@@ -69,6 +69,15 @@ class Evaluator:
         self._capped = test.subset(at_most(test.labels, references_per_class))
         self._references: dict[int, dict[str, FeatureSet]] = {}
 
+    def to(self, device: torch.device) -> None:
+        """Let judge, feature spaces and the classifier of the reverse accuracy compute on `device`.
+
+        The features come back to the CPU, where the metrics compare them in float64.
+        """
+        self.judge.to(device)
+        for space in self.spaces.values():
+            space.to(device)
+
     @property
     def higher_is_better(self) -> dict[str, bool]:
         """Whether higher is better, for the accuracy and every metric in every feature space, by name."""
@@ -123,6 +132,7 @@ class Evaluator:
             seed=self.seed,
             augment=self.judge.augment_reverse,
             max_steps=self.reverse_steps,
+            device=self.judge.device,
         )
         return accuracy_on(model, self._real(classes))
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from mergan.checkpoints.archive import read_archive
@@ -23,7 +24,14 @@ SLACK = 2**16  # maximum size of a file beyond its tensors, in bytes
 FORMAT = 2  # part of the cache key: increase it when architecture or training change
 
 
-def load_or_train(train: ImageSet, fresh: Fresh, key: str, cache_dir: Path, max_steps: int) -> Classifier:
+def load_or_train(
+    train: ImageSet,
+    fresh: Fresh,
+    key: str,
+    cache_dir: Path,
+    max_steps: int,
+    device: torch.device | str = "cpu",
+) -> Classifier:
     """The judge of a data set, trained once on its real training images and then read from the cache.
 
     Args:
@@ -32,6 +40,7 @@ def load_or_train(train: ImageSet, fresh: Fresh, key: str, cache_dir: Path, max_
         key: identity of data set, image size, split and network.
         cache_dir: the cache folder.
         max_steps: see train_classifier.
+        device: where to train; the judge itself is returned on the CPU.
 
     Raises:
         DataError: `cache_dir` cannot be written.
@@ -45,7 +54,7 @@ def load_or_train(train: ImageSet, fresh: Fresh, key: str, cache_dir: Path, max_
             tidy(path.parent)
             return judge
         with alone(path):
-            return _read(path, fresh) or _train_judge(path, train, fresh, max_steps)
+            return _read(path, fresh) or _train_judge(path, train, fresh, max_steps, device)
     except OSError as error:
         raise DataError(
             f"cache_dir={cache_dir}: cannot keep the evaluation classifier there ({error}); "
@@ -85,8 +94,10 @@ def _stored(path: Path, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
-def _train_judge(path: Path, train: ImageSet, fresh: Fresh, max_steps: int) -> Classifier:
+def _train_judge(
+    path: Path, train: ImageSet, fresh: Fresh, max_steps: int, device: torch.device | str
+) -> Classifier:
     log.info("training the evaluation classifier (once; kept in %s)", path.parent)
-    model = train_classifier(train, fresh, seed=0, augment=True, max_steps=max_steps)
+    model = train_classifier(train, fresh, seed=0, augment=True, max_steps=max_steps, device=device).cpu()
     save_atomically(model.state_dict(), path)
     return model

@@ -52,10 +52,14 @@ def train_classifier(
         model.train()
         for step in range(steps):
             images, labels = train.take(order[step * BATCH : (step + 1) * BATCH].numpy())
-            batch = normalise(torch.from_numpy(images).to(device))
+            # without waiting until the device has done the last step
+            batch, wanted = (
+                torch.from_numpy(part).to(device, non_blocking=True) for part in (images, labels)
+            )
+            batch = normalise(batch)
             if augment:
                 batch = recolour(jitter(batch, model.jitter), model.colour)
-            loss = nn.functional.cross_entropy(model(batch), torch.from_numpy(labels).to(device))
+            loss = nn.functional.cross_entropy(model(batch), wanted)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -8,9 +8,9 @@ from typing import Self
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mergan.config.ranges import Fraction
+from mergan.learners.averaging import MovingAverage
 from mergan.strategies import Strategy
 
 
@@ -36,10 +36,7 @@ class SampledGenerator(pl.LightningModule):
         self.generator = generator
         self.strategy = strategy
         self.snapshot = copy.deepcopy(generator).eval().requires_grad_(False)
-        self.ema: AveragedModel | None = None
-        if ema is not None:
-            self.ema = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=True)
-            self.ema.requires_grad_(False)
+        self.ema = None if ema is None else MovingAverage(generator, ema)
 
     @property
     def sampler(self) -> nn.Module:

@@ -6,6 +6,8 @@ import functools
 import json
 from pathlib import Path
 
+import torch
+
 from mergan import config
 from mergan.config import TrainConfig
 from mergan.config.instantiate import check_types, instantiate, instantiate_offering
@@ -18,8 +20,8 @@ from mergan.evaluation.metrics import Metric
 from mergan.system.errors import ConfigError
 
 
-def build_evaluator(settings: TrainConfig, pool: ImagePool) -> Evaluator:
-    """The evaluator, with its judge trained or read from the cache.
+def build_evaluator(settings: TrainConfig, pool: ImagePool, device: torch.device) -> Evaluator:
+    """The evaluator on a device, with its judge trained there or read from the cache.
 
     Raises:
         ConfigError: a metric refuses its settings, or is not a Metric.
@@ -50,8 +52,9 @@ def build_evaluator(settings: TrainConfig, pool: ImagePool) -> Evaluator:
         key=f"{source.name}|{pool.fingerprint()}|{shape}|{part}|{json.dumps(node, sort_keys=True)}",
         cache_dir=Path(settings.cache_dir),
         max_steps=measures.classifier_steps,
+        device=device,
     )
-    return Evaluator(
+    evaluator = Evaluator(
         judge,
         fresh,
         pool.evaluation_set,
@@ -64,6 +67,8 @@ def build_evaluator(settings: TrainConfig, pool: ImagePool) -> Evaluator:
         reverse_steps=measures.reverse_steps,
         seed=measures.seed,
     )
+    evaluator.to(device)
+    return evaluator
 
 
 def _build_spaces(settings: TrainConfig, judge: Classifier) -> dict[str, FeatureSpace]:

@@ -22,7 +22,7 @@ from mergan.config.instantiate import instantiate
 from mergan.evaluation.evaluator import Evaluator
 from mergan.output import places
 from mergan.output.folder import RunFolder
-from mergan.run import automatic, build
+from mergan.run import automatic, build, resources
 from mergan.run.evaluator import build_evaluator
 from mergan.run.resume import Continuation
 from mergan.run.start import find_start
@@ -110,7 +110,7 @@ class Experiment:
         self.start.load(self.learner)
         self.start.check(self.scenario)
         self.data = build.build_data(settings, self.pool, self.learner)
-        self.evaluator = build_evaluator(settings, self.pool)
+        self.evaluator = build_evaluator(settings, self.pool, resources.device(settings.trainer))
         self.evaluation = ContinualEvaluation(self.evaluator)
         checkpoints = checkpoint.AtomicCheckpointIO()
         self.trainer = build.build_trainer(
@@ -129,6 +129,7 @@ class Experiment:
         settings = OmegaConf.to_yaml(OmegaConf.structured(self.settings))
         write_text(self.folder.config, f"# mergan {VERSION}\n# tasks: {self._tasks()}\n{settings}")
         self._fit()
+        self.learner.to(self.trainer.strategy.root_device)  # Lightning has taken it back to the CPU
         metrics = self._final_metrics()
         self._log_final(metrics)
         write_text(self.folder.figures, json.dumps(metrics, indent=2) + "\n")

@@ -60,7 +60,7 @@ def measure(cfg: DictConfig) -> None:
     settings = config.typed(automatic.filled(run_cfg))
     pool = build.build_pool(settings, classes=generator.class_names)
     start.check_data(generator.content, pool.description(), f"checkpoint {path}", cfg.allow_changes)
-    evaluator = build_evaluator(settings, pool)
+    evaluator = build_evaluator(settings, pool, generator.device)
 
     classes, epoch = sorted(generator.seen), generator.content["epoch"]
     try:

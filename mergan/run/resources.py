@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from lightning.pytorch.accelerators import AcceleratorRegistry
+from lightning.pytorch.accelerators import Accelerator, AcceleratorRegistry
 from omegaconf import DictConfig
 
 from mergan.config import trainer_arguments
@@ -39,6 +41,20 @@ def device_memory(trainer: DictConfig) -> float | None:
     if trainer.get("accelerator") in (None, "auto", "gpu", "cuda") and torch.cuda.is_available():
         return float(torch.cuda.mem_get_info()[0])
     return memory()
+
+
+def device(trainer: Mapping[str, Any]) -> torch.device:
+    """The device that Lightning's Trainer takes with these arguments, which `check_accelerator` has passed.
+
+    The judge is trained before there is a Trainer, and on the same device.
+    """
+    name, devices = trainer.get("accelerator") or "auto", trainer.get("devices")
+    if name in ("auto", "gpu"):
+        gpus = ("mps", "cuda")
+        name = next((gpu for gpu in gpus if AcceleratorRegistry.get(gpu).is_available()), "cpu")
+    kind: Accelerator = AcceleratorRegistry.get(name)
+    found = kind.get_parallel_devices(kind.parse_devices(1 if devices in (None, "auto") else devices))
+    return torch.device(found[0])
 
 
 def disk(folder: Path) -> float | None:

@@ -57,11 +57,15 @@ class TrainedGenerator:
         """The classes that the networks knew before the run's first task."""
         return list(self.content[KEY]["known"])
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.network.parameters()).device
+
     @torch.no_grad()
     def __call__(self, z: Tensor, labels: Tensor) -> Tensor:
         """z (B, latent_dim), labels (B,) -> images (B, C, S, S) in [-1, 1]."""
-        device = next(self.network.parameters()).device
-        return self.strategy.generate(self.network, z.to(device), labels.to(device)).float()
+        return self.strategy.generate(self.network, z.to(self.device), labels.to(self.device)).float()
 
 
 def load_generator(path: Path, trust: Trust | None = None) -> TrainedGenerator:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -45,6 +45,10 @@ class Context:
         rng: the random generator of this epoch, on `device`; every random draw uses it.
         device: the device of images and labels.
         seed: the seed of the run.
+
+    A step must not make the CPU wait for the device. So it reads no value back, and it builds no tensor from
+    numbers of Python: copying them to the device waits until the device has done all that it was given.
+    `all_labels` keeps labels on the device for that purpose.
     """
 
     task: Task
@@ -58,6 +62,7 @@ class Context:
     rng: torch.Generator
     device: torch.device
     seed: int
+    _classes: dict[tuple[int, ...], Tensor] = field(default_factory=dict, init=False, repr=False)
 
     def task_rng(self) -> torch.Generator:
         """A new random generator on `device` that depends only on (seed, task).
@@ -70,9 +75,15 @@ class Context:
         """Standard normal z (count, latent_dim)."""
         return torch.randn(count, self.latent_dim, generator=self.rng, device=self.device)
 
+    def all_labels(self, classes: tuple[int, ...]) -> Tensor:
+        """The labels `classes` as a tensor (len(classes),) on `device`, copied there on first use."""
+        if classes not in self._classes:
+            self._classes[classes] = torch.tensor(classes, device=self.device)
+        return self._classes[classes]
+
     def labels(self, classes: tuple[int, ...], count: int) -> Tensor:
         """Labels (count,) drawn uniformly from `classes`."""
-        table = torch.tensor(classes, device=self.device)
+        table = self.all_labels(classes)
         picks = torch.randint(len(classes), (count,), generator=self.rng, device=self.device)
         return table[picks]
 

@@ -154,7 +154,8 @@ class DeepGenerativeReplay(Strategy):
         optimizer = torch.optim.Adam(self.solver.parameters(), lr=self.solver_lr, fused=True)
         for step in range(steps):
             images, labels = (
-                torch.from_numpy(part).to(context.device) for part in context.real.take(picks[step])
+                torch.from_numpy(part).to(context.device, non_blocking=True)
+                for part in context.real.take(picks[step])
             )
             loss = real_share * self._cross_entropy(images, labels)
             if replay_labels is not None:

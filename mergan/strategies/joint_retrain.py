@@ -66,8 +66,7 @@ class JointRetrain(Strategy):
             self.buffer.refill(context, lambda: self._replays(context))
 
     def _replays(self, context: Context) -> tuple[Tensor, Tensor]:
-        past = torch.tensor(context.task.past, device=context.device)
-        labels = past.repeat_interleave(self.buffer.size(context))
+        labels = context.all_labels(context.task.past).repeat_interleave(self.buffer.size(context))
         return snapshot_images(context, labels, self.replay_spread), labels
 
     def training_batch(self, images: Tensor, labels: Tensor, context: Context) -> TrainingBatch:

@@ -61,7 +61,8 @@ class RetrainAndAlign(JointRetrain):
         z, labels, images = drawn
         with torch.no_grad():
             target = context.snapshot(self.replay_spread * z, labels)
-        # a mask instead of indexing: indexing would read the number of images back from the device
-        held = torch.isin(labels, torch.tensor(past, device=labels.device))
+        # A mask instead of indexing, and no torch.isin, which sorts many classes: both would read the number
+        # of elements back from the device.
+        held = (labels[:, None] == context.all_labels(past)).any(dim=1)
         errors = self.alignment.errors(images, target)
         return self.alignment.weighed((errors * held).sum() / held.sum().clamp(min=1), len(past))

@@ -45,6 +45,11 @@ class Classifier(nn.Module):
         self.learning_rate, self.jitter, self.colour = learning_rate, jitter, colour
         self.augment_reverse = augment_reverse
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.head.weight.device
+
     def features(self, images: Tensor) -> Tensor:
         """images (B, C, S, S) in [-1, 1] -> penultimate features (B, num_features)."""
         return self.trunk(images)
@@ -65,8 +70,8 @@ class Classifier(nn.Module):
             Penultimate features (N, num_features) and predicted classes (N,), on the CPU.
         """
         self.eval()
-        device = next(self.parameters()).device
-        features = torch.cat([self.features(normalise(part.to(device))) for part in images.split(batch_size)])
+        parts = (normalise(part.to(self.device)) for part in images.split(batch_size))
+        features = torch.cat([self.features(part) for part in parts])
         return features.cpu(), self.head(features).argmax(dim=1).cpu()
 
     def predict(self, images: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor
 
 
@@ -14,11 +15,17 @@ class FeatureSpace(ABC):
     the judge of the run and the cache folder.
 
     Attributes:
+        device: the device of the run, where a slow space should compute.
         per_class: maximum number of real and of generated images of a class that are compared here, for a
             space that is slow to compute; None: all of them.
     """
 
     per_class: int | None = None
+    device = torch.device("cpu")
+
+    def to(self, device: torch.device) -> None:
+        """Set the device of the run. A space with a network moves it there."""
+        self.device = device
 
     @abstractmethod
     def __call__(self, images: Tensor) -> Tensor:

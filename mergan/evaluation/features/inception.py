@@ -33,10 +33,14 @@ class Inception(FeatureSpace):
     def __init__(self, weights: str | None, cache_dir: str) -> None:
         self.network = _load(find_weights(weights, cache_dir))
 
+    def to(self, device: torch.device) -> None:
+        super().to(device)
+        self.network.to(device)
+
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        parts = [self.network(part.expand(-1, 3, -1, -1).contiguous())[0] for part in images.split(BATCH)]
-        return torch.cat(parts)
+        parts = (part.expand(-1, 3, -1, -1).contiguous().to(self.device) for part in images.split(BATCH))
+        return torch.cat([self.network(part)[0] for part in parts]).cpu()
 
 
 def _load(path: Path) -> nn.Module:

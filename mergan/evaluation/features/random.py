@@ -52,9 +52,14 @@ class RandomNetwork(FeatureSpace):
             torch.manual_seed(seed)
             self.network = vgg16(size // STRIDE, outputs)
 
+    def to(self, device: torch.device) -> None:
+        super().to(device)
+        self.network.to(device)
+
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        return torch.cat([self.network(self._prepared(part)) for part in images.split(BATCH)]) * self.gain
+        parts = (self._prepared(part.to(self.device)) for part in images.split(BATCH))
+        return torch.cat([self.network(part) for part in parts]).cpu() * self.gain
 
     def _prepared(self, images: Tensor) -> Tensor:
         """images uint8 (N, C, S, S) -> (N, 3, size, size) in [-1, 1]; grey is repeated."""
