@@ -27,12 +27,11 @@ from mergan.config.schema import (
     ReproduceConfig,
     Resume,
     SampleConfig,
-    SearchConfig,
-    SearchSettings,
     Split,
     TrainConfig,
     register,
 )
+from mergan.config.search_settings import SearchConfig, SearchSettings
 from mergan.config.stream import apply_caps, is_joined, scenario
 from mergan.config.typed import plain, typed
 

@@ -19,6 +19,7 @@ from mergan.config.ranges import (
     Whole,
     Whole32,
 )
+from mergan.config.search_settings import SearchConfig
 
 
 class Split(Enum):
@@ -153,35 +154,6 @@ class EvaluateConfig:
     allow_changes: bool = MISSING
     trust: list[Any] = MISSING
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-
-
-class Sampler(Enum):
-    """How a search proposes values, see mergan.tuning.sampling."""
-
-    tpe = "tpe"
-    random = "random"
-
-
-@dataclass
-class SearchSettings:
-    """What a search does, see mergan.tuning."""
-
-    trials: Count32 = MISSING
-    jobs: Count = MISSING
-    metric: Any = MISSING  # the name of a figure, or a list of names
-    pruning_metric: str | None = MISSING
-    sampler: Sampler = MISSING
-    seed: Whole32 = MISSING
-    dir: str = MISSING
-    storage: str | None = MISSING
-    name: str = MISSING
-
-
-@dataclass
-class SearchConfig:
-    """The top level of conf/search.yaml; all other keys of the command are those of the trainings."""
-
-    search: SearchSettings = field(default_factory=SearchSettings)
 
 
 @dataclass

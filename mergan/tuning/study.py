@@ -120,7 +120,12 @@ class SharedStudy:
             if not waiting:
                 # it has its process from the start: whenever this one is killed, the trial can be recognised
                 self.study.enqueue_trial({}, user_attrs=self._mine())
-            return self._told(self.study.ask(), again=False)
+            proposed = self.study.ask()
+            if proposed.number >= self.plan.settings.trials:
+                # a process that shares the storage, but not this folder and its lock, has been faster
+                self._storage.set_trial_state_values(proposed._trial_id, TrialState.WAITING)
+                return None
+            return self._told(proposed, again=False)
 
     def _mine(self) -> dict[str, str]:
         return {PROCESS: self._process, HOST: socket.gethostname(), FOLDER: str(self.plan.folder)}
