@@ -292,7 +292,7 @@ def test_the_table_of_many_long_keys_fits_its_width(planned: Planned) -> None:
         )
     text = results.table(study)
     assert max(map(len, text.splitlines())) <= results.WIDTH
-    assert "more in trials.csv)" in text and "diversity" in text
+    assert "more keys in trials.csv)" in text and "diversity" in text
 
 
 def test_several_figures_give_a_front(planned: Planned) -> None:

@@ -85,32 +85,35 @@ def write_trials(study: SharedStudy) -> None:
 def _place(study: SharedStudy, trial: FrozenTrial) -> str:
     """The run folder of a trial, which another process may have in a search folder of its own."""
     folder = study.folder(trial.number)
-    own = trial.user_attrs[FOLDER] == str(study.plan.folder)
-    return folder.name if own else str(Path(trial.user_attrs[FOLDER]) / folder.name)
+    of = trial.user_attrs.get(FOLDER, str(folder.parent))
+    return folder.name if of == str(folder.parent) else str(Path(of) / folder.name)
 
 
 def table(study: SharedStudy) -> str:
     """The best trials, best first, in at most WIDTH columns; trials.csv has the rest."""
     plan, trials = study.plan, best(study)[:ROWS]
     names = [part.name for part in plan.dimensions]
-    headings = ["trial", *map(_last, names), *plan.metrics, "seconds"]
-    rows = [
-        [
-            str(trial.number),
-            *(shortened(_value(trial.params[name]), CELL) for name in names),
-            *(f"{value:.4g}" for value in trial.values),
-            f"{trial.user_attrs[SECONDS]:.0f}",
+    for shown in range(len(names), -1, -1):  # the figures stay, the last keys go where there is no room
+        headings = ["trial", *_short(names)[:shown], *plan.metrics, "seconds"]
+        rows = [
+            [
+                str(trial.number),
+                *(shortened(_value(trial.params[name]), CELL) for name in names[:shown]),
+                *(f"{value:.4g}" for value in trial.values),
+                f"{trial.user_attrs[SECONDS]:.0f}",
+            ]
+            for trial in trials
         ]
-        for trial in trials
-    ]
-    # figures and seconds stay, dimensions go from the right
-    while len(headings) > len(plan.metrics) + 2 and _width(text := tables.plain(headings, rows)) > WIDTH:
-        place = len(headings) - len(plan.metrics) - 2
-        for cells in (headings, *rows):
-            del cells[place]
-    text = tables.plain(headings, rows)
-    left_out = len(names) + len(plan.metrics) + 2 - len(headings)
-    return f"{text}\n({left_out} more in {TRIALS})" if left_out else text
+        text = tables.plain(headings, rows)
+        if max(map(len, text.splitlines())) <= WIDTH:
+            break
+    return text if shown == len(names) else f"{text}\n({len(names) - shown} more keys in {TRIALS})"
+
+
+def _short(names: Sequence[str]) -> list[str]:
+    """The keys by their last parts, where that tells them apart."""
+    last = [name.rpartition(".")[2] for name in names]
+    return [short if last.count(short) == 1 else name for short, name in zip(last, names, strict=True)]
 
 
 def finish(study: SharedStudy) -> str:
@@ -167,12 +170,3 @@ def going_on(program: str, typed: Sequence[str], folder: Path) -> str:
 
 def _value(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _last(name: str) -> str:
-    """The last part of a key, which tells the columns of a table apart well enough."""
-    return name.rpartition(".")[2]
-
-
-def _width(text: str) -> int:
-    return max(map(len, text.splitlines()))

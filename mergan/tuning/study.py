@@ -139,9 +139,7 @@ class SharedStudy:
         return same_disk and not files.busy(self.plan.folder / attributes[PROCESS])
 
     def _adopted(self, left: FrozenTrial) -> Claim:
-        study = (
-            self._opened()
-        )  # a study keeps what it has read of earlier trials until it is asked for a new one
+        study = self._opened()  # this one keeps what it has read of other trials until it asks for a new one
         return self._told(optuna.trial.Trial(study, left._trial_id), again=True)
 
     def _told(self, trial: optuna.trial.Trial, again: bool) -> Claim:
