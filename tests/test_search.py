@@ -257,6 +257,20 @@ def test_another_search_is_not_mixed_with_the_one_that_is_there(planned: Planned
     assert first is not None and second is not None and (first.number, second.number) == (0, 0)
 
 
+def test_a_journal_that_was_cut_short_goes_on_and_another_file_is_left_alone(
+    planned: Planned, tmp_path: Path
+) -> None:
+    made = planned(*SPACE)
+    first = SharedStudy(made).claim()
+    with (made.folder / "journal.log").open("a") as file:
+        file.write('{"op_code":4,"worker')  # the machine failed here
+    assert first is not None and SharedStudy(made).claim() == Claim(0, first.values, again=True)
+    (tmp_path / "notes").write_text("my notes")
+    with pytest.raises(ConfigError, match="is not a journal of Optuna; name another file"):
+        SharedStudy(planned(*SPACE, f"search.storage={tmp_path / 'notes'}"))
+    assert (tmp_path / "notes").read_text() == "my notes"
+
+
 # ---------------------------------------------------------------- trials and results
 
 

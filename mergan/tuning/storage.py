@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import time
 import warnings
@@ -20,6 +22,7 @@ from mergan.system.errors import ConfigError, StorageError, reason
 
 JOURNAL = "journal.log"  # in the search folder
 URL = "://"
+ENTRY = b'{"op_code":'  # the begin of every line of a journal
 PASSWORD = re.compile(r"(?<=:)[^:/@]*(?=@)")
 
 
@@ -69,15 +72,35 @@ def open_storage(where: str) -> BaseStorage:
     try:
         if URL in where:
             return _database(where)
-        path = Path(where)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock: Any = SystemLock(path.with_name(f".{path.name}.lock"))  # Optuna exports no base class for it
-        return JournalStorage(JournalFileBackend(where, lock))
+        return _journal(Path(where))
+    except ConfigError:
+        raise
     except OSError as error:
         raise _unusable(where, error) from error
     except Exception as error:  # a driver may raise anything, and so does a file that is no journal
         said = f"{_shown(where)}: cannot be opened ({reason(error)}); name another storage"
         raise ConfigError(said) from error
+
+
+def _journal(path: Path) -> JournalStorage:
+    """Open a journal file, without an entry at its end that a crash or a full disk has cut short."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.open("ab").close()
+    if not os.access(path.parent, os.W_OK | os.X_OK):  # filelock would wait for ever
+        raise PermissionError(errno.EACCES, "no lock can be made beside it")
+    lock = SystemLock(path.with_name(f".{path.name}.lock"))
+    lock.acquire()
+    try:
+        content = path.read_bytes()
+        if content and not content.startswith(ENTRY):
+            raise ConfigError(f"{_shown(str(path))}: is not a journal of Optuna; name another file")
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.truncate(path, whole)
+    finally:
+        lock.release()
+    locked: Any = lock  # Optuna exports no base class for it
+    return JournalStorage(JournalFileBackend(str(path), locked))
 
 
 def _database(url: str) -> RDBStorage:
