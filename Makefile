@@ -6,10 +6,10 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test lint format smoke reproduce benchmark torture tensorboard clean
+.PHONY: help install train test test-cluster lint format smoke reproduce benchmark torture tensorboard clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 install: $(READY) ## create .venv with everything train.py and the tests need
 
@@ -24,6 +24,10 @@ train: $(READY) ## learn ten digits one after another (ARGS="strategy=finetune .
 
 test: $(READY) ## run the tests, side by side
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-cluster: $(READY) ## sweeps on a real Slurm, which it installs and stops again (Debian, root, about 5 minutes)
+	@bash tests/cluster/slurm.sh install
+	$(BIN)/python -m pytest tests/cluster $(ARGS)
 
 lint: $(READY) ## check style and types
 	$(BIN)/ruff check .

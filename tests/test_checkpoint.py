@@ -318,3 +318,11 @@ def test_foreign_files_are_refused(tmp_path: Path, content: object) -> None:
     path.write_bytes(pickle.dumps(content))
     with pytest.raises(CheckpointError, match="not a readable checkpoint"):
         checkpoint.read(path)
+
+
+@pytest.mark.parametrize(("keep", "kept"), [("null", ["task_00", "task_01"]), ("1", ["task_01"]), ("0", [])])
+def test_a_run_keeps_the_checkpoints_of_as_many_tasks_as_it_is_told(
+    keep: str, kept: list[str], build: Callable[..., tiny.Run]
+) -> None:
+    run = build("strategy=finetune", "epochs=1", f"callbacks.checkpoint.keep_tasks={keep}").fit()
+    assert [path.stem for path in sorted((run.folder / "checkpoints").iterdir())] == ["last", *kept]

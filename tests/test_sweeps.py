@@ -40,15 +40,6 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def untimed(path: Path) -> list[dict[str, str]]:
-    """A table of a sweep without the columns that hold times."""
-    timed = ("seconds", "images_per_second")
-    return [
-        {key: value for key, value in row.items() if not any(part in key for part in timed)}
-        for row in rows(path)
-    ]
-
-
 JOBS = [
     finished(0, "debug=smoke", "lr=1e-3", "seed=0", accuracy=0.5, recall=0.25),
     finished(1, "debug=smoke", "lr=1e-3", "seed=1", accuracy=0.7, recall=0.5),
@@ -237,7 +228,7 @@ def test_an_interrupted_and_a_killed_sweep_go_on_with_the_command_that_they_prin
     assert strike(again, folder, signal.SIGKILL).returncode == -signal.SIGKILL
     ended = subprocess.run(again, capture_output=True, text=True, env=ENVIRONMENT, timeout=240)
     assert ended.returncode == 0, ended.stderr
-    assert untimed(folder / "summary.csv") == untimed(serial / "summary.csv")
+    assert tiny.sweep_table(folder / "summary.csv") == tiny.sweep_table(serial / "summary.csv")
 
 
 def strike(command: list[str], folder: Path, number: signal.Signals) -> subprocess.CompletedProcess[str]:

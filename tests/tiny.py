@@ -289,3 +289,13 @@ def csv_rows(folder: Path, name: str = "metrics.csv") -> list[dict[str, str]]:
     """The rows of a run's CSV file, empty cells left out."""
     with (folder / name).open(newline="", encoding="utf-8") as file:
         return [{key: cell for key, cell in row.items() if cell} for row in csv.DictReader(file)]
+
+
+def sweep_table(path: Path) -> list[dict[str, str]]:
+    """The rows of sweep.csv or summary.csv, without the columns that hold times."""
+    timed = ("seconds", "images_per_second")
+    with path.open(encoding="utf-8") as file:
+        return [
+            {key: value for key, value in row.items() if not any(part in key for part in timed)}
+            for row in csv.DictReader(file)
+        ]

@@ -5,7 +5,7 @@ This package only names them: conf/hydra/ refers to the names, mergan/cli/ holds
 
 from hydra.core.plugins import Plugins
 
-from mergan.cli import grid, parallel
+from mergan.cli import grid, parallel, slurm
 
 
 class GridSweeper(grid.GridSweeper):
@@ -16,7 +16,11 @@ class ParallelLauncher(parallel.ParallelLauncher):
     """See mergan.cli.parallel."""
 
 
+class SlurmLauncher(slurm.SlurmLauncher):
+    """See mergan.cli.slurm."""
+
+
 def register() -> None:
     """Make them known to Hydra, which does not find the packages of an editable installation."""
-    for plugin in (GridSweeper, ParallelLauncher):
+    for plugin in (GridSweeper, ParallelLauncher, SlurmLauncher):
         Plugins.instance().register(plugin)

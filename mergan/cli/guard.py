@@ -63,9 +63,9 @@ def guard(door: Door | None, typed: Sequence[str] | None, work: Callable[[list[s
 
 
 def _how_to_go_on(door: Door, given: Sequence[str], stop: BaseException) -> str:
-    """What to add to the message that a command was stopped: a note of the door, or what its jobs need."""
-    if notes := getattr(stop, "__notes__", None):
-        return "".join(notes)
+    """What to add to the message that a command was stopped."""
+    if remedy := getattr(stop, "remedy", ""):
+        return str(remedy)
     sweep = sweeps.current()
     if sweep is None:
         return jobs.how_to_go_on(door.command)

@@ -19,6 +19,7 @@ from mergan.system.errors import ConfigError
 from mergan.system.text import shortened
 
 FOLDERS = ("hydra.run.dir", "hydra.sweep.dir")
+LAUNCHER = "hydra/launcher"
 MANY = ("experiment", "debug", "callbacks", "logger", "sweep")  # you may choose several files of these groups
 RENAMED = {"acgan": "learner"}  # keys by their old names
 KEY = re.compile(r"[\w.@/+~:-]+", re.ASCII)
@@ -158,6 +159,8 @@ def _check(override: Override, word: str, sweep: bool) -> None:
     if override.is_delete():
         return
     value = override.value()
+    if key == LAUNCHER and not sweep:
+        raise ConfigError(f"{word}: starts the jobs of a sweep, for which the command has -m")
     if key in FOLDERS and value in ("", None):
         raise ConfigError(f"{word}: name a folder")
     fits = isinstance(value, (str, dict)) or (isinstance(value, list) and key in MANY)

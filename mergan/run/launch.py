@@ -35,7 +35,7 @@ def choose_place(cfg: DictConfig, folder: Path) -> Place:
 
     A command that is given `checkpoints/last.ckpt` resumes in the folder of that file. From any other
     checkpoint it starts a new folder, so that nothing is overwritten. With `resume=auto` it resumes in the
-    folder that it names, if that folder holds a run.
+    folder that it names, if that folder holds a run; a run that began from another checkpoint too.
 
     Args:
         cfg: the configuration of the command.
@@ -50,11 +50,11 @@ def choose_place(cfg: DictConfig, folder: Path) -> Place:
         own = RunFolder.holding(path)
         if own is not None:
             return Place(own, path)
-        if run.holds_run:
+        if run.holds_run and cfg.resume is not config.Resume.auto:
             raise ConfigError(
                 f"hydra.run.dir={folder}: holds a run or checkpoints already; name another folder"
             )
-        return Place(run, path)
+        return Place(run, run.last if run.last.exists() else path)
     if not run.holds_run:
         return Place(run, None)
     if cfg.resume is not config.Resume.auto:

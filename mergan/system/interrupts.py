@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,10 +23,15 @@ class Interrupted(BaseException):
 
     Args:
         number: number of the signal.
+
+    Attributes:
+        exit_status: that of the program.
+        remedy: what to say behind "stopped", set by who knows more than how to resume the run.
     """
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
+        self.remedy = ""
         self.exit_status = CTRL_C if number == signal.SIGINT else ASKED_TO_END
 
 
@@ -40,6 +46,14 @@ def install() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _receive)
+
+
+def is_foreign(number: int) -> bool:
+    """Whether somebody else handles a signal, so that it must be left to him. Only the main thread may set
+    handlers; in other threads the answer is no.
+    """
+    own = (signal.SIG_DFL, signal.SIG_IGN, signal.default_int_handler, _receive, None)
+    return threading.current_thread() is threading.main_thread() and signal.getsignal(number) not in own
 
 
 @contextmanager

@@ -58,7 +58,7 @@ def search(plan: Plan, program: str, typed: Sequence[str]) -> None:
     Raises:
         TrialError: all trials failed.
         MerganError: the storage or the folder cannot be used.
-        KeyboardInterrupt, Interrupted: with a note that says how to go on.
+        KeyboardInterrupt, Interrupted: with a `remedy` that says how to go on.
     """
     try:
         study = _opened(plan)
@@ -69,7 +69,8 @@ def search(plan: Plan, program: str, typed: Sequence[str]) -> None:
             Search(study).run(workers)
         print(results.finish(study), flush=True)
     except (KeyboardInterrupt, Interrupted) as stop:
-        stop.add_note(f"; go on with {results.going_on(program, typed, plan.folder)}")
+        remedy = f"; go on with {results.going_on(program, typed, plan.folder)}"
+        stop.remedy = remedy  # type: ignore[union-attr]  # which mergan.cli.guard prints
         raise
     more = [word for word in typed if not word.startswith("search.trials=")]
     print(f"more trials: {results.going_on(program, more, plan.folder)} search.trials=...")
