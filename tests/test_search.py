@@ -322,7 +322,7 @@ def test_several_figures_give_a_front(planned: Planned) -> None:
             other.values[0] > one.values[0] and other.values[1] < one.values[1] for other in study.trials()
         )
     drawn = {path.name for path in made.folder.glob("*.png")}
-    assert {"pareto_front.png", "history_diversity.png", "importances_train_seconds.png"} <= drawn
+    assert {"pareto_front.png", "history_diversity.png", "parallel_coordinates_train_seconds.png"} <= drawn
 
 
 def test_a_bad_trial_is_stopped_after_a_task(planned: Planned) -> None:
