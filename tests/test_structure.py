@@ -28,8 +28,9 @@ ROOMS = [
     "callbacks",
     "run",
     "cli",
+    "tuning",
 ]
-DOORS = {"__init__", "__main__", "evaluate", "report", "reproduce", "sample", "train"}
+DOORS = {"__init__", "__main__", "evaluate", "report", "reproduce", "sample", "search", "train"}
 ALONE = {  # modules of the core and what of this project they may import
     "scenarios/base.py": {"mergan.scenarios.classes", "mergan.system.errors", "mergan.system.text"},
     "scenarios/classes.py": {"mergan.system.errors", "mergan.system.text"},
@@ -112,7 +113,7 @@ def test_checking_a_configuration_imports_no_torch() -> None:
 
 def test_the_configuration_does_not_travel_into_the_depth() -> None:
     """Parts get values; what Hydra composes stays with the rooms that build them."""
-    deep = [name for name in ROOMS if name not in ("config", "checkpoints", "run", "cli")]
+    deep = [name for name in ROOMS if name not in ("config", "checkpoints", "run", "cli", "tuning")]
     for module, file in MODULES.items():
         if room(module) in deep:
             assert "omegaconf" not in file.read_text(encoding="utf-8"), module

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,6 +210,29 @@ class StopAt(pl.Callback):
     ) -> None:
         if trainer.current_epoch == self.epoch:
             raise KeyboardInterrupt
+
+
+class KillParentAt(pl.Callback):
+    """Kills the process that has started this one, after a step of a run, once; named in configurations.
+
+    Args:
+        folder: the run folder.
+        run: name of the run folder in which it strikes.
+        epoch: when.
+        marker: a file that says that it has struck.
+    """
+
+    def __init__(self, folder: Path, run: str, epoch: int, marker: str) -> None:
+        self.due = folder.name == run and not Path(marker).exists()
+        self.epoch, self.marker = epoch, Path(marker)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self.due and trainer.current_epoch == self.epoch:
+            self.marker.touch()
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(60)  # the end of the parent ends this process
 
 
 class Painter(nn.Module):

@@ -49,7 +49,12 @@ def _keys(door: Door) -> list[comments.Key]:
     """The keys that a door shows, in order."""
     if door.keys:
         return [comments.documented(name, door.name) for name in door.keys]
-    found = [key for key in comments.keys(CONF / f"{door.name}.yaml") if key.default and "." not in key.name]
+    own = f"{door.name}."  # a door may keep its keys apart from others, below its own name
+    found = [
+        key
+        for key in comments.keys(CONF / f"{door.name}.yaml")
+        if key.default and "." not in key.name.removeprefix(own)
+    ]
     for group in comments.groups(door.name) if door.composed else []:
         path = CONF / group.key.name / f"{group.key.default}.yaml"
         prefix = f"{group.key.name}."

@@ -26,20 +26,58 @@ NAME = "hydra.run.dir"
 
 
 def train(
-    overrides: Sequence[str] = (), folder: str | Path | None = None, config_dir: str | Path | None = None
+    overrides: Sequence[str] = (),
+    folder: str | Path | None = None,
+    config_dir: str | Path | None = None,
+    patience: float = 0,
 ) -> Record:
-    """Train in this process; see `mergan.train`."""
-    try:
+    """Train in this process; see `mergan.train`.
+
+    Args:
+        overrides, folder, config_dir: see there.
+        patience: seconds to wait for another process that is training in the run folder.
+    """
+    with in_one_line("train", overrides, config_dir):
         environment.check()
         cfg = _composed(overrides, folder, config_dir)
         with _hydra_config(cfg), _settings_of_the_process(), _ctrl_c(), _news():
-            return read_run(_train(cfg))
+            return read_run(_train(cfg, patience))
+
+
+def check(overrides: Sequence[str], config_dir: str | Path | None = None) -> DictConfig:
+    """Compose the configuration of a training and refuse what `train` would refuse before it builds anything.
+
+    Args:
+        overrides, config_dir: see `train`.
+
+    Returns:
+        The configuration, with absolute paths and its caps applied.
+
+    Raises:
+        MerganError: the message is one line.
+    """
+    with in_one_line("train", overrides, config_dir):
+        if config_dir is None:
+            cfg = config.compose(*words.overrides(overrides))  # which keeps the files of conf/ in memory
+        else:
+            cfg = _without_hydra(_composed(overrides, None, config_dir))
+        config.check(cfg)
+        return config.apply_caps(config.absolute_paths(cfg))
+
+
+@contextmanager
+def in_one_line(
+    command: str, overrides: Sequence[str], config_dir: str | Path | None = None
+) -> Iterator[None]:
+    """Raise what the user can fix as ConfigError, with a message of one line, whichever library found it."""
+    try:
+        yield
     except Exception as error:
         if isinstance(error, MerganError) or messages.status(error) == messages.UNEXPECTED:
             raise
         key = messages.unknown_key(error)
         folders = [] if config_dir is None else [Path(config_dir).expanduser()]
-        said = keys.unknown(key, "train", overrides, folders) if key else messages.one_line(error)
+        said = keys.unknown(key, command, overrides, folders) if key else messages.one_line(error)
         raise ConfigError(said) from error
 
 
@@ -64,16 +102,20 @@ def _composed(
     return config.load_configuration("train", given, folders, hydra=True)
 
 
-def _train(composed: DictConfig) -> Path:
+def _train(composed: DictConfig, patience: float) -> Path:
     """Train with the configuration; returns the run folder."""
     folder = Path(composed.hydra.run.dir).absolute()
+    cfg, place = jobs.checked(_without_hydra(composed), folder)
+    jobs.get_ready(cfg)
+    launch.run(cfg, folder, patience)
+    return place
+
+
+def _without_hydra(composed: DictConfig) -> DictConfig:
     cfg = composed.copy()
     with open_dict(cfg):
         del cfg["hydra"]
-    cfg, place = jobs.checked(cfg, folder)
-    jobs.get_ready(cfg)
-    launch.run(cfg, folder)
-    return place
+    return cfg
 
 
 @contextmanager

@@ -24,7 +24,6 @@ from mergan.system.errors import ConfigError, TrainingError
 from mergan.system.workers import WorkerDied, Workers, output_in
 
 THREADS = "OMP_NUM_THREADS"
-DRIVERS = ("/proc/driver/nvidia", "/dev/dxg")  # of GPUs, on Linux and on its Windows subsystem
 
 
 class ParallelLauncher(Launcher):
@@ -50,7 +49,11 @@ class ParallelLauncher(Launcher):
         _check("n_jobs", self._jobs, (None, -1))
         _check("threads", self._threads, (None,))
         self.threads = self._threads or int(os.environ.get(THREADS, "").partition(",")[0] or 1)
-        self.gpus = _gpus(config.trainer.get("accelerator")) if self._gpus is None else _listed(self._gpus)
+        self.gpus = (
+            trainer_arguments.gpus(config.trainer.get("accelerator"))
+            if self._gpus is None
+            else _listed(self._gpus)
+        )
         cores = max(1, trainer_arguments.processors() // self.threads)
         self.jobs = self._jobs if self._jobs not in (None, -1) else len(self.gpus) or cores
 
@@ -120,16 +123,3 @@ def _listed(gpus: Sequence[Any]) -> list[str]:
     if isinstance(gpus, str) or not all(isinstance(gpu, int) and gpu >= 0 for gpu in gpus):
         raise ConfigError(f"hydra.launcher.gpus={gpus}: use a list of numbers, e.g. [0,1], or null")
     return [str(gpu) for gpu in gpus]
-
-
-def _gpus(accelerator: str | None) -> list[str]:
-    """The GPUs that jobs may take. A machine without a driver is not asked by importing torch."""
-    if accelerator not in (None, "auto", "gpu", "cuda"):
-        return []
-    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        return [part.strip() for part in visible.split(",") if part.strip() not in ("", "-1")]
-    if not any(os.path.exists(path) for path in DRIVERS):
-        return []
-    import torch
-
-    return [str(number) for number in range(torch.cuda.device_count())]

@@ -18,7 +18,7 @@ from mergan.config.comparison import (
     harmless,
     links,
 )
-from mergan.config.composition import CONF, compose, load_configuration
+from mergan.config.composition import CONF, compose, load_configuration, loader
 from mergan.config.measures import feature_names
 from mergan.config.schema import (
     EvaluateConfig,
@@ -31,6 +31,7 @@ from mergan.config.schema import (
     TrainConfig,
     register,
 )
+from mergan.config.search_settings import SearchConfig, SearchSettings
 from mergan.config.stream import apply_caps, is_joined, scenario
 from mergan.config.typed import plain, typed
 
@@ -44,6 +45,8 @@ __all__ = [
     "ReproduceConfig",
     "Resume",
     "SampleConfig",
+    "SearchConfig",
+    "SearchSettings",
     "Split",
     "TrainConfig",
     "absolute_paths",
@@ -63,6 +66,7 @@ __all__ = [
     "is_joined",
     "links",
     "load_configuration",
+    "loader",
     "plain",
     "register",
     "scenario",

@@ -44,11 +44,11 @@ def load_configuration(
         HydraException: an override cannot be read, or a key or a choice does not exist.
         OmegaConfBaseException: a value of another type.
     """
-    cfg = _loader(folders).load_configuration(name, list(overrides), RunMode.RUN)
+    cfg = loader(folders).load_configuration(name, list(overrides), RunMode.RUN)
     return cfg if hydra else _without_hydra(cfg)
 
 
-def _loader(folders: Sequence[Path] = ()) -> ConfigLoaderImpl:
+def loader(folders: Sequence[Path] = ()) -> ConfigLoaderImpl:
     """Hydra's loader of conf/ and of the folders that are searched before it."""
     register()
     setup_globals()
@@ -93,9 +93,9 @@ def node_of(key: str, *words: str) -> DictConfig:
 @functools.lru_cache(maxsize=128)
 def _composed(name: str, words: tuple[str, ...]) -> DictConfig:
     """The composed configuration, cached because composing takes a tenth of a second."""
-    loader = _loader()
-    loader.repository = _kept_files()
-    return _without_hydra(loader.load_configuration(name, list(words), RunMode.RUN))
+    cached = loader()
+    cached.repository = _kept_files()
+    return _without_hydra(cached.load_configuration(name, list(words), RunMode.RUN))
 
 
 @functools.cache

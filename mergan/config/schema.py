@@ -19,6 +19,7 @@ from mergan.config.ranges import (
     Whole,
     Whole32,
 )
+from mergan.config.search_settings import SearchConfig
 
 
 class Split(Enum):
@@ -176,7 +177,12 @@ class ReproduceConfig:
 def register() -> None:
     """Register the schemas with Hydra, once, under the names that the files of conf/ build on."""
     store = ConfigStore.instance()
-    schemas = {"schema": TrainConfig, "sample_schema": SampleConfig, "evaluate_schema": EvaluateConfig}
+    schemas = {
+        "schema": TrainConfig,
+        "sample_schema": SampleConfig,
+        "evaluate_schema": EvaluateConfig,
+        "search_schema": SearchConfig,
+    }
     for name, node in schemas.items():
         if f"{name}.yaml" not in store.repo:
             store.store(name=name, node=node)

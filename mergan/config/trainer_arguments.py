@@ -12,6 +12,8 @@ from mergan.config.ranges import Count
 from mergan.system.errors import ConfigError
 from mergan.system.launched import member
 
+DRIVERS = ("/proc/driver/nvidia", "/dev/dxg")  # of GPUs, on Linux and on its Windows subsystem
+
 # arguments that this framework sets or that break its training steps, and what to use instead
 STREAM = "the stream says how long it is, use epochs= and steps_per_epoch="
 SHORT = "use debug=smoke for a short try"
@@ -128,3 +130,21 @@ def _check_devices(devices: Any, accelerator: Any, several: bool) -> None:
 def processors() -> int:
     """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def gpus(accelerator: str | None) -> list[str]:
+    """The GPUs that runs side by side may take, as CUDA_VISIBLE_DEVICES names them. A machine without a
+    driver is not asked by importing torch.
+
+    Args:
+        accelerator: `trainer.accelerator`.
+    """
+    if accelerator not in (None, "auto", "gpu", "cuda"):
+        return []
+    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [part.strip() for part in visible.split(",") if part.strip() not in ("", "-1")]
+    if not any(os.path.exists(path) for path in DRIVERS):
+        return []
+    import torch
+
+    return [str(number) for number in range(torch.cuda.device_count())]

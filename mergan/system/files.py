@@ -111,6 +111,24 @@ def alone(target: Path) -> Iterator[None]:
         yield
 
 
+def busy(target: Path) -> bool:
+    """Whether another process works in a folder (`locked`) or on a file (`alone`). Does not wait.
+
+    Args:
+        target: the folder if there is one, otherwise the file.
+    """
+    from filelock import Timeout
+
+    lock = target / LOCK if target.is_dir() else target.with_name(f".{target.name}{LOCK}")
+    if not os.path.lexists(lock):
+        return False
+    try:
+        with _lock(lock):
+            return False
+    except Timeout:
+        return True
+
+
 def tidy(folder: Path) -> None:
     """Remove the locks and temporary files of killed processes from a folder whose files are made under
     `alone`. Locks that are held stay. This is cheap if there are none.

@@ -1,0 +1,1 @@
+"""The search for good settings: what is searched, the study that Optuna keeps, its trials, the results."""
