@@ -54,7 +54,11 @@ def run(
         words = ["-m", "mergan", *words]
     elif words[0] == "train.py":
         words[0] = str(tiny.ROOT / "train.py")
-    trains = "train" in words or words[0].endswith("train.py")
+    trains = {"train", "search"} & set(words) or words[0].endswith("train.py")
+    if "search" in words:
+        further = (*further, "search.trials=2", "search.jobs=1")
+    if "sweep=seeds" in words:
+        further = (*further, "seed=0")  # which comes before the preset
     if trains and not any(word.startswith("ckpt_path=") or word == "debug=smoke" for word in words):
         words += further
     return warm.run(words, folder, environment)

@@ -19,7 +19,7 @@ import warm
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from mergan import config
+from mergan import config, read_run
 from mergan.cli import sweeps
 from mergan.cli.watching import status_line
 from mergan.output.sweep import SweepFolder
@@ -93,6 +93,14 @@ def test_the_closing_table_is_best_first_and_names_failures_and_commands(tmp_pat
     assert sweeps.status(sweep.jobs()) == 3
 
 
+def test_the_best_job_of_a_preset_runs_alone(cache_dir: Path, tmp_path: Path) -> None:
+    job = finished(0, "debug=smoke", f"cache_dir={cache_dir}", "sweep=seeds", "seed=1", "strategy=joint")
+    words = shlex.split(sweeps.best_command(job, f"python {TRAIN}"))[1:]
+    result = warm.run([*words, f"hydra.run.dir={tmp_path / 'run'}"], tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert read_run(tmp_path / "run").config["seed"] == 1
+
+
 def test_reverse_accuracy_decides_where_every_job_has_it(tmp_path: Path) -> None:
     jobs = [
         finished(0, "lr=1", accuracy=0.9, reverse_accuracy=0.1),
@@ -160,7 +168,7 @@ def test_presets_are_sweeps(words: list[str], number: int) -> None:
     cfg = config.load_configuration("train", words[:1], hydra=True)
     assert cfg.hydra.mode.name == "MULTIRUN"
     params = [f"{key}={value}" for key, value in cfg.hydra.sweeper.params.items()]
-    loader = config.composition._loader()
+    loader = config.loader()
     overrides = OverridesParser.create(config_loader=loader).parse_overrides([*params, *words])
     (jobs,) = BasicSweeper.split_arguments(overrides, None)
     assert len(jobs) == number

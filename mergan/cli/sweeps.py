@@ -48,11 +48,17 @@ def go_on(typed: Sequence[str], folder: SweepFolder, command: str) -> str:
 
 def best_command(job: Job, command: str) -> str:
     """The command line that runs a job of a sweep by itself."""
-    return " ".join([command, *_without_own(job.overrides)])
+    preset = any(_key(word) == "sweep" for word in job.overrides)
+    alone = ["hydra.mode=RUN"] if preset else []  # its values stand there, and what else it sets stays
+    return " ".join([command, *_without_own(job.overrides), *alone])
 
 
 def _without_own(typed: Sequence[str]) -> list[str]:
-    return [shlex.quote(word) for word in typed if word.lstrip("+").partition("=")[0] not in OWN]
+    return [shlex.quote(word) for word in typed if _key(word) not in OWN]
+
+
+def _key(word: str) -> str:
+    return word.lstrip("+").partition("=")[0]
 
 
 def closing(folder: SweepFolder, command: str) -> str:
