@@ -47,7 +47,7 @@ reproduce: $(READY) ## train every row of the table of results, and write the ta
 benchmark: $(READY) ## how fast training is, as ratios (an idle machine, about 35 minutes)
 	$(BIN)/python -m benchmarks $(ARGS)
 
-torture: $(READY) ## kill, starve, mislead and attack runs, and count what is lost (about 25 minutes)
+torture: $(READY) ## kill, starve, mislead and attack runs, and count what is lost (about 40 minutes)
 	$(BIN)/python -m torture $(ARGS)
 
 tensorboard: $(READY) ## watch the runs

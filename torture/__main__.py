@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mergan.output import tables
 from mergan.system.files import write_text
-from torture import altered, disk, kills, points, soak, starts, suite, sweeps
+from torture import altered, disk, kills, points, searches, soak, starts, suite, sweeps
 from torture.doors import DOORS
 from torture.runs import Outcome
 
@@ -38,13 +38,14 @@ def parts(options: dict[str, str]) -> dict[str, Callable[[Path], list[Outcome]]]
             soak.at_once(folder / "at_once"),
         ],
         "sweeps": lambda folder: sweeps.run(folder, int(options["sweeps"])),
+        "searches": lambda folder: searches.run(folder, int(options["searches"])),
     }
 
 
 def main(arguments: list[str]) -> int:
     """Run what is asked for, print the table; status 1 if anything was lost."""
     options = {
-        "only": "kills,points,starts,disk,altered,faults,inputs,soak,sweeps",
+        "only": "kills,points,starts,disk,altered,faults,inputs,soak,sweeps,searches",
         "out": "",  # a file for the table
         "jobs": str(min(2, os.cpu_count() or 1)),
         "kills": "2",  # of each strategy, at random moments
@@ -56,6 +57,7 @@ def main(arguments: list[str]) -> int:
         "match": "",  # a part of the names of the alterations to try
         "tasks": "100",  # of the soak
         "sweeps": "10",  # kills of a sweep, and of workers of one
+        "searches": "10",  # kills of a search with one trial at a time, and of one with two
     }
     for argument in arguments:
         key, _, value = argument.partition("=")
