@@ -45,11 +45,15 @@ def device_memory(trainer: DictConfig) -> float | None:
 
 
 def device(trainer: Mapping[str, Any]) -> torch.device:
-    """The device that Lightning's Trainer takes with these arguments, which `check_accelerator` has passed.
+    """The device that Lightning's Trainer takes with these arguments.
 
     The judge is trained before there is a Trainer, and on the same device. Of several processes, each has its
     own.
+
+    Raises:
+        ConfigError: this machine does not have it.
     """
+    check_accelerator(trainer)
     me = processes.me()
     if me.count > 1:
         return torch.device("cuda", me.local_rank) if on_gpus(trainer) else torch.device("cpu")
@@ -81,7 +85,7 @@ def shown(size: float) -> str:
     return f"{size:.2g} {UNITS[power]}" if size < 100 else f"{size:.0f} {UNITS[power]}"
 
 
-def check_accelerator(trainer: DictConfig) -> None:
+def check_accelerator(trainer: Mapping[str, Any]) -> None:
     """Refuse accelerators and numbers of devices that this machine does not have.
 
     Raises:
