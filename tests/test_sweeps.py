@@ -21,6 +21,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from mergan import config, read_run
 from mergan.cli import sweeps
+from mergan.cli.grid import representative
 from mergan.cli.watching import status_line
 from mergan.output.sweep import SweepFolder
 from mergan.output.sweep_jobs import Job, Status, read_job
@@ -148,6 +149,27 @@ def test_a_plan_keeps_finished_jobs_of_the_same_settings_and_refuses_to_start_ov
     kept, new = sweep.jobs()
     assert (kept.number, kept.figures, kept.folder) == (0, JOBS[1].figures, "1_run")
     assert new == Job(1, ("debug=smoke", "lr=5", "seed=1"))
+
+
+def test_a_grid_is_checked_by_jobs_in_which_every_value_meets_every_choice_of_files() -> None:
+    product = [
+        [f"strategy={name}", f"lr={lr}", f"seed={seed}"]
+        for name in "ab"
+        for lr in (1, 2)
+        for seed in range(5)
+    ]
+    chosen = representative(product, {"strategy"})
+    pairs = {(job[0], word) for job in chosen for word in job}
+    assert pairs == {(job[0], word) for job in product for word in job}
+    assert len(chosen) == 2 * (1 + 1 + 4) and all(job in product for job in chosen)
+
+
+def test_a_key_that_one_choice_lacks_is_refused_before_anything(cache_dir: Path, tmp_path: Path) -> None:
+    words = ["strategy=joint_retrain,finetune", "seed=0,1", "strategy.mode=live"]
+    result = warm.run([*sweep(cache_dir, tmp_path / "sweep")[:-1], *words], tmp_path)
+    assert result.returncode == 2 and "strategy.mode" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "sweep").exists()
 
 
 def test_the_status_line_says_who_is_where(tmp_path: Path) -> None:

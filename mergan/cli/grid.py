@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,12 +52,13 @@ class GridSweeper(Sweeper):
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._params, *arguments])
         batches = BasicSweeper.split_arguments(overrides, self._max_batch_size)
-        for batch in batches:
-            self.validate_batch_is_legal(batch)
+        jobs = list(itertools.chain(*batches))
+        options = self.hydra_context.config_loader.get_group_options
+        groups = {override.get_key_element() for override in overrides if options(override.key_or_group)}
+        self.validate_batch_is_legal(representative(jobs, groups))
         folder = SweepFolder(Path(self.config.hydra.sweep.dir))
         folder.path.mkdir(parents=True, exist_ok=True)
         with folder.locked():
-            jobs = list(itertools.chain(*batches))
             folder.plan(jobs, going_on=self.config.resume is config.Resume.auto)
             sweeps.begin(folder)
             OmegaConf.save(self.config, folder.path / "multirun.yaml")
@@ -66,6 +67,25 @@ class GridSweeper(Sweeper):
                 results.append(self.launcher.launch(batch, sum(map(len, batches[:number]))))
             _settle(folder, list(itertools.chain(*results)))
         return results
+
+
+def representative(jobs: Sequence[Sequence[str]], groups: Collection[str]) -> list[Sequence[str]]:
+    """Jobs among which every value meets every combination of group choices. Which keys exist, and of which
+    type, follows from these choices; composing all jobs of a large grid would take minutes.
+
+    Args:
+        jobs: the overrides of each.
+        groups: the keys that choose files.
+    """
+    seen: set[tuple[tuple[str, ...], str]] = set()
+    chosen = []
+    for job in jobs:
+        choices = tuple(word for word in job if word.partition("=")[0] in groups)
+        new = {(choices, word) for word in job} - seen
+        if new:
+            chosen.append(job)
+            seen |= new
+    return chosen
 
 
 def _settle(folder: SweepFolder, results: Sequence[Any]) -> None:

@@ -104,6 +104,8 @@ def _result(future: Future[Any]) -> JobReturn:
     except WorkerDied as error:
         advice = "perhaps memory ran out; the same command with resume=auto goes on"
         return JobReturn(status=JobStatus.FAILED, _return_value=TrainingError(f"{error}; {advice}"))
+    except Exception as error:  # the configuration of this job cannot be composed
+        return JobReturn(status=JobStatus.FAILED, _return_value=error)
 
 
 def _note_stopped(folder: SweepFolder) -> None:

@@ -29,6 +29,8 @@ class Watch:
 
     def __init__(self, folder: SweepFolder) -> None:
         self._folder = folder
+        jobs = folder.jobs()
+        self._total, self._keys, self._done = len(jobs), sweep_tables.varying(jobs), 0
         self._ended = threading.Event()
         self._lock = threading.Lock()
         self._live = sys.stderr.isatty()
@@ -48,10 +50,9 @@ class Watch:
 
     def ended(self, number: int, result: JobReturn) -> None:
         """Say what has become of a job: its figures on standard output, an error on standard error."""
-        jobs = self._folder.jobs()
-        (job,) = (job for job in jobs if job.number == number)
-        done = sum(job.status in (Status.finished, Status.failed) for job in jobs)
-        said = f"job {number} ({done} of {len(jobs)}): {sweeps.name(job, sweep_tables.varying(jobs))}"
+        self._done += 1
+        job = self._folder.job(number)
+        said = f"job {number} ({self._done} of {self._total}): {sweeps.name(job, self._keys)}"
         with self._lock:
             if self._live:
                 print(CLEAR, end="", file=sys.stderr, flush=True)

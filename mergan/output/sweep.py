@@ -68,6 +68,17 @@ class SweepFolder:
         paths = [path for path in (self.path / "jobs").glob("*.json") if path.stem.isdecimal()]
         return [read_job(path) for path in sorted(paths, key=lambda path: int(path.stem))]
 
+    def job(self, number: int) -> Job:
+        """The job of a number; one that has left no record has no settings.
+
+        Raises:
+            ConfigError: its record cannot be read.
+        """
+        try:
+            return read_job(self.record(number))
+        except FileNotFoundError:
+            return Job(number, ())
+
     def plan(self, jobs: Sequence[Sequence[str]], going_on: bool) -> None:
         """Set up the records of a sweep that is about to start. Finished jobs of the same settings stay.
 

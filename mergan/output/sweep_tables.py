@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -51,15 +52,17 @@ def settings(jobs: Sequence[Job]) -> tuple[list[str], list[Setting]]:
 
 
 def _moments(jobs: Sequence[Job]) -> tuple[dict[str, float], dict[str, float]]:
-    import numpy as np
-
     found: dict[str, list[float]] = {}
     for job in jobs:
         for key, value in job.figures.items():
             if not isinstance(value, str):
                 found.setdefault(key, []).append(float(value))
-    means = {key: float(np.mean(numbers)) for key, numbers in found.items()}
-    deviations = {key: float(np.std(numbers, ddof=1)) for key, numbers in found.items() if len(numbers) > 1}
+    means = {key: math.fsum(numbers) / len(numbers) for key, numbers in found.items()}
+    deviations = {
+        key: math.sqrt(math.fsum((number - means[key]) ** 2 for number in numbers) / (len(numbers) - 1))
+        for key, numbers in found.items()
+        if len(numbers) > 1
+    }
     return means, deviations
 
 

@@ -76,8 +76,9 @@ class Workers:
             self.stop()
             return
         self._threads.shutdown()
-        for slot in self._slots.values():
-            slot.end(kill=False)
+        for wait in (False, True):  # let all of them end before waiting for the first
+            for slot in self._slots.values():
+                slot.end(kill=False, wait=wait)
 
     def _take_slot(self) -> None:
         with self._lock:
@@ -124,10 +125,13 @@ class _Slot:
                 with suppress(ProcessLookupError):
                     os.kill(self._pid, signal.SIGTERM)
 
-    def end(self, kill: bool) -> None:
+    def end(self, kill: bool, wait: bool = True) -> None:
         with self._lock:
             self._ended = True
-        self._close(kill)
+        if wait:
+            self._close(kill)
+        elif self._pool is not None:
+            self._pool.shutdown(wait=False)
 
     def _close(self, kill: bool) -> None:
         with self._lock:
