@@ -55,8 +55,8 @@ def run(
     elif words[0] == "train.py":
         words[0] = str(tiny.ROOT / "train.py")
     trains = {"train", "search"} & set(words) or words[0].endswith("train.py")
-    if "search" in words:
-        further = (*further, "search.trials=2", "search.jobs=1")
+    # two trials are enough
+    words = [re.sub(r"^search\.(trials|jobs)=.*", r"search.\1=2", word) for word in words]
     if "sweep=seeds" in words:
         further = (*further, "seed=0")  # which comes before the preset
     if trains and not any(word.startswith("ckpt_path=") or word == "debug=smoke" for word in words):

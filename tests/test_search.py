@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import tiny
 import warm
@@ -32,7 +33,7 @@ from mergan.search import main
 from mergan.system import interrupts
 from mergan.system.errors import ConfigError
 from mergan.system.workers import WorkerDied
-from mergan.tuning import results, running, trial
+from mergan.tuning import pictures, results, running, trial
 from mergan.tuning.plan import Plan, key_of, plan
 from mergan.tuning.running import Search, TrialError
 from mergan.tuning.study import Claim, SharedStudy
@@ -462,3 +463,14 @@ def test_a_search_of_which_nothing_comes_has_the_status_of_its_first_failure(
     with pytest.raises(TrialError, match="all trials failed, the first with: g/poison is nan") as caught:
         running.search(made, "mergan search", [])
     assert caught.value.exit_status == 3
+
+
+def test_the_setting_that_decides_is_the_important_one() -> None:
+    study, rates, lengths = optuna.create_study(), [1e-4, 1e-3, 1e-2], [3, 5, 10]
+    choices = {"lr": CategoricalDistribution(rates), "epochs": CategoricalDistribution(lengths)}
+    for number in range(9):
+        given = {"lr": rates[number % 3], "epochs": lengths[number // 3]}
+        trial = optuna.trial.create_trial(params=given, distributions=choices, value=100 * given["lr"])
+        study.add_trial(trial)
+    found = optuna.importance.get_param_importances(study, evaluator=pictures.fanova())
+    assert found["lr"] > 0.9

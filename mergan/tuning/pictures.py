@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from optuna.importance import FanovaImportanceEvaluator
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -47,12 +48,21 @@ def draw(study: Study, metrics: Mapping[str, bool], folder: Path) -> None:
             axes = drawing.plot_parallel_coordinate(study, **names)
             _save(_parallel(axes, [metric, *searched]), folder / f"parallel_coordinates{end}.png")
             if not _all_equal(finished, place):
-                axes = drawing.plot_param_importances(study, **names)
+                axes = drawing.plot_param_importances(study, fanova(), **names)
                 _save(_importances(axes, metric), folder / f"importances{end}.png")
         if len(metrics) in (2, 3):
             axes = drawing.plot_pareto_front(study, target_names=list(metrics))
             axes.set_title("")
             _save(axes.figure, folder / "pareto_front.png")
+
+
+def fanova() -> FanovaImportanceEvaluator:
+    """What finds importances: shares of the figure's variance that settings explain (Hutter et al. 2014).
+
+    Optuna's own choice, PED-ANOVA, asks what tells the best tenth of the trials from the rest. Of a dozen
+    trials that is one or two.
+    """
+    return FanovaImportanceEvaluator(seed=0)
 
 
 def _all_equal(finished: list[FrozenTrial], place: int) -> bool:
