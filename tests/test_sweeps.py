@@ -23,6 +23,7 @@ from mergan import config, read_run
 from mergan.cli import sweeps
 from mergan.cli.grid import representative
 from mergan.cli.watching import status_line
+from mergan.config import trainer_arguments
 from mergan.output.sweep import SweepFolder
 from mergan.output.sweep_jobs import Job, Status, read_job
 from mergan.system.errors import ConfigError
@@ -280,6 +281,19 @@ def strike(command: list[str], folder: Path, number: signal.Signals) -> subproce
 
 def checkpoints(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.glob("*/checkpoints/last.ckpt")}
+
+
+@pytest.mark.parametrize(("said", "found"), [("", None), ("3", 3), ("2,1", 2)])
+def test_threads_of_the_environment(monkeypatch: pytest.MonkeyPatch, said: str, found: int | None) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    assert trainer_arguments.threads_asked() == found
+
+
+@pytest.mark.parametrize("said", ["many", "0", "-1"])
+def test_threads_that_are_none_are_refused(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    with pytest.raises(ConfigError, match=f"OMP_NUM_THREADS={said}"):
+        trainer_arguments.threads_asked()
 
 
 def test_two_sweeps_do_not_share_a_folder(cache_dir: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import Future, as_completed
 from dataclasses import replace
@@ -22,8 +21,6 @@ from mergan.output.sweep_jobs import Status
 from mergan.system import interrupts, progress
 from mergan.system.errors import ConfigError, TrainingError
 from mergan.system.workers import WorkerDied, Workers, output_in
-
-THREADS = "OMP_NUM_THREADS"
 
 
 class ParallelLauncher(Launcher):
@@ -48,7 +45,7 @@ class ParallelLauncher(Launcher):
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
         _check("n_jobs", self._jobs, (None, -1))
         _check("threads", self._threads, (None,))
-        self.threads = self._threads or int(os.environ.get(THREADS, "").partition(",")[0] or 1)
+        self.threads = self._threads or trainer_arguments.threads_asked() or 1
         self.gpus = (
             trainer_arguments.gpus(config.trainer.get("accelerator"))
             if self._gpus is None

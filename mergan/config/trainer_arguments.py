@@ -12,6 +12,7 @@ from mergan.config.ranges import Count
 from mergan.system.errors import ConfigError
 from mergan.system.launched import member
 
+THREADS = "OMP_NUM_THREADS"
 DRIVERS = ("/proc/driver/nvidia", "/dev/dxg")  # of GPUs, on Linux and on its Windows subsystem
 
 # arguments that this framework sets or that break its training steps, and what to use instead
@@ -130,6 +131,21 @@ def _check_devices(devices: Any, accelerator: Any, several: bool) -> None:
 def processors() -> int:
     """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads_asked() -> int | None:
+    """The threads per process that the user asks for with OMP_NUM_THREADS; None: nothing is said.
+
+    Raises:
+        ConfigError: it is no number of threads.
+    """
+    said = os.environ.get(THREADS, "")
+    first = said.partition(",")[0].strip()  # further numbers are for nested regions
+    if not first:
+        return None
+    if not first.isdecimal() or int(first) < 1:
+        raise ConfigError(f"{THREADS}={said}: use a number of 1 or more, or unset it")
+    return int(first)
 
 
 def gpus(accelerator: str | None) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
@@ -12,7 +11,7 @@ from optuna.trial import TrialState
 
 from mergan.cli import messages
 from mergan.cli.jobs import keep_fonts_in
-from mergan.config.trainer_arguments import gpus, processors
+from mergan.config.trainer_arguments import gpus, processors, threads_asked
 from mergan.output import places
 from mergan.system.errors import MerganError
 from mergan.system.interrupts import Interrupted
@@ -22,7 +21,6 @@ from mergan.tuning.plan import Plan, described
 from mergan.tuning.study import FIGURES, REASON, SECONDS, STATUS, Claim, SharedStudy
 from mergan.tuning.trial import Order, Outcome, Reporter
 
-THREADS = "OMP_NUM_THREADS"
 ATTEMPTS = 3  # of a trial whose process dies or is asked to end by somebody else
 
 
@@ -60,11 +58,12 @@ def search(plan: Plan, program: str, typed: Sequence[str]) -> None:
         MerganError: the storage or the folder cannot be used.
         KeyboardInterrupt, Interrupted: with a `remedy` that says how to go on.
     """
+    threads = _threads(plan.settings.jobs)
     try:
         study = _opened(plan)
         print(described(plan), flush=True)
         keep_fonts_in(plan.cache_dir)
-        workers = Workers(plan.settings.jobs, _threads(plan.settings.jobs), gpus(plan.accelerator))
+        workers = Workers(plan.settings.jobs, threads, gpus(plan.accelerator))
         with study.at_work(), workers:
             Search(study).run(workers)
         print(results.finish(study), flush=True)
@@ -172,5 +171,4 @@ class Search:
 
 def _threads(jobs: int) -> int:
     """The threads of each trial: those that the user asks for, or an equal share of the processors."""
-    asked = os.environ.get(THREADS, "").partition(",")[0]
-    return int(asked) if asked.isdecimal() and int(asked) > 0 else max(1, processors() // jobs)
+    return threads_asked() or max(1, processors() // jobs)
