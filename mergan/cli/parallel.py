@@ -14,10 +14,11 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from mergan.cli import sweeps
 from mergan.cli.watching import Watch
 from mergan.config import trainer_arguments
 from mergan.output.sweep import SweepFolder
-from mergan.output.sweep_jobs import Status
+from mergan.output.sweep_jobs import Job, Status
 from mergan.system import interrupts, progress
 from mergan.system.errors import ConfigError, TrainingError
 from mergan.system.workers import WorkerDied, Workers, output_in
@@ -61,8 +62,11 @@ class ParallelLauncher(Launcher):
         state = Singleton.get_state()
         numbers = range(initial_job_idx, initial_job_idx + len(job_overrides))
         jobs = min(self.jobs, len(job_overrides))
+        own = [Job(number, tuple(words)) for number, words in zip(numbers, job_overrides, strict=True)]
+        known = folder.jobs() or own  # another sweeper than ours makes no plan
+        sweeps.begin(SweepFolder(Path(self.config.hydra.sweep.dir)))
         try:
-            with Watch(folder) as watch, Workers(jobs, self.threads, self.gpus) as workers:
+            with Watch(folder, known) as watch, Workers(jobs, self.threads, self.gpus) as workers:
                 futures: dict[Future[Any], int] = {
                     workers.submit(
                         _run,

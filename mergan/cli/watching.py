@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import threading
+from collections.abc import Sequence
 from types import TracebackType
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -25,11 +26,11 @@ class Watch:
 
     Args:
         folder: the folder of the sweep.
+        jobs: its jobs.
     """
 
-    def __init__(self, folder: SweepFolder) -> None:
+    def __init__(self, folder: SweepFolder, jobs: Sequence[Job]) -> None:
         self._folder = folder
-        jobs = folder.jobs()
         self._total, self._keys, self._done = len(jobs), sweep_tables.varying(jobs), 0
         self._ended = threading.Event()
         self._lock = threading.Lock()
