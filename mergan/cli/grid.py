@@ -40,7 +40,7 @@ class GridSweeper(Sweeper):
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
-    def sweep(self, arguments: list[str]) -> Sequence[Sequence[JobReturn]]:
+    def sweep(self, arguments: list[str]) -> Sequence[JobReturn]:
         """Run the jobs.
 
         Raises:
@@ -62,10 +62,10 @@ class GridSweeper(Sweeper):
             folder.plan(jobs, going_on=self.config.resume is config.Resume.auto)
             sweeps.begin(folder)
             OmegaConf.save(self.config, folder.path / "multirun.yaml")
-            results = []
-            for number, batch in enumerate(batches):
-                results.append(self.launcher.launch(batch, sum(map(len, batches[:number]))))
-            _settle(folder, list(itertools.chain(*results)))
+            results: list[JobReturn] = []
+            for batch in batches:
+                results += self.launcher.launch(batch, len(results))
+            _settle(folder, results)
         return results
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 import time
 import traceback
@@ -79,7 +78,4 @@ def _end_with_starter() -> None:
 
 
 if __name__ == "__main__":
-    ended = main()
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os._exit(ended)  # all files are closed, and taking the interpreter down takes as long as a short run
+    standard_streams.leave(main())

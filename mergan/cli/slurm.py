@@ -71,7 +71,7 @@ class SlurmLauncher(Launcher):
     """
 
     def __init__(self, **settings: Any) -> None:
-        self._keys = tuple(settings)
+        """Take the settings as Hydra gives them; `setup` reads them with their names for messages."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Check the settings and the machine, before anything is written.

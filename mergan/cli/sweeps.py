@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 
 from mergan.cli import words
@@ -41,24 +40,15 @@ def go_on(typed: Sequence[str], folder: SweepFolder, command: str) -> str:
         folder: the folder of the sweep.
         command: its name, e.g. `python train.py`.
     """
-    return " ".join(
-        [command, *_without_own(typed), words.literal("hydra.sweep.dir", str(folder.path)), "resume=auto"]
-    )
+    place = words.literal("hydra.sweep.dir", str(folder.path))
+    return words.again(command, typed, OWN, place, "resume=auto")
 
 
 def best_command(job: Job, command: str) -> str:
     """The command line that runs a job of a sweep by itself."""
-    preset = any(_key(word) == "sweep" for word in job.overrides)
+    preset = any(words.key_of(word) == "sweep" for word in job.overrides)
     alone = ["hydra.mode=RUN"] if preset else []  # its values stand there, and what else it sets stays
-    return " ".join([command, *_without_own(job.overrides), *alone])
-
-
-def _without_own(typed: Sequence[str]) -> list[str]:
-    return [shlex.quote(word) for word in typed if _key(word) not in OWN]
-
-
-def _key(word: str) -> str:
-    return word.lstrip("+").partition("=")[0]
+    return words.again(command, job.overrides, OWN, *alone)
 
 
 def closing(folder: SweepFolder, command: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -135,6 +135,24 @@ def literal(key: str, value: str) -> str:
         return f"{key}={value}"
     word = quoted(key, value)
     return shlex.quote(word) if re.search(r'["$`\\!]', word) else f'"{word}"'
+
+
+def key_of(word: str) -> str:
+    """The key of an override."""
+    return word.lstrip("+~").partition("=")[0]
+
+
+def again(command: str, typed: Sequence[str], without: Collection[str], *further: str) -> str:
+    """A command line, quoted for the shell, that repeats another one.
+
+    Args:
+        command: its name, e.g. `python train.py`.
+        typed: the words after it.
+        without: keys whose words are left out.
+        *further: words for the shell that come last.
+    """
+    kept = [shlex.quote(word) for word in typed if key_of(word) not in without]
+    return " ".join([command, *kept, *further])
 
 
 def quoted(key: str, value: str) -> str:

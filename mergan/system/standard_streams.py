@@ -8,7 +8,7 @@ import os
 import select
 import sys
 from contextlib import suppress
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 NAMES = ("stdin", "stdout", "stderr")  # by file descriptor
 OUTPUTS = {1: "standard output", 2: "standard error"}
@@ -31,6 +31,15 @@ def secure() -> None:
             _replace(name, stream)
         if descriptor in OUTPUTS and _plain(stream, descriptor):
             _replace(name, _lasting(stream, descriptor))
+
+
+def leave(status: int = 0) -> NoReturn:
+    """End this process, whose files are closed, without taking the interpreter apart. With PyTorch that
+    takes a second and a half.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(status)
 
 
 def silence() -> None:

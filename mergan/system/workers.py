@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from mergan.system import standard_streams
+
 GRACE = 20.0  # seconds that a stopped job has for the step it is in
 WATCH = 0.2  # seconds between two looks at the parent
 
@@ -163,15 +165,8 @@ def _cause(error: BaseException) -> str:
 def _begin(parent: int) -> None:
     """Set up a worker process: the terminal's Ctrl-C is for the parent, whose end is the worker's too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    atexit.register(_leave)
+    atexit.register(standard_streams.leave)  # registered first, so called last
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _leave() -> None:
-    """Leave at once, as the last function of `atexit`: taking PyTorch apart takes a second and a half."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
 
 
 def _end_with(parent: int) -> None:

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mergan import config
 from mergan.cli import in_process, words
+from mergan.cli.words import key_of
 from mergan.config import SearchConfig, SearchSettings
 from mergan.output.places import check_output_folder
 from mergan.system.errors import ConfigError
@@ -88,11 +89,6 @@ class Plan:
             "search.sampler": self.settings.sampler.name,
             "search.seed": self.settings.seed,
         }
-
-
-def key_of(word: str) -> str:
-    """The key of an override."""
-    return word.lstrip("+~").partition("=")[0]
 
 
 def plan(typed: Sequence[str]) -> Plan:

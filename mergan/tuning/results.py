@@ -9,7 +9,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from mergan.cli.words import literal
+from mergan.cli.words import again, literal
 from mergan.output import tables
 from mergan.system.files import write_text
 from mergan.system.text import shortened
@@ -164,8 +164,7 @@ def going_on(program: str, typed: Sequence[str], folder: Path) -> str:
         typed: the words typed after it.
         folder: the search folder.
     """
-    kept = [word for word in typed if not word.startswith("search.dir=")]
-    return f"{program} {shlex.join(kept)} {literal('search.dir', str(folder))}"
+    return again(program, typed, ("search.dir",), literal("search.dir", str(folder)))
 
 
 def _value(value: Any) -> str:
