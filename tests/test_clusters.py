@@ -63,6 +63,11 @@ def sbatch(tmp_path: Path) -> Callable[[str], dict[str, str]]:
     ("words", "said"),
     [
         (["hydra.launcher.timeout_min=0"], "hydra.launcher.timeout_min=0: use a whole number of 1 or more"),
+        (
+            ["hydra.launcher.timeout_min=3"],
+            "hydra.launcher.timeout_min=3: Slurm announces the end up to 180 s before it "
+            "(signal_delay_s=120, and a minute too early); use 4 or more",
+        ),
         (["hydra.launcher.setup=module"], "hydra.launcher.setup=module: use a list of words"),
         (["hydra.launcher.time=3"], "unknown key hydra.launcher.time; --cfg job shows all keys"),
     ],

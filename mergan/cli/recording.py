@@ -30,7 +30,8 @@ class Recording:
         folder = self.sweep.within(run)
         self._job = Job(int(hydra_cfg.job.num), tuple(map(str, overrides)), Status.running, folder)
         self.sweep.write(self._job)
-        sweeps.begin(self.sweep)
+        if sweeps.current() is None:  # in a process of its own, or under another sweeper than ours
+            sweeps.begin(self.sweep)
 
     def finished(self, figures: Mapping[str, float | str], run: Path) -> None:
         """The job is done; its results lie in `run`."""

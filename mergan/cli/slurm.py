@@ -31,6 +31,7 @@ NAME = "hydra/launcher=slurm"
 OWN = ("submitit_folder", "max_num_timeout", "array_size")  # not options of sbatch
 # As many threads as cores, on whose number the figures depend. Since Slurm 22.05 srun must be told as well.
 THREADS = "export {OMP_NUM_THREADS,SRUN_CPUS_PER_TASK}=${SLURM_CPUS_PER_TASK:-1}"
+EARLY = 60  # seconds by which Slurm may announce the end of the time too early, as sbatch --signal documents
 OF_ANY_CLUSTER = ("name", "timeout_min", "cpus_per_task", "mem_gb", "gpus_per_node")  # to submitit
 
 
@@ -63,6 +64,20 @@ class Settings:
         given["setup"] = [THREADS, *self.setup]
         return {key if key in OF_ANY_CLUSTER else f"slurm_{key}": value for key, value in given.items()}
 
+    def check_time(self) -> None:
+        """Refuse a time limit that Slurm may announce before the job has begun.
+
+        Raises:
+            ConfigError: the limit is not longer than the announcement comes before its end.
+        """
+        before = self.signal_delay_s + EARLY
+        if self.timeout_min * 60 <= before:
+            raise ConfigError(
+                f"hydra.launcher.timeout_min={self.timeout_min}: Slurm announces the end up to {before} s "
+                f"before it (signal_delay_s={self.signal_delay_s}, and a minute too early); use "
+                f"{before // 60 + 1} or more"
+            )
+
 
 class SlurmLauncher(Launcher):
     """Queues the jobs of a sweep as arrays, and waits for all of them.
@@ -84,6 +99,7 @@ class SlurmLauncher(Launcher):
         for key, hint in typing.get_type_hints(Settings, include_extras=True).items():
             hints.check(f"hydra.launcher.{key}", given[key], hint)
         self.settings = Settings(**given)
+        self.settings.check_time()
         if find_spec("submitit") is None or find_spec("hydra_plugins.hydra_submitit_launcher") is None:
             raise ConfigError(f"{NAME}: needs submitit; install it with pip install 'mergan[slurm]'")
         if shutil.which("sbatch") is None:

@@ -23,7 +23,9 @@ from mergan.output.reading import read_figures
 
 SCRIPT = Path(__file__).with_name("slurm.sh")
 LAUNCHER = ["hydra/launcher=slurm", "hydra.launcher.mem_gb=0.4"]
-LONG = ["epochs=90", "steps_per_epoch=30"]  # half a minute
+LONG = ["epochs=120", "steps_per_epoch=80"]  # a minute and a half
+# Slurm announces the end of two minutes 45 to 105 s before it, thus 15 to 75 s after the start.
+LIMIT = ["hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=45"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -74,7 +76,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.
 
 
 def ended(process: subprocess.Popen[str], status: int = 0) -> str:
-    out, err = process.communicate(timeout=240)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == status, out + err
     return out + err
 
@@ -133,18 +135,14 @@ def test_a_preempted_job_goes_on_to_the_bit(sweep: Callable, alone: Path, tmp_pa
 def test_a_job_that_reaches_its_time_limit_goes_on_to_the_bit(
     sweep: Callable, alone: Path, tmp_path: Path
 ) -> None:
-    process = sweep(
-        tmp_path, *LONG, *LAUNCHER, "hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=45"
-    )
-    ended(process)
+    ended(sweep(tmp_path, *LONG, *LAUNCHER, *LIMIT))
     assert "Requeued job" in logs(tmp_path)
     same(alone, tmp_path, ["0_joint_retrain"])
 
 
 def test_a_job_that_would_never_get_on_is_not_started_again(sweep: Callable, tmp_path: Path) -> None:
-    process = sweep(tmp_path, "steps_per_epoch=1000000", *LAUNCHER, "hydra.launcher.timeout_min=1",
-                    "hydra.launcher.signal_delay_s=58")  # fmt: skip
-    assert "hydra.launcher.timeout_min=1: is too short: no epoch ended in that time" in ended(process, 2)
+    process = sweep(tmp_path, "steps_per_epoch=1000000", *LAUNCHER, *LIMIT)
+    assert "hydra.launcher.timeout_min=2: is too short: no epoch ended in that time" in ended(process, 2)
     wait_for(lambda: not slurm("squeue", "--noheader"))
     assert "Requeued" not in logs(tmp_path)
 
