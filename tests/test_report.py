@@ -14,7 +14,7 @@ import tiny
 from PIL import Image
 from test_run_files import bomb
 
-from mergan.output import plots, report
+from mergan.output import report
 from mergan.report import main
 
 
@@ -222,24 +222,3 @@ def test_what_is_no_finished_run_is_refused(
     assert error.count("\n") == 1
     assert case == "nothing" or str(folder) in error
     assert not (tmp_path / "report").exists()
-
-
-def test_tile_puts_rows_and_columns_where_they_belong() -> None:
-    images = np.zeros((2, 3, 1, 4, 4), np.uint8)
-    images[1, 2] = 200
-    picture = plots.tile(images, gap=1)
-    assert picture.shape == (2 * 5 + 1, 3 * 5 + 1, 3)
-    assert (picture[6:10, 11:15] == 200).all()
-    assert (picture[1:5, 1:5] == 0).all()
-
-
-def test_heat_maps_show_the_values_and_which_way_is_better() -> None:
-    def drawn(value: float, higher_is_better: bool = True) -> np.ndarray:
-        rows = [{0: 0.5}, {0: 0.0, 1: value}]
-        return plots.heat_maps({"a": rows, "empty": [{}, {}]}, ["0", "1"], {"a": higher_is_better})
-
-    low, high, turned = drawn(0.1), drawn(1.0), drawn(1.0, higher_is_better=False)
-    assert low.shape == high.shape == turned.shape
-    assert not np.array_equal(low, high) and not np.array_equal(high, turned)
-    wide = plots.heat_maps({name: [{0: 1.0}] for name in "abcde"}, ["0"], dict.fromkeys("abcde", True))
-    assert wide.shape[1] > 3 * low.shape[1] and wide.shape[0] > 1.5 * low.shape[0]  # four and one

@@ -24,6 +24,7 @@ from mergan.config.instantiate import instantiate, part
 from mergan.data.datamodule import ClassIncrementalDataModule
 from mergan.data.image_set import ImageSet
 from mergan.networks import dcgan
+from mergan.output.plots import style
 from mergan.run.experiment import build_experiment
 from mergan.run.recipe import RULES
 from mergan.scenarios.base import Scenario, StreamKind, Task
@@ -299,3 +300,10 @@ def sweep_table(path: Path) -> list[dict[str, str]]:
             {key: value for key, value in row.items() if not any(part in key for part in timed)}
             for row in csv.DictReader(file)
         ]
+
+
+def frame(picture: np.ndarray) -> tuple[int, int]:
+    """Top and left edge of the first frame around images in a grid; letters have no line of its colour."""
+    framed = (picture == style.FRAME).all(axis=2)
+    top = int(np.flatnonzero(framed.sum(axis=1) > 40)[0])
+    return top, int(np.flatnonzero(framed[top])[0])

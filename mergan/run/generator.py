@@ -90,7 +90,9 @@ class Generator:
         return sample(trained, labels, per_class, trained.latent_dim, seed)
 
     def grid(self, columns: int = 10, seed: int = 0) -> np.ndarray:
-        """The picture of `samples/task_NN.png`: one row per learned class, the same z in every row.
+        """One row per learned class, the same z in every row.
+
+        By default the images are those of `samples/task_NN.png`, without its real images.
 
         Args:
             columns: images per class.
@@ -107,7 +109,10 @@ class Generator:
         hints.check("columns", columns, Count32)
         hints.check("seed", seed, Whole32)
         trained = self._trained
-        return plots.sample_grid(trained, sorted(trained.seen), columns, trained.latent_dim, seed)
+        classes = sorted(trained.seen)
+        images = plots.samples(trained, classes, columns, trained.latent_dim, seed)
+        rows = [plots.Row(self.class_names[label], own) for label, own in zip(classes, images, strict=True)]
+        return plots.grid(rows)
 
     def _labels(self, classes: Sequence[str | int] | None) -> list[int]:
         """The numbers of the requested classes; classes that the generator has not learned are refused."""

@@ -1,0 +1,22 @@
+"""Pictures in one style: grids of images, matrices, curves.
+
+Grids and matrices are drawn with Pillow, which takes milliseconds; curves with matplotlib. Every picture is
+an array uint8 (H, W, 3) until it is saved. Tasks are counted from 1, as in the terminal.
+"""
+
+from mergan.output.plots.curves import accuracy_curves
+from mergan.output.plots.grids import MOST_ROWS, Row, grid, samples, side_by_side
+from mergan.output.plots.matrices import heat_maps
+from mergan.output.plots.saving import save_png, to_tensorboard
+
+__all__ = [
+    "MOST_ROWS",
+    "Row",
+    "accuracy_curves",
+    "grid",
+    "heat_maps",
+    "samples",
+    "save_png",
+    "side_by_side",
+    "to_tensorboard",
+]
