@@ -52,8 +52,8 @@ def load(path: str | Path, trust: Sequence[str] = ()) -> "Generator":
     """The trained generator of a run folder, a checkpoint or an exported file.
 
     Args:
-        path: a checkpoint, a .safetensors file of `mergan export`, or a run folder. A run folder means its `checkpoints/last.ckpt`; if that is
-            missing, the checkpoint of its last task.
+        path: a checkpoint, a .safetensors file of `mergan export`, or a run folder. A run folder means its
+            `checkpoints/last.ckpt`; if that is missing, the checkpoint of its last task.
         trust: modules whose classes the checkpoint may name besides mergan's own; their code runs.
 
     Raises:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from hydra.errors import HydraException
@@ -78,6 +78,12 @@ class TrainedGenerator:
     def device(self) -> torch.device:
         """Where it computes."""
         return next(self.network.parameters()).device
+
+    def cpu(self) -> Self:
+        """Let it compute on the CPU; returns itself."""
+        self.network.cpu()
+        self.strategy.cpu()
+        return self
 
     @torch.no_grad()
     def __call__(self, z: Tensor, labels: Tensor) -> Tensor:
