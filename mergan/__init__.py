@@ -49,11 +49,11 @@ __all__ = [
 
 
 def load(path: str | Path, trust: Sequence[str] = ()) -> "Generator":
-    """The trained generator of a run folder or of a checkpoint.
+    """The trained generator of a run folder, a checkpoint or an exported file.
 
     Args:
-        path: a checkpoint, or a run folder. A run folder means its `checkpoints/last.ckpt`; if that is
-            missing, the checkpoint of its last task.
+        path: a checkpoint, a .safetensors file of `mergan export`, or a run folder. A run folder means its
+            `checkpoints/last.ckpt`; if that is missing, the checkpoint of its last task.
         trust: modules whose classes the checkpoint may name besides mergan's own; their code runs.
 
     Raises:

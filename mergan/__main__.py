@@ -14,7 +14,7 @@ from mergan.cli.guard import guard
 from mergan.system.errors import ConfigError
 from mergan.system.text import shown
 
-DOORS = ("train", "sample", "evaluate", "report", "search", "reproduce")
+DOORS = ("train", "sample", "export", "evaluate", "report", "search", "reproduce")
 HELP = """\
 usage: mergan COMMAND [KEY=VALUE ...]
 

@@ -27,10 +27,11 @@ ROOMS = [
     "output",
     "callbacks",
     "run",
+    "sharing",
     "cli",
     "tuning",
 ]
-DOORS = {"__init__", "__main__", "evaluate", "report", "reproduce", "sample", "search", "train"}
+DOORS = {"__init__", "__main__", "evaluate", "export", "report", "reproduce", "sample", "search", "train"}
 ALONE = {  # modules of the core and what of this project they may import
     "scenarios/base.py": {"mergan.scenarios.classes", "mergan.system.errors", "mergan.system.text"},
     "scenarios/classes.py": {"mergan.system.errors", "mergan.system.text"},

@@ -62,7 +62,7 @@ def _check_own(own: Mapping[str, Any]) -> None:
     _require(isinstance(own.get("version"), str), "version")
     cfg = _table(own, "config", str)
     _require(bool(cfg), "config")
-    _require(_num_values(cfg) <= MAX_VALUES, "config", f"of more than {MAX_VALUES} values")
+    _require(num_values(cfg) <= MAX_VALUES, "config", f"of more than {MAX_VALUES} values")
     for key, text in _table(own, "links", str).items():
         _require(isinstance(text, str), f"links.{key}")
     names = own.get("class_names")
@@ -106,12 +106,13 @@ def _check_evaluation(state: Mapping[str, Any], classes: int) -> None:
         _require(type(value) in (int, float) and value >= 0, f"{where}.{clock}")  # type: ignore[operator]
 
 
-def _num_values(value: Any) -> int:
+def num_values(value: Any) -> int:
+    """The number of values in nested mappings and lists, each of which counts too."""
     if isinstance(value, Mapping):
         value = value.values()
     elif not isinstance(value, (list, tuple)):
         return 1
-    return 1 + sum(map(_num_values, value))
+    return 1 + sum(map(num_values, value))
 
 
 def _is_row(row: Any, key: type) -> bool:

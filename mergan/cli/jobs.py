@@ -8,7 +8,8 @@ import re
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -130,14 +131,25 @@ def small_job(run: Callable[[DictConfig], None], cfg: DictConfig) -> None:
     """Run a command that has no run folder (sample, evaluate), and keep its error for `guard`."""
     job = Job(None, run.__module__)
     started.append(job)
-    quieten()
     try:
         _look_at(cfg)
-        with tempfile.TemporaryDirectory() as nowhere:
-            keep_fonts_in(Path(cfg.get("cache_dir", nowhere)).expanduser().absolute())
+        with quiet_surroundings(cfg.get("cache_dir")):
             run(cfg)
     except Exception as error:
         job.error = error
+
+
+@contextmanager
+def quiet_surroundings(cache_dir: str | None = None) -> Iterator[None]:
+    """Keep libraries from making remarks, and from writing files into the home folder.
+
+    Args:
+        cache_dir: the folder of its caches; None: it has none.
+    """
+    quieten()
+    with tempfile.TemporaryDirectory() as nowhere:
+        keep_fonts_in(Path(nowhere if cache_dir is None else cache_dir).expanduser().absolute())
+        yield
 
 
 def _look_at(cfg: DictConfig) -> None:

@@ -71,6 +71,10 @@ def _value(key: str, text: str, hint: Any) -> Any:
         if text not in ("true", "false"):
             raise ConfigError(f"{key}={shown(text)}: use true or false")
         return text == "true"
+    if typing.get_origin(hint) is list:
+        if not (text.startswith("[") and text.endswith("]")):
+            raise ConfigError(f"{key}={shown(text)}: use a list, e.g. {key}=[{shown(text)}]")
+        return [part.strip() for part in text[1:-1].split(",") if part.strip()]
     if int in kinds:
         if not NUMBER.fullmatch(text):
             raise ConfigError(f"{key}={shown(text[:40])}: use a whole number")

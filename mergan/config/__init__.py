@@ -23,6 +23,7 @@ from mergan.config.measures import feature_names
 from mergan.config.schema import (
     EvaluateConfig,
     EvaluationConfig,
+    ExportConfig,
     ReportConfig,
     ReproduceConfig,
     Resume,
@@ -41,6 +42,7 @@ __all__ = [
     "REFERENCE",
     "EvaluateConfig",
     "EvaluationConfig",
+    "ExportConfig",
     "ReportConfig",
     "ReproduceConfig",
     "Resume",

@@ -165,6 +165,15 @@ class ReportConfig:
 
 
 @dataclass
+class ExportConfig:
+    """The keys of conf/export.yaml."""
+
+    out: str
+    overwrite: bool
+    trust: list[str]
+
+
+@dataclass
 class ReproduceConfig:
     """The keys of conf/reproduce.yaml, and the rows of its table."""
 

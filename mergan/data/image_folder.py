@@ -54,6 +54,8 @@ class ImageFolder(Source):
         ConfigError: `background` is not a colour.
     """
 
+    licence = "the owner of the pictures decides"
+
     def __init__(
         self,
         root: str,

@@ -23,6 +23,8 @@ class MNIST5k(ArraySource):
         channels: 1, or 3 to repeat the grey value.
     """
 
+    licence = "CC BY-SA 3.0 (MNIST, Yann LeCun and Corinna Cortes)"
+
     def __init__(self, channels: Channels) -> None:
         super().__init__("mnist_5k", channels)
 

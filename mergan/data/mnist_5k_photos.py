@@ -57,6 +57,11 @@ class MNIST5kPhotos(Source):
         channels: 3, or 1 to reduce the pictures to their brightness.
     """
 
+    licence = (
+        f"digits: {MNIST5k.licence}; photographs: CC BY 2.0 (danielbuechele and vultilion on Flickr, from "
+        "scikit-learn) and public domain (Grace Hopper, US Navy, from matplotlib)"
+    )
+
     def __init__(self, channels: Channels) -> None:
         super().__init__("mnist_5k_photos", channels)
         self._digits = MNIST5k(channels=1)

@@ -36,7 +36,12 @@ class Source(ABC):
     Args:
         name: name of the data set in messages and in cache file names.
         channels: 1 for grey, 3 for colour; images are converted.
+
+    Attributes:
+        licence: under which licence the images are, in words; the card of an exported generator says it.
     """
+
+    licence = "not stated"
 
     def __init__(self, name: str, channels: Channels) -> None:
         self.name = name

@@ -28,6 +28,8 @@ class Synthetic(Source):
         seed: seed of patterns and images, independent of the seed of the run.
     """
 
+    licence = "none needed: the images are made by a formula"
+
     def __init__(
         self,
         num_classes: Count,

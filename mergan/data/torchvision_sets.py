@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mergan.config.ranges import Channels
+from mergan.data.mnist_5k import MNIST5k
 from mergan.data.source import SPLITS, ArraySource, Split, digest_of
 from mergan.system.errors import DataError
 
@@ -19,12 +20,20 @@ from mergan.system.errors import DataError
 # Others, such as LSUN with its cache, would run code from a planted file.
 Known = Literal["MNIST", "FashionMNIST", "KMNIST", "QMNIST", "USPS", "SVHN", "CIFAR10", "CIFAR100"]
 
+# Of the images, as far as their publishers state one.
+LICENCES: Mapping[str, str] = {
+    "MNIST": MNIST5k.licence,
+    "FashionMNIST": "MIT (Zalando SE)",
+    "KMNIST": "CC BY-SA 4.0 (KMNIST, made by ROIS-DS Center for Open Data in the Humanities)",
+    "SVHN": "for non-commercial use only (Google Street View; Netzer et al. 2011)",
+}
+
 # Otherwise a firewall that drops packets would block a download for many minutes.
 NETWORK_TIMEOUT = 30.0
 
 
 class TorchvisionSet(ArraySource):
-    """One of torchvision's data sets; the YAML file holds everything that differs between them.
+    """One of torchvision's data sets; the YAML file holds all settings that differ between them.
 
     Existing files under `root` are used as they are; `root` may then be read-only.
 
@@ -53,6 +62,7 @@ class TorchvisionSet(ArraySource):
         labels: str,
     ) -> None:
         super().__init__(dataset, channels)
+        self.licence = LICENCES.get(dataset, self.licence)
         self.root = Path(root).expanduser().absolute()
         self._download = download
         self._class_names = [str(name) for name in class_names]

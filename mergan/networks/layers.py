@@ -124,16 +124,53 @@ class ConditionalNorm(nn.Module):
 
     def forward(self, x: Tensor, labels: Tensor, z: Tensor) -> Tensor:
         """Normalise x (B, C, H, W), with scale and shift of labels (B,) and z (B, latent_dim)."""
-        scale, shift = self.scale(labels), self.shift(labels)
-        if self.by_z is not None:
-            scale_by_z, shift_by_z = self.by_z(z).chunk(2, dim=1)
-            scale, shift = scale + scale_by_z, shift + shift_by_z
+        scale, shift = self.scale_and_shift(labels, z)
         if self.kind == "group":
             # treat the batch as one sample of B * C channels: one kernel then normalises, scales and shifts
             flat = x.reshape(1, -1, *x.shape[2:])
             normed = nn.functional.group_norm(flat, len(x) * self.groups, scale.flatten(), shift.flatten())
             return normed.view(x.shape)
         return torch.addcmul(shift[:, :, None, None], class_batch_norm(x, labels), scale[:, :, None, None])
+
+    def scale_and_shift(self, labels: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale and shift (B, C) of labels (B,) and z (B, latent_dim)."""
+        scale, shift = self.scale(labels), self.shift(labels)
+        if self.by_z is not None:
+            scale_by_z, shift_by_z = self.by_z(z).chunk(2, dim=1)
+            scale, shift = scale + scale_by_z, shift + shift_by_z
+        return scale, shift
+
+    def plain(self) -> nn.Module:
+        """The same in two steps, without folding the batch into the channels (mergan.networks.plain)."""
+        return _NormThenModulate(self)
+
+
+class _NormThenModulate(nn.Module):
+    """A ConditionalNorm in two steps: normalisation, then scale and shift.
+
+    Args:
+        norm: the norm, whose parameters it uses.
+    """
+
+    def __init__(self, norm: ConditionalNorm) -> None:
+        super().__init__()
+        self.modulation, self.kind, self.groups = norm, norm.kind, norm.groups
+
+    def forward(self, x: Tensor, labels: Tensor, z: Tensor) -> Tensor:
+        """As ConditionalNorm."""
+        scale, shift = self.modulation.scale_and_shift(labels, z)
+        grouped = self.kind == "group"
+        normed = nn.functional.group_norm(x, self.groups) if grouped else _averaged_by_class(x, labels)
+        return torch.addcmul(shift[:, :, None, None], normed, scale[:, :, None, None])
+
+
+def _averaged_by_class(x: Tensor, labels: Tensor, eps: float = 1e-5) -> Tensor:
+    """`class_batch_norm` in one process, with the means of the classes as a matrix product."""
+    same = (labels[:, None] == labels).to(x.dtype)
+    share = same / same.sum(dim=1, keepdim=True)
+    centred = x - (share @ x.mean(dim=(2, 3)))[:, :, None, None]
+    variance = share @ centred.square().mean(dim=(2, 3))
+    return centred * torch.rsqrt(variance + eps)[:, :, None, None]
 
 
 def class_batch_norm(x: Tensor, labels: Tensor, eps: float = 1e-5) -> Tensor:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from mergan.run.trained import TrainedGenerator
+    from mergan.run.rebuilding import TrainedGenerator
 
 
 def load(path: Path, trust: Sequence[str] = ()) -> Generator:
@@ -29,11 +29,15 @@ def load(path: Path, trust: Sequence[str] = ()) -> Generator:
     path = path.expanduser()
     if isinstance(trust, str):
         raise ConfigError(f"trust={trust}: is a list of modules, e.g. [{trust!r}]")
-    return Generator(load_generator(_checkpoint(path), of_command({}, [config.CONF], list(trust))))
+    return Generator(load_generator(checkpoint_of(path), of_command({}, [config.CONF], list(trust))))
 
 
-def _checkpoint(path: Path) -> Path:
-    """The checkpoint that a path means: the file itself, or the last one of a run folder."""
+def checkpoint_of(path: Path) -> Path:
+    """The checkpoint that a path means: the file itself, or the last one of a run folder.
+
+    Raises:
+        CheckpointError: a folder holds none.
+    """
     if not path.is_dir():
         return path
     run = RunFolder(path)

@@ -42,11 +42,11 @@ def measure(cfg: DictConfig) -> None:
     from mergan.evaluation import continual
     from mergan.run import automatic, build, experiment, start
     from mergan.run.evaluator import build_evaluator
-    from mergan.run.trained import load_generator
+    from mergan.run.trained import load_checkpoint
     from mergan.system.files import write_text
 
     path = Path(cfg.checkpoint)
-    generator = load_generator(path, trust.of_this_command(cfg))
+    generator = load_checkpoint(path, trust.of_this_command(cfg))
     run_cfg = generator.config.copy()
     run_cfg.evaluation = cfg.evaluation
     run_cfg.cache_dir = cfg.cache_dir

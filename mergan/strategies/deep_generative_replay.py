@@ -12,6 +12,7 @@ from mergan.data import normalise
 from mergan.networks.solver import Solver
 from mergan.scenarios.base import Task
 from mergan.strategies.base import Context, Strategy, TrainingBatch
+from mergan.strategies.best_candidate import BestCandidate
 from mergan.strategies.buffer import ReplayBuffer, snapshot_images
 from mergan.system.errors import ConfigError
 
@@ -203,6 +204,10 @@ class DeepGenerativeReplay(Strategy):
                 break
         assert images is not None
         return images
+
+    def plain(self) -> Strategy:
+        """The same sampling as one computation without branches (mergan.networks.plain)."""
+        return BestCandidate(self.solver, self.constant, self.tries, self.confidence)
 
 
 def _kept(images: Tensor, wanted: Tensor) -> Tensor:

@@ -56,6 +56,13 @@ class ThinConvTranspose2d(nn.ConvTranspose2d):
         image = scatter_patches(x, self.weight, size, self.stride, self.padding)
         return image if self.bias is None else image + self.bias[:, None, None]
 
+    def plain(self) -> nn.ConvTranspose2d:
+        """The base class with the same parameters (mergan.networks.plain)."""
+        sides: Any = self.kernel_size, self.stride, self.padding
+        plain = nn.ConvTranspose2d(self.in_channels, self.out_channels, *sides)
+        plain.weight, plain.bias = self.weight, self.bias
+        return plain
+
 
 class ThinInputConv2d(nn.Conv2d):
     """A convolution of very few channels; `scatter_patches` computes the gradient of its input.
@@ -89,6 +96,13 @@ class ThinOutputConv2d(nn.Conv2d):
         ]
         image = scatter_patches(x, self.weight.flip(2, 3).transpose(0, 1), size, (1, 1), outer)
         return image if self.bias is None else image + self.bias[:, None, None]
+
+    def plain(self) -> nn.Conv2d:
+        """The base class with the same parameters (mergan.networks.plain)."""
+        sides: Any = self.kernel_size, self.stride, self.padding
+        plain = nn.Conv2d(self.in_channels, self.out_channels, *sides)
+        plain.weight, plain.bias = self.weight, self.bias
+        return plain
 
 
 class _ThinConvolution(torch.autograd.Function):

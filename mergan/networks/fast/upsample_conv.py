@@ -47,6 +47,12 @@ class UpsampleConv2d(nn.Conv2d):
         kernel = transposed_kernel(self.weight)
         return nn.functional.conv_transpose2d(x, kernel, self.bias, stride=2, padding=1)
 
+    def plain(self) -> nn.ConvTranspose2d:
+        """The equivalent transposed convolution, with weights of its own (mergan.networks.plain)."""
+        plain = nn.ConvTranspose2d(self.in_channels, self.out_channels, kernel_size=4, stride=2, padding=1)
+        plain.weight, plain.bias = nn.Parameter(transposed_kernel(self.weight.detach())), self.bias
+        return plain
+
 
 class TransposedUpsampleConv2d(UpsampleConv2d):
     """UpsampleConv2d by the equivalent transposed convolution on every device.
