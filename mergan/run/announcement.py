@@ -40,7 +40,7 @@ def announce(cfg: DictConfig, folder: RunFolder, checkpoint: Path | None) -> Non
     hydra_cfg = HydraConfig.get()
     here = Path(hydra_cfg.runtime.cwd)
     if checkpoint is None:
-        told = _of_new_run(cfg, hydra_cfg.runtime.choices)
+        told = _of_new_run(cfg, hydra_cfg.runtime.choices, here)
         if cfg.caps is not None:
             said.say(log, config.MEANINGLESS)
     else:
@@ -56,21 +56,23 @@ def announce(cfg: DictConfig, folder: RunFolder, checkpoint: Path | None) -> Non
         log.info("%s", line)
 
 
-def _of_new_run(cfg: DictConfig, choices: Mapping[str, Any]) -> dict[str, str]:
+def _of_new_run(cfg: DictConfig, choices: Mapping[str, Any], here: Path) -> dict[str, str]:
     """Strategy, data and stream.
 
     Args:
         cfg: see `announce`.
         choices: the chosen file of each group, e.g. {"strategy": "finetune"}.
+        here: where the command was typed.
     """
     names = {group: shown(str(choices[group])) for group in ("strategy", "data", "experiment")
              if choices.get(group)}  # fmt: skip
     recipe = f" (experiment={names['experiment']})" if "experiment" in names else ""
     size = f", {cfg.data.image_size} pixels" if cfg.data.image_size else ""
     root = cfg.data.source.get("root")
+    place = f" in {facts.typed(Path(root), here)}" if root else ""
     told = {
         "strategy": names.get("strategy", "") + recipe,
-        "data": names.get("data", "") + (f" in {shown(str(root))}" if root else "") + size,
+        "data": names.get("data", "") + place + size,
         "stream": stream_text(cfg),
     }
     if cfg.caps is not None:
