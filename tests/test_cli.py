@@ -74,7 +74,9 @@ def assert_refused(result: subprocess.CompletedProcess[str], folder: Path, *word
 def test_bad_configurations_are_refused_in_one_line(
     cache_dir: Path, tmp_path: Path, override: str, words: list[str]
 ) -> None:
-    assert_refused(train(cache_dir, tmp_path, override), tmp_path, *words)
+    result = train(cache_dir, tmp_path, override)
+    assert_refused(result, tmp_path, *words)
+    assert result.stdout == ""
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +158,12 @@ def test_sweep_trains_every_strategy_and_survives_a_failing_job(cache_dir: Path,
             "tensorboard",
         ):
             assert (done / name).exists(), f"{done / name}"
+    said = result.stdout.splitlines()
+    assert sum(line.startswith("device ") for line in said) == 1  # what is the same for all jobs
+    place = said.index("job 1 (2 of 18): strategy=deep_generative_replay objective.scale_g=1")
+    assert said[place + 1].startswith("deep_generative_replay; generated images in place of synthetic, ")
+    assert said[place + 1].endswith("; 2 tasks of 2 classes; 1_deep_generative_replay")
+    assert said.count("debug=smoke: the figures mean nothing") == 2  # at the first job and after the table
     table = result.stdout[result.stdout.rindex("\nstrategy ") :].splitlines()[1:]
     assert "accuracy" in table[0]
     assert {row.split()[0] for row in table[1 : 1 + len(strategies)]} == set(strategies)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -220,7 +221,10 @@ def test_a_run_goes_on_from_another_working_directory(pictures: Path, tmp_path: 
     last = unfinished(pictures, tmp_path)
     result = train(tmp_path, f"ckpt_path={last}")  # the pictures are where they were
     assert result.returncode == 0, result.stderr
-    assert "going on at task 2/2, epoch 1/2" in result.stdout
+    said = result.stdout.splitlines()
+    assert "going on    JointRetrain on ImageFolder, from run/checkpoints/last.ckpt" in said
+    (where,) = (line for line in said if line.startswith("going on at "))
+    assert re.fullmatch(r"going on at task 2/2, epoch 1/2 \(step \d+\) from run/checkpoints/last.ckpt", where)
     assert differences(tmp_path / "run", pictures / "run") == []
 
 

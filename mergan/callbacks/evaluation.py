@@ -32,6 +32,8 @@ class ContinualEvaluation(TaskCallback):
 
     Args:
         evaluator: what measures the generator.
+        trusted: the judge's accuracy on real images below which the lines after the tasks name it; None:
+            they never do.
 
     Attributes:
         matrices: matrices by metric name, with one row per task.
@@ -40,8 +42,8 @@ class ContinualEvaluation(TaskCallback):
         evaluation_seconds: time spent in the evaluation between them.
     """
 
-    def __init__(self, evaluator: Evaluator) -> None:
-        self.evaluator = evaluator
+    def __init__(self, evaluator: Evaluator, trusted: float | None) -> None:
+        self.evaluator, self.trusted = evaluator, trusted
         self.matrices: dict[str, list[dict[int, float]]] = {name: [] for name in evaluator.higher_is_better}
         self.pooled: list[dict[str, float]] = []
         self.train_seconds = 0.0
@@ -56,6 +58,13 @@ class ContinualEvaluation(TaskCallback):
     def figures(self, first: Sequence[int]) -> dict[str, float]:
         """The continual summaries of all matrices; see mergan.evaluation.continual.figures."""
         return continual.figures(self.matrices, self.pooled[-1], self.evaluator.higher_is_better, first)
+
+    def weak_judge(self, classes: Sequence[int]) -> float | None:
+        """The judge's accuracy on the real images of `classes`, if it is too low to trust its figures."""
+        if self.trusted is None:
+            return None
+        accuracy = self.evaluator.judge_accuracy(classes)
+        return accuracy if accuracy < self.trusted else None
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock of the epoch."""
@@ -91,13 +100,15 @@ class ContinualEvaluation(TaskCallback):
             f"{name.replace('_', ' ')} {continual.average(last[name]):.3f}" for name in SHOWN if name in last
         ]
         forgotten = continual.forgetting(self.rows)
+        weak = self.weak_judge(learner.scenario.classes)
         log.info(
-            "task %d/%d  classes %s  %s%s  %.0f s",
+            "task %d/%d  classes %s  %s%s%s  %.0f s",
             learner.task.index + 1,
             len(learner.scenario.tasks),
             learner.task.text(names),
             "  ".join(averages),
             "" if forgotten is None else f"  forgetting {forgotten:.3f}",
+            "" if weak is None else f"  (judge {100 * weak:.0f} % on real)",
             self.train_seconds,
         )
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
@@ -19,6 +22,7 @@ from mergan import config
 from mergan.cli import messages, sweeps
 from mergan.output.sweep import SweepFolder
 from mergan.output.sweep_jobs import Status
+from mergan.system import said
 
 
 class GridSweeper(Sweeper):
@@ -63,8 +67,9 @@ class GridSweeper(Sweeper):
             sweeps.begin(folder)
             OmegaConf.save(self.config, folder.path / "multirun.yaml")
             results: list[JobReturn] = []
-            for batch in batches:
-                results += self.launcher.launch(batch, len(results))
+            with _on_one_terminal(self.launcher):
+                for batch in batches:
+                    results += self.launcher.launch(batch, len(results))
             _settle(folder, results)
         return results
 
@@ -86,6 +91,22 @@ def representative(jobs: Sequence[Sequence[str]], groups: Collection[str]) -> li
             chosen.append(job)
             seen |= new
     return chosen
+
+
+@contextmanager
+def _on_one_terminal(launcher: Launcher) -> Iterator[None]:
+    """Where the jobs run one after another here, let them say once what they have in common.
+
+    Hydra's launcher prints all words of each job; `mergan.cli.jobs` prints those that vary.
+    """
+    from hydra._internal.core_plugins.basic_launcher import BasicLauncher, log
+
+    with ExitStack() as open_ones:
+        if isinstance(launcher, BasicLauncher):
+            open_ones.enter_context(said.once())
+            log.setLevel(logging.WARNING)
+            open_ones.callback(log.setLevel, logging.NOTSET)
+        yield
 
 
 def _settle(folder: SweepFolder, results: Sequence[Any]) -> None:

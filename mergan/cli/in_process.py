@@ -19,6 +19,7 @@ from mergan import config
 from mergan.cli import jobs, keys, messages, words
 from mergan.output.record import Record, read_run
 from mergan.run import launch
+from mergan.run.announcement import announce
 from mergan.system import environment
 from mergan.system.errors import ConfigError, MerganError
 
@@ -106,9 +107,10 @@ def _train(composed: DictConfig, patience: float) -> Path:
     """Train with the configuration; returns the run folder."""
     folder = Path(composed.hydra.run.dir).absolute()
     cfg, place = jobs.checked(_without_hydra(composed), folder)
+    announce(cfg, place.folder, place.checkpoint)
     jobs.get_ready(cfg)
     launch.run(cfg, folder, patience)
-    return place
+    return place.folder.path
 
 
 def _without_hydra(composed: DictConfig) -> DictConfig:

@@ -23,8 +23,11 @@ from mergan.cli.recording import Recording
 from mergan.output import places, tables
 from mergan.output.folder import RunFolder
 from mergan.run import launch
+from mergan.run.announcement import announce
+from mergan.run.launch import Place
 from mergan.system.errors import ConfigError
 from mergan.system.launched import member
+from mergan.system.text import shown
 
 PATIENCE = 10.0  # seconds that a job of a sweep waits for a process of the same sweep that is ending
 
@@ -63,8 +66,9 @@ def train_job(cfg: DictConfig) -> float | None:
     job = Job(folder, ",".join(map(str, overrides)) or "defaults", machine=of_machine)
     started.append(job)
     if multirun:
-        print(f"job {hydra_cfg.job.num}: {job.name}", flush=True)
-        _train_recorded(cfg, job, Recording(hydra_cfg, folder), folder)
+        record = Recording(hydra_cfg, folder)
+        print(shown(f"job {record.place()}: {record.varied() or job.name}"), flush=True)
+        _train_recorded(cfg, job, record, folder)
     else:
         try:
             job.metrics = _train(cfg, job, folder)
@@ -94,14 +98,16 @@ def _train_recorded(cfg: DictConfig, job: Job, record: Recording, folder: Path) 
 
 def _train(cfg: DictConfig, job: Job, folder: Path, patience: float = 0) -> dict[str, float | str]:
     try:
-        cfg, job.folder = checked(cfg, folder)
+        cfg, place = checked(cfg, folder)
+        job.folder = place.folder.path
+        announce(cfg, place.folder, place.checkpoint)
         get_ready(cfg)
         return launch.run(cfg, folder, patience)
     finally:
         places.remove_if_empty(folder)  # Hydra makes one for every job
 
 
-def checked(cfg: DictConfig, folder: Path) -> tuple[DictConfig, Path]:
+def checked(cfg: DictConfig, folder: Path) -> tuple[DictConfig, Place]:
     """Check the configuration of a training.
 
     Args:
@@ -109,14 +115,14 @@ def checked(cfg: DictConfig, folder: Path) -> tuple[DictConfig, Path]:
         folder: the folder of a new run.
 
     Returns:
-        The configuration to train, with absolute paths and its caps applied, and the run folder, new or not.
+        The configuration to train, with absolute paths and its caps applied, and where the command works.
 
     Raises:
         ConfigError, DataError: see mergan.config.check and mergan.run.launch.choose_place.
     """
     config.check(cfg)
     cfg = config.apply_caps(config.absolute_paths(cfg))
-    return cfg, launch.choose_place(cfg, folder).folder.path
+    return cfg, launch.choose_place(cfg, folder)
 
 
 def get_ready(cfg: DictConfig) -> None:

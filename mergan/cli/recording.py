@@ -10,6 +10,7 @@ from hydra.conf import HydraConf
 from omegaconf import OmegaConf
 
 from mergan.cli import messages, sweeps
+from mergan.output import sweep_tables
 from mergan.output.sweep import SweepFolder
 from mergan.output.sweep_jobs import Job, Status
 
@@ -30,8 +31,17 @@ class Recording:
         folder = self.sweep.within(run)
         self._job = Job(int(hydra_cfg.job.num), tuple(map(str, overrides)), Status.running, folder)
         self.sweep.write(self._job)
+        self._all = self.sweep.jobs()
         if sweeps.current() is None:  # in a process of its own, or under another sweeper than ours
             sweeps.begin(self.sweep)
+
+    def place(self) -> str:
+        """Its number, from 0, and its place among the jobs of the sweep, e.g. "0 (1 of 4)"."""
+        return f"{self._job.number} ({self._job.number + 1} of {len(self._all)})"
+
+    def varied(self) -> str:
+        """What tells it from the others, e.g. "strategy=ewc seed=1"; empty if nothing does."""
+        return sweeps.name(self._job, sweep_tables.varying(self._all))
 
     def finished(self, figures: Mapping[str, float | str], run: Path) -> None:
         """The job is done; its results lie in `run`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mergan import config
 from mergan.cli import words
 from mergan.output import sweep_tables, tables
 from mergan.output.sweep import SweepFolder
@@ -74,6 +75,8 @@ def closing(folder: SweepFolder, command: str) -> str:
         lines[-1] += f"; everything: {folder.summary}, {folder.table}"
         best = max(ranked[0].finished, key=lambda job: float(job.figures[ranking]))
         lines.append(f"the best again: {best_command(best, command)}")
+        if any("debug=smoke" in job.overrides for job in jobs):
+            lines.append(config.MEANINGLESS)
     lines += [_without_figures(job, sweep_tables.varying(jobs)) for job in jobs if not job.figures]
     return "\n".join(lines)
 

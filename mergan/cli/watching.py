@@ -86,14 +86,8 @@ def _place(folder: SweepFolder, job: Job) -> str:
     found = progress.read(folder.progress(job.number))
     if found is None:
         return f"{job.number} (starting)"
-    left = "" if found.seconds_left is None else f", {_duration(found.seconds_left)} left"
+    left = "" if found.seconds_left is None else f", {progress.duration(found.seconds_left)} left"
     return f"{job.number} (task {found.task}/{found.tasks}{left})"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _figures(job: Job) -> str:

@@ -33,11 +33,12 @@ from mergan.config.schema import (
     register,
 )
 from mergan.config.search_settings import SearchConfig, SearchSettings
-from mergan.config.stream import apply_caps, is_joined, scenario
+from mergan.config.stream import MEANINGLESS, apply_caps, is_joined, scenario
 from mergan.config.typed import plain, typed
 
 __all__ = [
     "CONF",
+    "MEANINGLESS",
     "OF_COMMAND",
     "REFERENCE",
     "EvaluateConfig",

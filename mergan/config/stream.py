@@ -13,6 +13,8 @@ from mergan.config.schema import TrainConfig
 from mergan.scenarios.base import Scenario, StreamKind
 from mergan.scenarios.classes import Classes
 
+MEANINGLESS = "debug=smoke: the figures mean nothing"  # what is said where there are caps
+
 # of the generated images, if they are unknown until the data is read
 SMOKE_CLASSES, SMOKE_CHANNELS, SMOKE_SIZE = 10, 3, 32
 

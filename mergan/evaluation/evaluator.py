@@ -68,6 +68,7 @@ class Evaluator:
         self.seed = seed
         self._capped = test.subset(at_most(test.labels, references_per_class))
         self._references: dict[int, dict[str, FeatureSet]] = {}
+        self._judged: dict[tuple[int, ...], float] = {}
 
     def to(self, device: torch.device) -> None:
         """Let judge, feature spaces and the classifier of the reverse accuracy compute on `device`.
@@ -87,7 +88,10 @@ class Evaluator:
 
     def judge_accuracy(self, classes: Sequence[int]) -> float:
         """Accuracy of the judge itself on the real images of `classes`: how far you can trust it."""
-        return accuracy_on(self.judge, self._real(classes))
+        key = tuple(classes)
+        if key not in self._judged:
+            self._judged[key] = accuracy_on(self.judge, self._real(classes))
+        return self._judged[key]
 
     def measure(self, generate: Generate, classes: Sequence[int]) -> Measured:
         """Measure accuracy and all metrics for each of `classes`, on the same generated images.

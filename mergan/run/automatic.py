@@ -18,6 +18,7 @@ from mergan.checkpoints.contents import KEY
 from mergan.config.instantiate import instantiate
 from mergan.data.source import Choice, Source
 from mergan.run.recipe import RULES
+from mergan.system import said
 from mergan.system.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -195,4 +196,4 @@ def _is_open(cfg: DictConfig, key: str) -> bool:
 
 @rank_zero_only
 def _say(line: str) -> None:
-    log.info("%s", line)
+    said.say(log, line)

@@ -15,6 +15,7 @@ from torch import nn
 from mergan import config
 from mergan.callbacks.evaluation import ContinualEvaluation
 from mergan.callbacks.interruption import StopBetweenSteps
+from mergan.callbacks.introduction import Introduction
 from mergan.callbacks.snapshot import GeneratorSnapshot
 from mergan.checkpoints.file import AtomicCheckpointIO
 from mergan.config import TrainConfig, slots
@@ -27,7 +28,7 @@ from mergan.output.folder import RunFolder
 from mergan.run import together
 from mergan.scenarios.base import Scenario, Task
 from mergan.strategies import Strategy
-from mergan.system import processes
+from mergan.system import processes, said
 from mergan.system.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -143,7 +144,7 @@ def build_data(
 def say_counts(settings: TrainConfig, pool: ImagePool, scenario: Scenario) -> None:
     """Log what the user should know about the numbers of training images of the classes."""
     for line in remarks(pool.counts(scenario.classes), pool.class_names, settings.data.balance):
-        log.info("%s", line)
+        said.say(log, line)
 
 
 def build_trainer(
@@ -187,7 +188,13 @@ def build_trainer(
         "trainer",
         default_root_dir=str(folder.path),
         max_epochs=scenario.total_epochs,
-        callbacks=[StopBetweenSteps(), GeneratorSnapshot(), evaluation, *callbacks],
+        callbacks=[
+            StopBetweenSteps(),
+            Introduction(evaluation),
+            GeneratorSnapshot(),
+            evaluation,
+            *callbacks,
+        ],
         logger=loggers,
         plugins=[checkpoints, *slurm],
         reload_dataloaders_every_n_epochs=1,

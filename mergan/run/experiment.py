@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +19,9 @@ from mergan.checkpoints import file as checkpoint
 from mergan.checkpoints.fitting import for_lightning
 from mergan.config import TrainConfig
 from mergan.config.instantiate import instantiate
-from mergan.evaluation.evaluator import Evaluator
 from mergan.output import places
 from mergan.output.folder import RunFolder
-from mergan.run import automatic, build, resources
+from mergan.run import automatic, build, remarks, resources
 from mergan.run.evaluator import build_evaluator
 from mergan.run.resume import Continuation
 from mergan.run.start import find_start
@@ -35,7 +34,6 @@ from mergan.system.version import VERSION
 
 log = logging.getLogger(__name__)
 
-TRUSTED = 0.9  # accuracy of the judge on real images, below which its figures mean little
 LONGEST_STREAM = 4000  # characters of the listed tasks
 
 
@@ -112,7 +110,7 @@ class Experiment:
         self.start.check(self.scenario)
         self.data = build.build_data(settings, self.pool, self.learner)
         self.evaluator = build_evaluator(settings, self.pool, resources.device(settings.trainer))
-        self.evaluation = ContinualEvaluation(self.evaluator)
+        self.evaluation = ContinualEvaluation(self.evaluator, remarks.trusted(settings))
         checkpoints = checkpoint.AtomicCheckpointIO()
         self.trainer = build.build_trainer(
             settings, folder, self.scenario, self.evaluation, checkpoints, links, self.start.step
@@ -143,6 +141,7 @@ class Experiment:
         """Write the figures."""
         self.learner.to(self.trainer.strategy.root_device)  # Lightning has taken it back to the CPU
         metrics = self._final_metrics()
+        remarks.say(self.settings, self.evaluator, self.scenario, metrics)
         self._log_final(metrics)
         write_text(self.folder.figures, json.dumps(metrics, indent=2) + "\n")
         return metrics
@@ -170,12 +169,12 @@ class Experiment:
             metrics["reverse_accuracy"] = evaluator.reverse_accuracy(learner.generate, self.scenario.classes)
         images = steps * learner.batches_per_step * learner.batch_size * processes.me().count
         return metrics | {
-            "judge_accuracy": judge_accuracy(self.settings, evaluator, self.scenario.classes),
+            "judge_accuracy": evaluator.judge_accuracy(self.scenario.classes),
             "train_seconds": round(clocks.train_seconds, 2),
             "evaluation_seconds": round(clocks.evaluation_seconds, 2),
             "images_per_second": round(images / max(clocks.train_seconds, 1e-9), 1),
             "steps": float(steps),
-            **conditions(self.settings, evaluator, self.scenario.classes),
+            **remarks.conditions(self.settings, evaluator, self.scenario.classes),
         }
 
     def _log_final(self, metrics: dict[str, float | str]) -> None:
@@ -233,23 +232,3 @@ def _how_to_go_on(folder: Path) -> Iterator[None]:
             raise
         remedy = f"go on with ckpt_path={last}" if last.is_file() else "start again"
         raise StorageError(f"{folder}: no room is left to write there; free some, then {remedy}") from error
-
-
-def judge_accuracy(settings: TrainConfig, evaluator: Evaluator, classes: Sequence[int]) -> float:
-    """The judge's accuracy on real images; a warning where its figures mean little (not with debug=smoke)."""
-    accuracy = evaluator.judge_accuracy(classes)
-    if accuracy < TRUSTED and settings.caps is None:
-        log.warning(
-            "the judge recognises only %.1f %% of the real images: its figures (accuracy, recall and the "
-            "like) mean little; try another evaluation.classifier or more evaluation.classifier_steps",
-            100 * accuracy,
-        )
-    return accuracy
-
-
-def conditions(settings: TrainConfig, evaluator: Evaluator, classes: Sequence[int]) -> dict[str, float | str]:
-    """The conditions of the measurement, stored with the figures: split, sample counts, features and k."""
-    found = {"evaluation_split": settings.evaluation.split.name, **evaluator.conditions(classes)}
-    if evaluator.figures:
-        found["evaluation_k"] = settings.evaluation.k
-    return found

@@ -40,7 +40,7 @@ def measure(cfg: DictConfig) -> None:
     out = None if cfg.out is None else check_output(Path(cfg.out), cfg.overwrite)
     from mergan.checkpoints import trust
     from mergan.evaluation import continual
-    from mergan.run import automatic, build, experiment, start
+    from mergan.run import automatic, build, remarks, start
     from mergan.run.evaluator import build_evaluator
     from mergan.run.trained import load_checkpoint
     from mergan.system.files import write_text
@@ -79,8 +79,9 @@ def measure(cfg: DictConfig) -> None:
     }
     if evaluator.reverse_per_class > 0:
         metrics["reverse_accuracy"] = evaluator.reverse_accuracy(generator, classes)
-    metrics["judge_accuracy"] = experiment.judge_accuracy(settings, evaluator, classes)
-    metrics |= experiment.conditions(settings, evaluator, classes)
+    metrics["judge_accuracy"] = evaluator.judge_accuracy(classes)
+    metrics |= remarks.conditions(settings, evaluator, classes)
+    remarks.warn_of_judge(settings, evaluator, classes)
     names = generator.class_names
     print(_class_table(measured.per_class, classes, names))
     print()

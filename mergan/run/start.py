@@ -17,6 +17,7 @@ from mergan.checkpoints.trust import folders_of_this_command, of_command
 from mergan.config import TrainConfig
 from mergan.data.pool import ImagePool
 from mergan.learners import ContinualLearner
+from mergan.output import facts
 from mergan.run.resume import Continuation
 from mergan.run.transfer import labels_here, transfer
 from mergan.scenarios.base import Scenario
@@ -202,7 +203,8 @@ def check_progress(content: Mapping[str, Any], scenario: Scenario, path: Path) -
         coming = scenario.task_at(done)
         tasks, epochs = len(scenario.tasks), coming.epochs
         where = f"task {coming.index + 1}/{tasks}, epoch {done - coming.first_epoch + 1}/{epochs}"
-    log.info("going on at %s (step %d)", where, content["global_step"])
+    source = facts.typed(path.absolute(), Path.cwd())
+    log.info("going on at %s (step %d) from %s", where, content["global_step"], source)
     before, now = content[KEY]["threads"], torch.get_num_threads()
     if before != now:
         log.warning(

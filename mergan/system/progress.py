@@ -25,6 +25,13 @@ class Progress:
     seconds_left: float | None
 
 
+def duration(seconds: float) -> str:
+    """A time for people to read: 40 s, 12 min, 3.5 h."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 _listener: Callable[[Progress], None] | None = None
 
 
