@@ -10,10 +10,11 @@ from mergan.config.ranges import Count, Whole
 from mergan.learners import ContinualLearner, TaskCallback
 from mergan.output import plots
 from mergan.output.folder import RunFolder
+from mergan.output.handing import hand_picture
 
 
 class SampleGrid(TaskCallback):
-    """Saves `samples/task_NN.png` after each task and logs it to TensorBoard.
+    """Saves `samples/task_NN.png` after each task and hands it to the loggers.
 
     There is one row per class seen. All rows and all pictures of the run use the same z.
 
@@ -35,4 +36,4 @@ class SampleGrid(TaskCallback):
             learner.generate, sorted(task.seen), self.columns, learner.latent_dim, self.seed
         )
         plots.save_png(grid, RunFolder(Path(trainer.default_root_dir)).grid(task.index))
-        plots.to_tensorboard(trainer.loggers, "samples", lambda: grid, trainer.global_step)
+        hand_picture(trainer.loggers, "samples", lambda: grid, trainer.global_step)
