@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -67,12 +68,10 @@ class MLflowTracker(Tracker):
         os.environ.update(QUIET)  # read when MLflow is imported
         from mlflow.tracking import MlflowClient
 
-        for library in ("mlflow", "alembic"):
+        for library in ("mlflow", "alembic", "urllib3"):
             logging.getLogger(library).setLevel(logging.ERROR)
-        place = sqlite_file(self._uri)
         try:
-            # of two processes that make the tables at once, one would fail
-            with _environment(AT_ONCE), nullcontext() if place is None else files.alone(place):
+            with _environment(AT_ONCE), _alone_in(self._uri):
                 self._client = MlflowClient(self._uri)
                 self._group_id = self._find_group()
         except MerganError:
@@ -172,9 +171,15 @@ class MLflowTracker(Tracker):
 
 
 def settled(uri: str | None) -> str:
-    """The URI that a configuration means. The path of a SQLite file becomes absolute."""
+    """The URI that a configuration means. The path of a SQLite file becomes absolute.
+
+    Raises:
+        ConfigError: it is a folder, where MLflow once kept runs.
+    """
     if uri is None:
         uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{STORE}"
+    if uri.startswith("file:") or ("://" not in uri and not uri.startswith("databricks")):
+        raise ConfigError(f"{KEY}.tracking_uri={uri}: MLflow keeps no runs in folders; use sqlite:///PATH.db")
     place = sqlite_file(uri)
     return uri if place is None else f"{SQLITE}{place}"
 
@@ -183,6 +188,25 @@ def sqlite_file(uri: str) -> Path | None:
     """The file of a SQLite URI; None for another store."""
     path = uri.removeprefix(SQLITE)
     return None if path in (uri, "", ":memory:") else Path(path).expanduser().absolute()
+
+
+@contextmanager
+def _alone_in(uri: str) -> Iterator[None]:
+    """Lock the file of a SQLite URI: of two processes that make its tables at once, one would fail.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    place = sqlite_file(uri)
+    if place is None:
+        yield
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.open("ab").close()
+    if not os.access(place.parent, os.W_OK | os.X_OK):  # filelock would wait for ever
+        raise PermissionError(errno.EACCES, "no lock can be made beside it")
+    with files.alone(place):
+        yield
 
 
 def name_of(tag: str) -> str:
@@ -203,9 +227,9 @@ def _text(value: Any) -> str:
 
 def _reason(error: Exception) -> str:
     """The innermost cause in short: MLflow's own message may hold a whole statement of SQL."""
-    while error.__cause__ is not None and isinstance(error.__cause__, Exception):
-        error = error.__cause__
-    return reason(error)
+    while isinstance(cause := error.__cause__ or error.__context__, Exception):
+        error = cause
+    return getattr(error, "strerror", None) or reason(error)
 
 
 @contextmanager
