@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import logging
 import os
@@ -20,7 +21,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from mergan.output.trackers.base import Status, Tracker
 from mergan.system import files
 from mergan.system.errors import ConfigError, MerganError, reason
-from mergan.system.text import shortened, shown
+from mergan.system.text import shown
 from mergan.system.version import VERSION
 
 log = logging.getLogger(__name__)
@@ -218,7 +219,10 @@ def name_of(tag: str) -> str:
     name = FORBIDDEN.sub(lambda found: f"_u{ord(found[0]):04x}_", tag)
     if posixpath.normpath(name) != name:  # MLflow takes names for paths
         name = name.replace("/", "_u002f_")
-    return shortened(name, LONGEST_NAME)
+    if len(name) > LONGEST_NAME:
+        mark = hashlib.blake2s(name.encode()).hexdigest()[:8]  # so that long names stay different
+        name = f"{name[: LONGEST_NAME - 1 - len(mark)]}_{mark}"
+    return name
 
 
 def _text(value: Any) -> str:
