@@ -361,6 +361,8 @@ def test_a_checkpoint_cannot_ask_for_sending(name: str, values: dict[str, str]) 
     with pytest.raises(CheckpointError, match=rf"logger\.{name}\.\w+=.*comes from the command alone"):
         trust.of_command({}, [CONF]).check(config, "checkpoint x")
     trust.of_command(config, [CONF]).check(config, "checkpoint x")
+    node.update(dict.fromkeys(values))  # as by default: what writes to files goes on by ckpt_path= alone
+    trust.of_command({}, [CONF]).check(config, "checkpoint x")
 
 
 def test_settings_begin_with_what_tells_runs_apart(compose: Callable[..., DictConfig]) -> None:

@@ -10,8 +10,9 @@ from mergan.config.comparison import OF_COMMAND
 TARGET = "._target_"
 FIRST = ("strategy", "seed", "lr", "lr_d", "batch_size", "embedding_dim", "epochs", "steps_per_epoch",
          "learner", "network", "objective", "data", "scenario")  # fmt: skip
-# how a run is watched and where it is, not what it is
-LEFT_OUT = (*OF_COMMAND, "init_from", "logger", "callbacks", "recovery.used")
+# how a run is started and watched, not what it is
+LEFT_OUT = (*OF_COMMAND, "init_from", "logger", "callbacks", "recovery.used", "data.download",
+            "data.source.download")  # fmt: skip
 
 
 def flattened(config: Mapping[str, Any]) -> dict[str, Any]:
