@@ -25,7 +25,8 @@ from mergan.config import CONF
 from mergan.output.folder import RunFolder
 from mergan.output.handing import TakesFinalFigures, TakesPictures
 from mergan.output.loggers import EventLog
-from mergan.output.trackers.mlflow import MLflowTracker, name_of
+from mergan.output.trackers.mlflow import MLflowTracker
+from mergan.output.trackers.mlflow_store import name_of
 from mergan.output.trackers.settings import flattened
 from mergan.run import experiment
 from mergan.system.errors import CheckpointError, ConfigError, StorageError

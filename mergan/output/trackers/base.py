@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import re
 import sys
 from abc import abstractmethod
 from argparse import Namespace
@@ -20,14 +18,11 @@ from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 
 from mergan.output.folder import RunFolder
-from mergan.output.reading import read_text
+from mergan.output.trackers.note import read_note, write_note
 from mergan.output.trackers.settings import flattened
-from mergan.system.errors import ConfigError, MerganError, StorageError, reason
-from mergan.system.files import write_text
+from mergan.system.errors import MerganError, StorageError, reason
 
 log = logging.getLogger(__name__)
-
-RUN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
 
 
 class Status(Enum):
@@ -56,6 +51,7 @@ class Tracker(Logger):
         self.key, self.folder = key, RunFolder(Path(folder))
         self._settings = flattened(config)
         self._run: Any = None
+        self._id = ""  # while the run is not open
         self._ended = self._failed = False
         self._scalars: list[tuple[int, dict[str, float]]] = []
         self._pictures: list[tuple[str, np.ndarray, int]] = []
@@ -103,7 +99,7 @@ class Tracker(Logger):
     @property
     def version(self) -> str | None:
         """The id of the run in the service; None before it is open."""
-        return self._known()
+        return self._id or None
 
     @property
     @rank_zero_experiment
@@ -111,10 +107,11 @@ class Tracker(Logger):
         """The open run, as the library of the service knows it."""
         if self._run is None:
             with self._named():
-                known = self._known()
-                self._run, own = self._open(known)
-                if own != known:
-                    write_text(self._note, json.dumps({"run": own}) + "\n")
+                note = self.folder.tracker(self.key.rpartition(".")[2])
+                known = read_note(note)
+                self._run, self._id = self._open(known)
+                if self._id != known:
+                    write_note(note, self._id)
                 self._write_settings(self._settings)
         return self._run
 
@@ -185,7 +182,7 @@ class Tracker(Logger):
         except StorageError as error:  # the run ends for another reason, which must be heard
             log.warning("%s", error)
 
-    # ------------------------------------------------------------------ errors, and the id
+    # ------------------------------------------------------------------ errors
 
     @contextmanager
     def _named(self) -> Iterator[None]:
@@ -206,21 +203,3 @@ class Tracker(Logger):
     @abstractmethod
     def where(self) -> str:
         """Where the run is kept, for messages; without passwords."""
-
-    @property
-    def _note(self) -> Path:
-        return self.folder.tracker(self.key.rpartition(".")[2])
-
-    def _known(self) -> str | None:
-        """The id of the run that the folder belongs to, read as data."""
-        try:
-            found = json.loads(read_text(self._note))
-        except FileNotFoundError:
-            return None
-        except (ConfigError, ValueError, RecursionError):
-            found = None
-        run = found.get("run") if isinstance(found, dict) else None
-        if isinstance(run, str) and RUN_ID.fullmatch(run):
-            return run
-        log.warning("%s: names no run of %s; a new one is started there", self._note, self.key)
-        return None

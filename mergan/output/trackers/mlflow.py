@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import json
 import logging
 import os
-import posixpath
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +15,24 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_only
 
 from mergan.output.trackers.base import Status, Tracker
-from mergan.system import files
-from mergan.system.errors import ConfigError, MerganError, reason
+from mergan.output.trackers.mlflow_store import (
+    KEY,
+    alone_in,
+    as_text,
+    environment,
+    innermost,
+    name_of,
+    settled,
+    sqlite_file,
+)
+from mergan.system.errors import ConfigError, MerganError
 from mergan.system.text import shown
 from mergan.system.version import VERSION
 
 log = logging.getLogger(__name__)
 
-KEY = "logger.mlflow"
-STORE = Path("runs") / "mlflow.db"
 ARTIFACTS = "mlflow_artifacts"  # the folder beside a SQLite file
-SQLITE = "sqlite:///"
 PASSWORD = re.compile(r"(?<=:)[^:/@]*(?=@)")
-FORBIDDEN = re.compile(r"[^\w./ -]")  # in the name of a metric or a parameter
-LONGEST_NAME, LONGEST_VALUE = 250, 6000  # characters
 METRICS, PARAMS = 1000, 100  # in a request
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
 # for the first request, so that a wrong address is refused within seconds; later ones are patient
@@ -72,14 +72,14 @@ class MLflowTracker(Tracker):
         for library in ("mlflow", "alembic", "urllib3"):
             logging.getLogger(library).setLevel(logging.ERROR)
         try:
-            with _environment(AT_ONCE), _alone_in(self._uri):
+            with environment(AT_ONCE), alone_in(self._uri):
                 self._client = MlflowClient(self._uri)
                 self._group_id = self._find_group()
         except MerganError:
             raise
         except Exception as error:  # a client may raise anything: of its server, its database, its files
             raise ConfigError(
-                f"{KEY}.tracking_uri={self.where}: cannot be used ({_reason(error)}); name a server as "
+                f"{KEY}.tracking_uri={self.where}: cannot be used ({innermost(error)}); name a server as "
                 "http://HOST:PORT, or a file as sqlite:///PATH.db"
             ) from error
 
@@ -116,7 +116,6 @@ class MLflowTracker(Tracker):
             run = self._client.create_run(self._group_id, tags=tags, run_name=self.name).info.run_id
         else:
             self._client.update_run(run, status="RUNNING")
-        self._id = run
         log.info("MLflow: run %s in %s", shown(self.name), self.where)
         return self._client, run
 
@@ -139,7 +138,7 @@ class MLflowTracker(Tracker):
         from mlflow.entities import Param, RunTag
 
         there = self._client.get_run(self._id).data.params
-        wanted = {name_of(key): _text(value)[:LONGEST_VALUE] for key, value in settings.items()}
+        wanted = {name_of(key): as_text(value) for key, value in settings.items()}
         new = [Param(key, value) for key, value in wanted.items() if key not in there]
         for first in range(0, len(new), PARAMS):
             self._client.log_batch(self._id, params=new[first : first + PARAMS])
@@ -167,82 +166,5 @@ class MLflowTracker(Tracker):
             self._client.log_artifact(self._id, str(path))
 
     def _end(self, status: Status) -> None:
-        with _environment(AT_ONCE) if status is not Status.FINISHED else nullcontext():
+        with environment(AT_ONCE) if status is not Status.FINISHED else nullcontext():
             self._client.set_terminated(self._id, status.name)
-
-
-def settled(uri: str | None) -> str:
-    """The URI that a configuration means. The path of a SQLite file becomes absolute.
-
-    Raises:
-        ConfigError: it is a folder, where MLflow once kept runs.
-    """
-    if uri is None:
-        uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{STORE}"
-    if uri.startswith("file:") or ("://" not in uri and not uri.startswith("databricks")):
-        raise ConfigError(f"{KEY}.tracking_uri={uri}: MLflow keeps no runs in folders; use sqlite:///PATH.db")
-    place = sqlite_file(uri)
-    return uri if place is None else f"{SQLITE}{place}"
-
-
-def sqlite_file(uri: str) -> Path | None:
-    """The file of a SQLite URI; None for another store."""
-    path = uri.removeprefix(SQLITE)
-    return None if path in (uri, "", ":memory:") else Path(path).expanduser().absolute()
-
-
-@contextmanager
-def _alone_in(uri: str) -> Iterator[None]:
-    """Lock the file of a SQLite URI: of two processes that make its tables at once, one would fail.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    place = sqlite_file(uri)
-    if place is None:
-        yield
-        return
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.open("ab").close()
-    if not os.access(place.parent, os.W_OK | os.X_OK):  # filelock would wait for ever
-        raise PermissionError(errno.EACCES, "no lock can be made beside it")
-    with files.alone(place):
-        yield
-
-
-def name_of(tag: str) -> str:
-    """A name that MLflow takes for a metric: other characters are written as their codes.
-
-    >>> name_of("recall/class_a<b")
-    'recall/class_a_u003c_b'
-    """
-    name = FORBIDDEN.sub(lambda found: f"_u{ord(found[0]):04x}_", tag)
-    if posixpath.normpath(name) != name:  # MLflow takes names for paths
-        name = name.replace("/", "_u002f_")
-    if len(name) > LONGEST_NAME:
-        mark = hashlib.blake2s(name.encode()).hexdigest()[:8]  # so that long names stay different
-        name = f"{name[: LONGEST_NAME - 1 - len(mark)]}_{mark}"
-    return name
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _reason(error: Exception) -> str:
-    """The innermost cause in short: MLflow's own message may hold a whole statement of SQL."""
-    while isinstance(cause := error.__cause__ or error.__context__, Exception):
-        error = cause
-    return getattr(error, "strerror", None) or reason(error)
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set variables of the environment for a while, unless the user has."""
-    own = [name for name in values if name not in os.environ]
-    os.environ.update({name: values[name] for name in own})
-    try:
-        yield
-    finally:
-        for name in own:
-            del os.environ[name]
