@@ -28,9 +28,10 @@ NAMED = (
     "evaluation.spaces",
     "evaluation.classifiers",
 )
-PLACES = ("trainer", "logger", "callbacks")  # their arguments may be files and folders to write to
-PLACE_KEY = re.compile(r"(path|dir|directory|folder|file|filename|root)$", re.IGNORECASE)
-PLACE_VALUE = re.compile(r"[/\\]|^[.~]")
+# their arguments may be files and folders to write to, and servers to send to
+PLACES = ("trainer", "logger", "callbacks")
+PLACE_KEY = re.compile(r"(path|dir|directory|folder|file|filename|root|uri|url|host)$", re.IGNORECASE)
+PLACE_VALUE = re.compile(r"[/\\]|^[.~]|^online$")
 PACKAGE = re.compile(r"^\s*#\s*@package\s+(\S+)", re.MULTILINE)
 LONGEST = 300  # characters of the full name of a class
 DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")

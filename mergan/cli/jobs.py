@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 import tempfile
 import threading
 import warnings
@@ -29,6 +30,8 @@ from mergan.system.errors import ConfigError
 from mergan.system.launched import member
 from mergan.system.text import shown
 
+# words that a command which goes on must repeat: how the machine is used, and where a tracker sends
+OF_COMMAND = re.compile(r"\+?(trainer(=|\.(strategy|devices|num_nodes)=)|logger[.=](?!.*=null$|default$))")
 PATIENCE = 10.0  # seconds that a job of a sweep waits for a process of the same sweep that is ending
 
 
@@ -40,7 +43,7 @@ class Job:
     name: str
     metrics: dict[str, float | str] = field(default_factory=dict)
     error: Exception | None = None
-    machine: list[str] = field(default_factory=list)  # the words that say how it uses the machine
+    repeated: list[str] = field(default_factory=list)  # the words that a command which goes on needs too
 
 
 started: list[Job] = []  # by this process, in order
@@ -60,10 +63,8 @@ def train_job(cfg: DictConfig) -> float | None:
     folder = Path(hydra_cfg.runtime.output_dir)
     overrides = OmegaConf.to_container(hydra_cfg.overrides.task)  # as typed, with their interpolations
     assert isinstance(overrides, list)
-    of_machine = [
-        word for word in overrides if re.match(r"\+?trainer(=|\.(strategy|devices|num_nodes)=)", word)
-    ]
-    job = Job(folder, ",".join(map(str, overrides)) or "defaults", machine=of_machine)
+    of_command = [word for word in map(str, overrides) if OF_COMMAND.match(word)]
+    job = Job(folder, ",".join(map(str, overrides)) or "defaults", repeated=of_command)
     started.append(job)
     if multirun:
         record = Recording(hydra_cfg, folder)
@@ -204,7 +205,7 @@ def how_to_go_on(command: str) -> str:
     last = RunFolder(folder).last
     if not last.is_file():
         return " before the first checkpoint; start again"
-    machine, me = started[-1].machine, member()
+    repeated, me = [shlex.quote(word) for word in started[-1].repeated], member()
     if me.count > 1 and me.count == me.local_count:  # without torchrun, the command must say how many
-        machine = [*machine, f"trainer.devices={me.count}"]
-    return f"; go on with {' '.join([command, words.literal('ckpt_path', str(last)), *machine])}"
+        repeated.append(f"trainer.devices={me.count}")
+    return f"; go on with {' '.join([command, words.literal('ckpt_path', str(last)), *repeated])}"

@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mergan.config import hints, measures, slots, trainer_arguments
+from mergan.config import extras, hints, measures, slots, trainer_arguments
 from mergan.config.ranges import Count32
 from mergan.config.schema import EvaluationConfig, TrainConfig
 from mergan.config.stream import is_joined, scenario, stream_kind
@@ -96,6 +96,7 @@ def check_machine(cfg: DictConfig) -> None:
         DataError: as `check`.
     """
     trainer_arguments.check(cfg.trainer)
+    extras.check(cfg)
     if cfg.caps is None:
         measures.check_weights(cfg.evaluation, cfg.cache_dir)
     _check_folder("cache_dir", cfg.cache_dir)

@@ -12,16 +12,17 @@ from pathlib import Path
 
 from mergan.system import files
 
-CHECKPOINTS, SAMPLES, TENSORBOARD = "checkpoints", "samples", "tensorboard"
+CHECKPOINTS, SAMPLES, TENSORBOARD, WANDB = "checkpoints", "samples", "tensorboard", "wandb"
 LAST = "last.ckpt"
 GRID = re.compile(r"task_([0-9]{1,9})\.png")
 TASK = re.compile(r"task_([0-9]{1,9})\.ckpt")
 # what a run writes, by subfolder of the run folder
 WRITTEN = {
-    "": ("config.yaml", "metrics.json", "metrics.csv", "*_matrix.csv", "matrices.png", ".*"),
+    "": ("config.yaml", "metrics.json", "metrics.csv", "*_matrix.csv", "matrices.png", "*_run.json", ".*"),
     CHECKPOINTS: ("*.ckpt", ".*"),
     SAMPLES: ("task_*.png", "real.png"),
     TENSORBOARD: ("events.*", "hparams.yaml"),
+    WANDB: ("*",),
 }
 
 
@@ -71,6 +72,15 @@ class RunFolder:
     def tensorboard(self) -> Path:
         """The folder of TensorBoard's event files."""
         return self.path / TENSORBOARD
+
+    @property
+    def wandb(self) -> Path:
+        """The folder of W&B's files."""
+        return self.path / WANDB
+
+    def tracker(self, name: str) -> Path:
+        """Which run of a tracker this run is, e.g. of "mlflow"."""
+        return self.path / f"{name}_run.json"
 
     @property
     def real_grid(self) -> Path:
