@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mergan.output.folder import WRITTEN, RunFolder, run_that_writes
-from mergan.system.errors import ConfigError
+from mergan.system.errors import ConfigError, StorageError
 from mergan.system.files import kind
 
 HEAD = 256  # bytes; they contain the name of a checkpoint's first entry
@@ -86,6 +86,16 @@ def remove_if_empty(folder: Path) -> None:
         if here not in folder.parent.parents:
             return
         folder = folder.parent
+
+
+def check_kind(path: Path, wanted: str) -> None:
+    """Refuse a path that holds anything other than `wanted`; the path may be free.
+
+    Raises:
+        StorageError: a link, a folder, ...
+    """
+    if os.path.lexists(path) and kind(path) != wanted:
+        raise StorageError(f"{path}: is {kind(path)}, not {wanted}; remove it, or go on in another folder")
 
 
 def _expanded(path: Path, key: str) -> Path:
