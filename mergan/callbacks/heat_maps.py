@@ -11,20 +11,19 @@ from mergan.callbacks.evaluation import ContinualEvaluation
 from mergan.learners import ContinualLearner, TaskCallback
 from mergan.output import plots
 from mergan.output.folder import RunFolder
+from mergan.output.handing import hand_picture
 
-AFTER_A_TASK = ("accuracy", "coverage")  # drawn for TensorBoard after each task; at the end, all are drawn
+AFTER_A_TASK = ("accuracy", "coverage")  # drawn for the loggers after each task; at the end, all are drawn
 
 
 class HeatMaps(TaskCallback):
-    """Draws the matrices (task x class): all of them in `matrices.png` at the end, some in TensorBoard."""
+    """Draws the matrices (task x class): all of them in `matrices.png` at the end, some for the loggers."""
 
     def on_task_end(self, trainer: pl.Trainer, learner: ContinualLearner) -> None:
-        """Hand the most important ones to TensorBoard; the task has been measured before."""
+        """Hand the most important ones to the loggers; the task has been measured before."""
         if not trainer.is_global_zero:
             return
-        plots.to_tensorboard(
-            trainer.loggers, "matrices", lambda: _drawn(trainer, AFTER_A_TASK), trainer.global_step
-        )
+        hand_picture(trainer.loggers, "matrices", lambda: _drawn(trainer, AFTER_A_TASK), trainer.global_step)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the picture; also where a resumed run has nothing left to train."""

@@ -13,12 +13,13 @@ from mergan.data.pool import ImagePool
 from mergan.learners import ContinualLearner, TaskCallback
 from mergan.output import plots
 from mergan.output.folder import RunFolder
+from mergan.output.handing import hand_picture
 
 REAL = 2  # real images per generated one; they are drawn in half the size
 
 
 class SampleGrid(TaskCallback):
-    """Saves `samples/task_NN.png` after each task and logs it to TensorBoard.
+    """Saves `samples/task_NN.png` after each task and hands it to the loggers.
 
     There is one row per class seen, with its name and the task that brought it. All rows and all pictures of
     the run use the same z. Real training images stand below each row.
@@ -39,7 +40,7 @@ class SampleGrid(TaskCallback):
         task = learner.task
         picture = self._drawn(learner, trainer.datamodule.pool)  # type: ignore[attr-defined]
         plots.save_png(picture, RunFolder(Path(trainer.default_root_dir)).grid(task.index))
-        plots.to_tensorboard(trainer.loggers, "samples", lambda: picture, trainer.global_step)
+        hand_picture(trainer.loggers, "samples", lambda: picture, trainer.global_step)
 
     def _drawn(self, learner: ContinualLearner, pool: ImagePool) -> np.ndarray:
         task, tasks = learner.task, learner.scenario.tasks

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.fabric.utilities.logger import _convert_params, _flatten_dict
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -107,6 +108,16 @@ class EventLog(TensorBoardLogger):
         """
         with self._named():
             super().log_metrics(metrics, step)
+
+    @rank_zero_only
+    def log_picture(self, tag: str, picture: np.ndarray, step: int) -> None:
+        """Hand a picture, uint8 (H, W, 3), to the writer thread.
+
+        Raises:
+            StorageError: that thread could not write earlier ones.
+        """
+        with self._named():
+            self.experiment.add_image(tag, picture, step, dataformats="HWC")
 
     @rank_zero_only
     def save(self) -> None:

@@ -22,6 +22,7 @@ from mergan.config.instantiate import instantiate
 from mergan.evaluation.evaluator import Evaluator
 from mergan.output import places
 from mergan.output.folder import RunFolder
+from mergan.output.handing import hand_final
 from mergan.run import automatic, build, resources
 from mergan.run.evaluator import build_evaluator
 from mergan.run.resume import Continuation
@@ -129,8 +130,9 @@ class Experiment:
         Of several processes the first one evaluates and writes, while the others wait.
         """
         processes.from_first(self._open)
-        self._fit()
-        return processes.from_first(self._close)
+        with self._failure_told():
+            self._fit()
+            return processes.from_first(self._close)
 
     def _open(self) -> None:
         """Write the settings."""
@@ -138,6 +140,16 @@ class Experiment:
             self.folder.figures.unlink(missing_ok=True)  # a finished run is being extended
         settings = OmegaConf.to_yaml(OmegaConf.structured(self.settings))
         write_text(self.folder.config, f"# mergan {VERSION}\n# tasks: {self._tasks()}\n{settings}")
+
+    @contextmanager
+    def _failure_told(self) -> Iterator[None]:
+        """Tell the loggers of an end before the end; Lightning does so for the steps alone."""
+        try:
+            yield
+        except BaseException:
+            for logger in self.trainer.loggers:
+                logger.finalize("failed")
+            raise
 
     def _close(self) -> dict[str, float | str]:
         """Write the figures."""
@@ -182,15 +194,7 @@ class Experiment:
         final = {f"final/{key}": value for key, value in metrics.items() if not isinstance(value, str)}
         settings = config.plain(self.settings)
         settings["tasks"] = self._tasks()
-        step = self.trainer.global_step
-        for logger in self.trainer.loggers:
-            if hasattr(logger, "log_final"):
-                logger.log_final(settings, final, step)
-            else:
-                logger.log_hyperparams(settings)
-                logger.log_metrics(final, step=step)
-            logger.save()
-            logger.finalize("success")
+        hand_final(self.trainer.loggers, settings, final, self.trainer.global_step)
 
 
 def _slower(run: Experiment, error: TrainingError) -> Experiment:

@@ -7,7 +7,7 @@ an array uint8 (H, W, 3) until it is saved. Tasks are counted from 1, as in the 
 from mergan.output.plots.curves import accuracy_curves
 from mergan.output.plots.grids import MOST_ROWS, Row, grid, samples, side_by_side
 from mergan.output.plots.matrices import heat_maps
-from mergan.output.plots.saving import save_png, to_tensorboard
+from mergan.output.plots.saving import save_png
 
 __all__ = [
     "MOST_ROWS",
@@ -18,5 +18,4 @@ __all__ = [
     "samples",
     "save_png",
     "side_by_side",
-    "to_tensorboard",
 ]
