@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,7 +45,7 @@ class Page:
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         self.driver = webdriver.Chrome(options, Service(_found("chromedriver")))
         self.shots = shots
-        self._errors: list[str] = []
+        self._console: list[tuple[str, str]] = []
         self._requests: list[str] = []
 
     def open(self, address: str, width: int = 1400, height: int = 900) -> None:
@@ -55,7 +55,7 @@ class Page:
         """
         self.driver.get("about:blank")  # another fragment alone would not load the page again
         self._read_logs()
-        self._errors, self._requests = [], []
+        self._console, self._requests = [], []
         self.resize(width, height)
         self.driver.get(address)
 
@@ -86,7 +86,7 @@ class Page:
 
     def text(self) -> str:
         """What the page shows as text, shadow roots included."""
-        return self.script("return all('body *').map(shallow).filter(t => t).join('\\n')")
+        return self.script("return all('*', document.body).map(shallow).filter(t => t).join('\\n')")
 
     def shot(self, name: str, whole: bool = False) -> Path:
         """Save what the window shows, or the whole page, as a PNG."""
@@ -98,10 +98,10 @@ class Page:
         self.driver.save_screenshot(str(path))
         return path
 
-    def errors(self) -> list[str]:
-        """The errors and warnings in the console since the page was opened."""
+    def errors(self, levels: Sequence[str] = ("SEVERE", "WARNING")) -> list[str]:
+        """What the console complains about since the page was opened."""
         self._read_logs()
-        return self._errors
+        return [message for level, message in self._console if level in levels]
 
     def requests(self) -> list[str]:
         """The addresses that the page has asked for since it was opened; data within the page is none."""
@@ -110,13 +110,13 @@ class Page:
 
     def _read_logs(self) -> None:
         console: Any = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
-        self._errors += [entry["message"] for entry in console if entry["level"] in ("SEVERE", "WARNING")]
+        self._console += [(entry["level"], entry["message"]) for entry in console]
         traffic: Any = self.driver.get_log("performance")  # type: ignore[no-untyped-call]
         for entry in traffic:
             message = json.loads(entry["message"])["message"]
             if message["method"] == "Network.requestWillBeSent":
                 address = message["params"]["request"]["url"]
-                if not address.startswith(("data:", "blob:")):
+                if not address.startswith(("data:", "blob:", "about:", "chrome:")):
                     self._requests.append(address)
 
     def close(self) -> None:
