@@ -19,7 +19,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 AFTER_TASK, SUMMARY = "after_task", "summary"
-PICTURES = {"matrices": "values (task x class)"}  # behind the samples
+# of other tags than those of earlier versions, whose steps were generator steps
+PICTURES = {"samples": "samples after each task", "matrices": "values after each task"}
 
 # terms of the objectives and of the learners in the generator's loss; all others are the strategy's
 OF_GENERATOR = "loss|adversarial|classifier|mode_seeking|reconstruction|divergence"

@@ -109,7 +109,7 @@ def charts(page: Page) -> dict[str, int] | None:
 
 
 def test_images(shown: Page) -> None:
-    on_page(shown, "samples", "values (task x class)")
+    on_page(shown, "samples after each task", "values after each task")
     first = shown.wait(lambda: pictures(shown, task=2), "pictures of the last task")
     assert len(first) == 2 * len(JOBS)
     # the slider counts the tasks
