@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-cluster lint format smoke reproduce benchmark torture tensorboard clean
+.PHONY: help install train test test-browser test-cluster lint format smoke reproduce benchmark torture tensorboard clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -28,6 +28,11 @@ test: $(READY) ## run the tests, side by side
 test-cluster: $(READY) ## sweeps on a real Slurm, which it installs and stops again (Debian, root, about 5 minutes)
 	@bash tests/cluster/slurm.sh install
 	$(BIN)/python -m pytest tests/cluster $(ARGS)
+
+test-browser: $(READY) ## pages in a real browser, which it installs if it is missing (Debian; root to install)
+	@bash tests/browser/chromium.sh
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,browser]'
+	$(BIN)/python -m pytest tests/browser -rP $(ARGS)
 
 lint: $(READY) ## check style and types
 	$(BIN)/ruff check .
@@ -51,7 +56,7 @@ torture: $(READY) ## kill, starve, mislead and attack runs, and count what is lo
 	$(BIN)/python -m torture $(ARGS)
 
 tensorboard: $(READY) ## watch the runs
-	$(BIN)/tensorboard --logdir runs
+	$(BIN)/tensorboard --logdir runs --samples_per_plugin images=1000
 
 clean: ## remove the environment and all caches; runs stay
 	rm -rf $(VENV) cache .pytest_cache .ruff_cache .mypy_cache *.egg-info

@@ -226,19 +226,19 @@ def test_a_folder_is_taken_by_its_name(tmp_path: Path, monkeypatch: pytest.Monke
 # ---------------------------------------------------------------- final figures
 
 
-def finals(folder: Path) -> dict[str, list[int]]:
-    return {tag: steps for tag, steps in tiny.event_steps(folder).items() if tag.startswith("final/")}
+def finals(folder: Path, group: str = "summary") -> dict[str, list[int]]:
+    return {tag: steps for tag, steps in tiny.event_steps(folder).items() if tag.startswith(f"{group}/")}
 
 
 def assert_final_once(folder: Path, step: int) -> None:
     figures = json.loads((folder / "metrics.json").read_text())
-    wanted = {f"final/{key}" for key, value in figures.items() if not isinstance(value, str)}
+    wanted = {f"summary/{key}" for key, value in figures.items() if not isinstance(value, str)}
     assert finals(folder) == {tag: [step] for tag in wanted}
     assert not any(name.startswith("final/") for name in header_of(folder))  # metrics.json holds them
     events = EventAccumulator(str(folder / "tensorboard"))
     events.Reload()
     assert "_hparams_/experiment" in events.summary_metadata  # the page HPARAMS shows the run
-    assert events.Scalars("final/accuracy")[0].value == pytest.approx(figures["accuracy"])
+    assert events.Scalars("summary/accuracy")[0].value == pytest.approx(figures["accuracy"])
 
 
 def test_final_figures_stand_once_at_the_last_step(
@@ -273,7 +273,7 @@ def test_other_loggers_are_built_and_told_the_final_figures_too(
         "+logger.board.version=''", "+logger.board.name=tensorboard",
     ]  # fmt: skip
     experiment.run(compose("strategy=finetune", "scenario.tasks=[[0]]", "epochs=1", *own), tmp_path / "run")
-    assert set(finals(tmp_path / "board")["final/accuracy"]) == {2}
+    assert set(finals(tmp_path / "board", "final")["final/accuracy"]) == {2}
     (table,) = (tmp_path / "theirs").rglob("metrics.csv")
     assert "final/accuracy" in table.read_text()
 

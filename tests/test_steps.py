@@ -130,7 +130,7 @@ def test_every_log_counts_generator_steps(compose: Compose, tmp_path: Path, crit
     assert [int(row["step"]) for row in rows if "accuracy/average" in row] == [6, 12]
     events = tiny.event_steps(tmp_path)
     assert events["g/loss"] == events["d/loss"] == list(range(1, 13))
-    assert events["accuracy/average"] == [6, 12]
+    assert events["after_task/accuracy"] == [6, 12]
     for name, step in (("task_00", 6), ("task_01", 12), ("last", 12)):
         content = checkpoint.read(tmp_path / "checkpoints" / f"{name}.ckpt")
         assert content["global_step"] == step

@@ -23,6 +23,7 @@ from mergan.config.composition import node_of
 from mergan.config.instantiate import instantiate, part
 from mergan.data.datamodule import ClassIncrementalDataModule
 from mergan.data.image_set import ImageSet
+from mergan.learners import ContinualLearner, TaskCallback
 from mergan.networks import dcgan
 from mergan.output.plots import style
 from mergan.run.experiment import build_experiment
@@ -211,6 +212,23 @@ class StopAt(pl.Callback):
     ) -> None:
         if trainer.current_epoch == self.epoch:
             raise KeyboardInterrupt
+
+
+class KillAfterPictures(TaskCallback):
+    """Kills the process at a task's end, when all has been logged but no checkpoint has been written.
+
+    Args:
+        task: number of the task, from 0.
+    """
+
+    def __init__(self, task: int) -> None:
+        self.task = task
+
+    def on_task_end(self, trainer: pl.Trainer, learner: ContinualLearner) -> None:
+        if learner.task.index == self.task:
+            for logger in trainer.loggers:
+                logger.save()
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 class KillParentAt(pl.Callback):

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from mergan.checkpoints import file as checkpoint
 
 CLOCKS = ("train_seconds", "evaluation_seconds", "images_per_second")
-TIMINGS = {*CLOCKS, *(f"final/{name}" for name in CLOCKS)}
+TIMINGS = {*CLOCKS, *(f"final/{name}" for name in CLOCKS), "speed/images_per_second"}
 
 
 def differences(folder: Path, reference: Path) -> list[str]:

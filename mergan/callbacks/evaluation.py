@@ -132,8 +132,8 @@ class ContinualEvaluation(TaskCallback):
     def _log(self, trainer: pl.Trainer, learner: ContinualLearner, names: Sequence[str]) -> None:
         row = self.rows[-1]
         values = {
-            f"accuracy/task_{task.index:02d}": sum(row[label] for label in task.classes) / len(task.classes)
-            for task in learner.scenario.tasks[: learner.task.index + 1]
+            f"accuracy/task_{number:02d}": sum(row[label] for label in task.classes) / len(task.classes)
+            for number, task in enumerate(learner.scenario.tasks[: learner.task.index + 1], start=1)
             if all(label in row for label in task.classes)
         }
         for name, rows in self.matrices.items():

@@ -23,7 +23,8 @@ class HeatMaps(TaskCallback):
         """Hand the most important ones to the loggers; the task has been measured before."""
         if not trainer.is_global_zero:
             return
-        hand_picture(trainer.loggers, "matrices", lambda: _drawn(trainer, AFTER_A_TASK), trainer.global_step)
+        task = learner.task.index + 1
+        hand_picture(trainer.loggers, "matrices", lambda: _drawn(trainer, AFTER_A_TASK), task)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the picture; also where a resumed run has nothing left to train."""

@@ -40,7 +40,7 @@ class SampleGrid(TaskCallback):
         task = learner.task
         picture = self._drawn(learner, trainer.datamodule.pool)  # type: ignore[attr-defined]
         plots.save_png(picture, RunFolder(Path(trainer.default_root_dir)).grid(task.index))
-        hand_picture(trainer.loggers, "samples", lambda: picture, trainer.global_step)
+        hand_picture(trainer.loggers, "samples", lambda: picture, task.index + 1)
 
     def _drawn(self, learner: ContinualLearner, pool: ImagePool) -> np.ndarray:
         task, tasks = learner.task, learner.scenario.tasks

@@ -15,7 +15,7 @@ from mergan.config.ranges import Count, Fraction, Positive, Share, Whole
 from mergan.data.pool import ImagePool
 from mergan.learners.backward import takes_part_in_backward
 from mergan.learners.generator import SampledGenerator
-from mergan.learners.readings import Terms, gradient_norm, read_back
+from mergan.learners.readings import Pace, Terms, gradient_norm, read_back
 from mergan.learners.schedules import SCHEDULES, Schedule
 from mergan.networks.layers import inherit_classes
 from mergan.scenarios.base import Scenario, Task
@@ -93,6 +93,7 @@ class ContinualLearner(SampledGenerator):
         self.log_every_n_steps = log_every_n_steps
         self.last_losses: dict[str, float] = {}
         self._context: Context | None = None
+        self._pace = Pace()
         self._logging = False  # whether the losses of the current step are read back
         self._watched = True  # whether Lightning or a callback takes part in backward passes
 
@@ -192,6 +193,7 @@ class ContinualLearner(SampledGenerator):
         if self.current_epoch == task.first_epoch:
             self._start_task(task)
         self.strategy.begin_task(self._context)
+        self._pace.begin(self.global_step)
 
     def _start_task(self, task: Task) -> None:
         if self.inherit_classes:
@@ -305,9 +307,11 @@ class ContinualLearner(SampledGenerator):
             f"lr/{name}": optimizer.param_groups[0]["lr"]
             for name, optimizer in zip(self.trained(), self.trainer.optimizers, strict=True)
         }
+        images = self.batches_per_step * self.batch_size * processes.me().count
+        speed = {"speed/images_per_second": images * self._pace.steps_per_second(self.global_step)}
         for logger in self.loggers:
             logger.log_metrics(
-                {**self.last_losses, **rates, "epoch": self.current_epoch}, step=self.global_step
+                {**self.last_losses, **rates, **speed, "epoch": self.current_epoch}, step=self.global_step
             )
 
 

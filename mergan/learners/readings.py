@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -12,6 +13,24 @@ from mergan.system import whole_batch
 from mergan.system.errors import TrainingError
 
 Terms = dict[str, Tensor]  # scalars of a step, by the names they are logged under
+
+
+class Pace:
+    """How fast the training is between two readings; the time between two epochs does not count."""
+
+    def begin(self, step: int) -> None:
+        """Start the clock of an epoch, before the step of that number."""
+        self._since, self._step = time.perf_counter(), step
+
+    def steps_per_second(self, step: int) -> float:
+        """The steps since the last reading, or since the epoch began, in a second.
+
+        The steps must be done: the caller has just read their losses back.
+        """
+        now = time.perf_counter()
+        pace = (step - self._step) / max(now - self._since, 1e-9)
+        self.begin(step)
+        return pace
 
 
 def read_back(terms: Mapping[str, Tensor], place: str) -> dict[str, float]:

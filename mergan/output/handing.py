@@ -22,7 +22,7 @@ class TakesPictures(Protocol):
         Args:
             tag: what it shows, e.g. "samples".
             picture: uint8 (H, W, 3).
-            step: the generator step at which it was drawn.
+            step: the number of the task after which it was drawn, from 1.
         """
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import itertools
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -58,6 +60,12 @@ class SweepFolder:
         """
         said = f"hydra.sweep.dir={self.path}: another process is running a sweep there; "
         return files.locked(self.path, [self.path / "jobs"], said + "wait for it or name another folder")
+
+    def varying(self) -> list[str]:
+        """The keys whose values differ among the jobs. They are read from sweep.csv, a single file."""
+        with self.table.open(encoding="utf-8", newline="") as file:
+            _, *columns = next(csv.reader(file), [""])
+        return list(itertools.takewhile(lambda name: name != "status", columns))
 
     def jobs(self) -> list[Job]:
         """The jobs in their order.
