@@ -29,7 +29,7 @@ def _report(words: Sequence[str]) -> None:
     own, runs = settings.read(config.ReportConfig, config.CONF / "report.yaml", words)
     if not runs:
         raise ConfigError(f"name a run folder: {DOOR.command} {DOOR.usage}; --help says more")
-    from mergan.output import report
+    from mergan.reporting import report
 
     report.make([Path(run).expanduser() for run in runs], Path(own.out), own.overwrite)
 

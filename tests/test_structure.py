@@ -29,6 +29,7 @@ ROOMS = [
     "run",
     "cli",
     "tuning",
+    "reporting",
 ]
 DOORS = {"__init__", "__main__", "evaluate", "report", "reproduce", "sample", "search", "train"}
 ALONE = {  # modules of the core and what of this project they may import
