@@ -23,7 +23,7 @@ LONGEST = (
     "test_checkpoint",
 )
 
-collect_ignore = ["cluster"]  # needs a Slurm; see `make test-cluster`
+collect_ignore = ["browser", "cluster"]  # see `make test-browser` and `make test-cluster`
 
 settings.register_profile("same every time", derandomize=True, database=None, deadline=None)
 settings.load_profile("same every time")

@@ -175,10 +175,8 @@ def _said(key: str, value: float) -> str:
 def _figure(key: str, found: statistics.Moments | None) -> Cell:
     if found is None:
         return Cell(NONE)
-    text = _said(key, found.mean)
-    if found.deviation is not None:
-        text += f" ± {_said(key, found.deviation)}"
-    return Cell(text, found.mean, (found.deviation, found.count))
+    spread = "" if found.deviation is None else f" ± {_said(key, found.deviation)}"
+    return Cell(f"{_said(key, found.mean)}{spread}", found.mean, (found.deviation, found.count))
 
 
 def _difference(key: str, found: statistics.Difference | None) -> Cell:

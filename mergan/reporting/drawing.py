@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+QUALITY = 85  # of WebP, in the page; the files beside it are lossless
+
 # metrics that are shown first, and what titles and axes call them
 METRICS = {
     "accuracy": "accuracy",
@@ -55,6 +57,15 @@ def file_name(begin: str, name: str, taken: set[str], suffix: str) -> str:
 def title_of(metric: str) -> str:
     """What the report calls a metric."""
     return METRICS.get(metric, metric.replace("_", " "))
+
+
+def webp(picture: np.ndarray, quality: int = QUALITY) -> bytes:
+    """A picture uint8 (H, W, 3) as WebP, small enough for the page."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format="WEBP", quality=quality)
+    return buffer.getvalue()
 
 
 def png(picture: np.ndarray) -> bytes:

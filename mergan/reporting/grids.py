@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from mergan.output import plots
 from mergan.reporting import groups
-from mergan.reporting.drawing import Drawing, png
+from mergan.reporting.drawing import Drawing, png, webp
 from mergan.reporting.groups import Setting
 from mergan.reporting.runs import Run
 from mergan.system.text import shown
 
 MOST_RUNS = 12  # whose pictures are shown
-QUALITY = 88  # of WebP, in the page; the files are lossless
 
 
 def chosen(settings: Sequence[Setting], most: int = MOST_RUNS) -> list[tuple[Setting, Run]]:
@@ -36,7 +36,7 @@ def drawings(pairs: Sequence[tuple[Setting, Run]]) -> Iterator[Drawing]:
             f"grid_{number:02d}.png", label,
             f"Sample grid of {shown(label)} after task {task}: a row of generated images per class, with the "
             "name of the class.",
-            run.grid.read_bytes(), f"after task {task}", webp(run.grid),
+            run.grid.read_bytes(), f"after task {task}", webp(_pixels(run.grid)),
         )  # fmt: skip
 
 
@@ -47,11 +47,8 @@ def side_by_side(pairs: Sequence[tuple[Setting, Run]]) -> bytes | None:
     return png(plots.side_by_side(names)) if names else None
 
 
-def webp(path: Path) -> bytes:
-    """A picture from a file, small enough for the page."""
+def _pixels(path: Path) -> np.ndarray:
     from PIL import Image
 
-    buffer = io.BytesIO()
     with Image.open(path, formats=["PNG"]) as picture:
-        picture.convert("RGB").save(buffer, format="WEBP", quality=QUALITY)
-    return buffer.getvalue()
+        return np.asarray(picture.convert("RGB"))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mergan.output import tables as terminal
 from mergan.output.places import check_output, check_output_folder
 from mergan.reporting import comparisons, grids, groups, page, sections
+from mergan.reporting.generated import Source, pictures
 from mergan.reporting.groups import Setting
 from mergan.reporting.page import Section
 from mergan.reporting.runs import Collection, collect
@@ -18,17 +19,20 @@ PAGE, TEXT, CSV, SAMPLES = "index.html", "report.md", "report.csv", "samples.png
 FIGURES, TABLES, FILMS = "figures", "tables", "films"
 
 
-def make(folders: Sequence[Path], out: Path, overwrite: bool = False) -> None:
+def make(folders: Sequence[Path], out: Path, source: Source, overwrite: bool = False) -> None:
     """Compare runs: print the table and write the report.
 
     Args:
         folders: run folders, and folders that hold runs at any depth.
         out: the folder for the report; `~` stands for the home folder.
+        source: where the pictures that need a generator get it.
         overwrite: whether files of another report may be replaced.
 
     Raises:
-        ConfigError: a folder holds no run, or the report must not be written to `out`.
+        ConfigError: a folder holds no run, `source` trusts what is no module, or the report must not be
+            written to `out`.
     """
+    source.check()
     out = check_output_folder(out)
     for name in (PAGE, TEXT, CSV, SAMPLES):
         check_output(out / name, overwrite)
@@ -36,18 +40,27 @@ def make(folders: Sequence[Path], out: Path, overwrite: bool = False) -> None:
         check_output_folder(out / name)
     found = collect(folders)
     settings = groups.grouped(found.finished)
-    write(settings, found, sections.of_folders(settings, found), out, overwrite)
+    made = pictures(grids.chosen(settings), source, FILMS)
+    content = sections.of_folders(settings, found)
+    after = next(place for place, each in enumerate(content, start=1) if each.id == "samples")
+    content[after:after] = made.sections
+    write(settings, found, content, made.files, out, overwrite)
 
 
 def write(
-    settings: Sequence[Setting], found: Collection, content: Sequence[Section], out: Path, overwrite: bool
+    settings: Sequence[Setting],
+    found: Collection,
+    content: Sequence[Section],
+    films: Mapping[str, bytes],
+    out: Path,
+    overwrite: bool,
 ) -> None:
     """Write the files of a report, once all of them are made, and print its table.
 
     Raises:
         ConfigError: a file must not be written; nothing has been written then.
     """
-    contents: dict[str, bytes] = {}
+    contents = dict(films)
     for section in content:
         contents |= {f"{FIGURES}/{each.name}": each.content for each in section.drawings}
         for table in (*section.tables, *section.folded):

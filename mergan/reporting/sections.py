@@ -9,6 +9,8 @@ from mergan.reporting.groups import Setting
 from mergan.reporting.page import Section
 from mergan.reporting.runs import Collection
 
+TRUSTED = 0.9  # accuracy of the judge on real images, below which its figures mean little
+MOST_NAMED = 5  # settings in a remark
 MOST_FORGOTTEN = 4  # metrics whose forgetting is shown by class
 
 
@@ -19,7 +21,7 @@ def of_folders(settings: Sequence[Setting], found: Collection) -> list[Section]:
         "settings", "Settings",
         "Runs that differ in their seed alone are one setting.",
         tables=[comparisons.by_setting(settings)],
-        remarks=[*_unequal(settings), *_repeated(settings)],
+        remarks=[*_meaningless(settings), *_unequal(settings), *_repeated(settings)],
     )  # fmt: skip
     return [
         overview,
@@ -124,6 +126,28 @@ def _unequal(settings: Sequence[Setting]) -> list[str]:
         if len(names) > 1
         else []
     )
+
+
+def _meaningless(settings: Sequence[Setting]) -> list[str]:
+    """Runs whose figures mean little, whatever they are."""
+    smoke = [setting.name for setting in settings if setting.runs[0].config.get("caps")]
+    weak = [
+        setting.name
+        for setting in settings
+        if setting.name not in smoke
+        and (found := statistics.figure(setting, "judge_accuracy"))
+        and found.mean < TRUSTED
+    ]
+    said = [(smoke, "debug=smoke: the figures mean nothing")]
+    said.append(
+        (weak, "the judge recognises too few real images, so accuracy, recall and the like mean little")
+    )
+    return [f"{_listed(names)}: {words}." for names, words in said if names]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"{'; '.join(names[:MOST_NAMED])}{more}"
 
 
 def _repeated(settings: Sequence[Setting]) -> list[str]:
