@@ -198,6 +198,9 @@ def test_differences_are_paired_over_common_seeds(tmp_path: Path) -> None:
 def test_runs_of_all_kinds_stand_in_one_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     whole = run_folder(tmp_path / "sweep" / "0_finetune")
     (whole / "fid_matrix.csv").unlink()  # lacks a metric
+    (whole / "recall_matrix.csv").write_text(
+        "task,zero,one\n0,,\n1,0.5,\n2,0.4,0.3\n"
+    )  # at first too few images
     run_folder(tmp_path / "sweep" / "1_joint", "joint", classes=("cat", "dog", "zero"))
     run_folder(tmp_path / "sweep" / "2_ewc", "ewc", finished=False)
     run_folder(tmp_path / "sweep" / "3_mas", "mas", finished=False)
