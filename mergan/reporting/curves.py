@@ -11,6 +11,7 @@ from mergan.reporting.groups import Setting
 from mergan.system.text import shown
 
 MOST_METRICS, MOST_CURVES = 16, 12  # charts
+SHARES = ("accuracy", "recall", "precision", "coverage")  # from 0 to 1, in whichever feature space
 
 
 def after_tasks(settings: Sequence[Setting], found: Mapping[int, logs.Log]) -> Iterator[Drawing]:
@@ -39,11 +40,12 @@ def after_tasks(settings: Sequence[Setting], found: Mapping[int, logs.Log]) -> I
         title = title_of(metric)
         kind = "over all classes seen" if whole else "mean over the classes seen"
         arrow = "higher is better" if statistics.higher_is_better(metric) else "lower is better"
-        share = metric == "accuracy" or all(0 <= y <= 1 for line in lines for y in line.y)
+        share = metric.split("_")[0] in SHARES
+        unit = f"{title}, from 0 to 1" if share else title
         yield Drawing(
             file_name("after_tasks_", metric, taken, "svg"), f"{title} after every task",
             f"Line chart of {shown(title)} after each task, {kind}; {arrow}. {_ends(lines)}",
-            charts.line_chart(lines, "after task", title, share), f"{kind}; {arrow}",
+            charts.line_chart(lines, "after task", unit, share), f"{kind}; {arrow}",
         )  # fmt: skip
 
 
