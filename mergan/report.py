@@ -1,7 +1,7 @@
-"""Compare finished runs: one table, accuracy after each task, sample grids side by side.
+"""Compare runs on one page: tables, curves with bands over seeds, forgetting, samples, films, costs.
 
-RUN is a run folder, or a folder of runs (a sweep), which means all finished runs in it. The table shows the
-settings in which the runs differ.
+RUN is a run folder, or any folder above runs (a sweep, a search, a folder of those), which means all runs
+in it. Runs that differ in their seed alone are one setting. Open OUT/index.html in a browser.
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ DOOR = Door(
     "report",
     about=__doc__ or "",
     usage="RUN [RUN ...] [KEY=VALUE ...]",
-    examples=("runs/four out=report", "runs/first runs/second overwrite=true"),
+    examples=(
+        "runs/four out=report",
+        "runs/first runs/second overwrite=true",
+        "runs trust=[my_package.strategies] root=/data",
+    ),
     composed=False,
 )
 
@@ -29,9 +33,11 @@ def _report(words: Sequence[str]) -> None:
     own, runs = settings.read(config.ReportConfig, config.CONF / "report.yaml", words)
     if not runs:
         raise ConfigError(f"name a run folder: {DOOR.command} {DOOR.usage}; --help says more")
-    from mergan.output import report
+    from mergan.reporting import report
+    from mergan.reporting.generated import Source
 
-    report.make([Path(run).expanduser() for run in runs], Path(own.out), own.overwrite)
+    source = Source(own.trust, own.cache_dir, own.root)
+    report.make([Path(run).expanduser() for run in runs], Path(own.out), source, own.overwrite)
 
 
 def main(typed: Sequence[str] | None = None) -> int:

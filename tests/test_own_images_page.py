@@ -51,7 +51,7 @@ def test_the_page_leads_from_photographs_to_a_report(tmp_path: Path) -> None:
         assert pets["labels"].tolist() == [1] * 8 + [2] * 8
     assert "accuracy" in json.loads((tmp_path / "figures.json").read_text())
     report = (tmp_path / "own" / "report.md").read_text()
-    assert all(name in report for name in ("JointRetrain", "Finetune", "ReplayAlignment"))
+    assert all(name in report for name in ("joint_retrain", "finetune", "replay_alignment"))
     for name in ("samples/real.png", "samples/task_00.png", "matrices.png", "config.yaml"):
         assert (tmp_path / "runs" / "mine" / name).is_file()
 

@@ -14,8 +14,9 @@ import tiny
 from PIL import Image
 from test_run_files import bomb
 
-from mergan.output import report
+from mergan.output import record
 from mergan.report import main
+from mergan.reporting import groups, runs
 
 
 def finished_run(folder: Path, strategy: str, accuracy: float, forgetting: float | None) -> Path:
@@ -38,15 +39,14 @@ def test_report_compares_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     out = tmp_path / "report"
     assert main([str(first), str(second), f"out={out}"]) == 0
     text = (out / "report.md").read_text()
-    assert "| Finetune | 0.200 | - | - | - | 251.3 | 0.900 | 12 |" in text
-    assert "| Joint | 0.970 | - | - | - | 251.3 | - | 12 |" in text
+    assert "| Finetune | 1 | 0.200 | 251.3 | 0.900 | 12 |" in text
+    assert "| Joint | 1 | 0.970 | 251.3 | - | 12 |" in text
     with (out / "report.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["accuracy"] for row in rows] == ["0.2", "0.97"]
     assert rows[1]["forgetting"] == ""
     assert rows[0]["evaluation_split"] == "val"
-    for name in ("accuracy.png", "samples.png"):
-        assert np.asarray(Image.open(out / name)).std() > 0, name
+    assert np.asarray(Image.open(out / "samples.png")).std() > 0
     assert "0.970" in capsys.readouterr().out
 
 
@@ -54,7 +54,8 @@ def test_a_sweep_folder_stands_for_its_finished_runs(tmp_path: Path) -> None:
     finished_run(tmp_path / "sweep" / "0_finetune", "Finetune", 0.2, 0.9)
     finished_run(tmp_path / "sweep" / "1_joint", "Joint", 0.9, None)
     (tmp_path / "sweep" / "2_failed").mkdir()
-    assert [path.name for path in report.find_runs([tmp_path / "sweep"])] == ["0_finetune", "1_joint"]
+    assert [path.name for path in runs.below(tmp_path / "sweep")] == ["0_finetune", "1_joint"]
+    assert [path.name for path in runs.below(tmp_path)] == ["0_finetune", "1_joint"]
 
 
 BROKEN = {
@@ -94,7 +95,7 @@ def test_a_broken_run_is_refused_by_name_and_in_a_sweep_left_out(
     (line,) = [line for line in printed.splitlines() if line.startswith("left out: ")]
     assert str(broken / name) in line and line.isprintable()
     text = (tmp_path / "report" / "report.md").read_text()
-    assert "Finetune" in text and "| Joint |" not in text and "Left out" in text
+    assert "Finetune" in text and "Joint |" not in text and "Left out" in text
     assert not (tmp_path / "ran").exists()
 
 
@@ -126,9 +127,9 @@ def test_names_from_files_are_escaped_wherever_they_are_shown(
     for text in (printed, markdown, table):
         assert all(line.isprintable() for line in text.splitlines()), text
         assert "/home/somebody" not in text and len(max(text.splitlines(), key=len)) < 2500
-    assert "${oc.env:HOME}3" in printed
-    rows = [line for line in markdown.splitlines() if line.startswith("| ")][2:]
-    assert len(rows) == 4 and len({row.count("|") for row in rows}) == 1
+    assert "${oc.env:HOME}3" in table
+    rows = [line for line in markdown.splitlines() if line.startswith("| ")]
+    assert len(rows) == 12 and len({row.count("|") for row in rows[:6]}) == 1  # settings, then runs
     assert (
         not {"<b>", "](z)", "`c`", "](http"} & set(markdown) and "<b>" not in markdown and "`" not in markdown
     )
@@ -184,25 +185,28 @@ def test_words_that_mean_nothing_are_refused_in_one_line(
 def test_runs_of_the_same_name_are_told_apart_and_none_counts_twice(tmp_path: Path) -> None:
     first = finished_run(tmp_path / "a" / "run", "Joint", 0.5, None)
     second = finished_run(tmp_path / "b" / "run", "Joint", 0.6, None)
-    runs, left_out = report.collect([first, second, first, tmp_path / "a"])
-    assert [run.metrics["accuracy"] for run in runs] == [0.5, 0.6] and left_out == {}
-    assert len(set(report._labels(runs))) == 2
+    found = runs.collect([first, second, first, tmp_path / "a"])
+    assert [run.figures["accuracy"] for run in found.finished] == [0.5, 0.6] and not found.missing
+    (setting,) = groups.grouped(found.finished)
+    assert setting.runs == [found.finished[0]] and setting.repeats == [found.finished[1]]
 
 
 def test_the_last_grid_is_that_of_the_last_task(tmp_path: Path) -> None:
     run = finished_run(tmp_path / "run", "Joint", 0.5, None)
-    assert report.last_grid(run) == run / "samples" / "task_01.png"
+    assert record.last_grid(run) == run / "samples" / "task_01.png"
     for name in ("task_99.png", "task_100.png"):
         shutil.copy(run / "samples" / "task_01.png", run / "samples" / name)
     (run / "samples" / "task_x.png").write_text("")
-    assert report.last_grid(run) == run / "samples" / "task_100.png"
+    assert record.last_grid(run) == run / "samples" / "task_100.png"
 
 
 def test_the_runs_of_the_results_can_be_reported(tmp_path: Path) -> None:
     folders = sorted(tiny.ROOT.glob("docs/results/*_seed*"))
-    runs, left_out = report.collect(folders)
-    assert len(runs) == len(folders) > 5 and not left_out
-    assert all(run.strategy[0].isupper() and run.grid for run in runs)
+    found = runs.collect([tiny.ROOT / "docs"])
+    assert len(found.finished) == len(folders) > 5 and not found.missing
+    assert all(run.grid for run in found.finished)
+    names = {run.folder.name.rpartition("_")[0] for run in found.finished}
+    assert {setting.name for setting in groups.grouped(found.finished)} == names
 
 
 @pytest.mark.parametrize("case", ["missing", "unfinished", "broken", "nothing"])

@@ -30,6 +30,7 @@ ROOMS = [
     "sharing",
     "cli",
     "tuning",
+    "reporting",
 ]
 DOORS = {"__init__", "__main__", "evaluate", "export", "report", "reproduce", "sample", "search", "train"}
 ALONE = {  # modules of the core and what of this project they may import

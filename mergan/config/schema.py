@@ -162,6 +162,9 @@ class ReportConfig:
 
     out: str
     overwrite: bool
+    trust: list[str]
+    cache_dir: str
+    root: str | None
 
 
 @dataclass

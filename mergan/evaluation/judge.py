@@ -45,8 +45,7 @@ def load_or_train(
     Raises:
         DataError: `cache_dir` cannot be written.
     """
-    digest = hashlib.sha256(f"{FORMAT}|{key}|{len(train)}|{max_steps}".encode()).hexdigest()[:16]
-    path = cache_dir / "classifiers" / f"{digest}.pt"
+    path = _place(train, key, cache_dir, max_steps)
     try:
         check_replaceable(path)
         judge = _read(path, fresh)
@@ -60,6 +59,16 @@ def load_or_train(
             f"cache_dir={cache_dir}: cannot keep the evaluation classifier there ({error}); "
             "name another folder with cache_dir=..."
         ) from error
+
+
+def load(train: ImageSet, fresh: Fresh, key: str, cache_dir: Path, max_steps: int) -> Classifier | None:
+    """The judge that `load_or_train` would give, if the cache holds it."""
+    return _read(_place(train, key, cache_dir, max_steps), fresh)
+
+
+def _place(train: ImageSet, key: str, cache_dir: Path, max_steps: int) -> Path:
+    digest = hashlib.sha256(f"{FORMAT}|{key}|{len(train)}|{max_steps}".encode()).hexdigest()[:16]
+    return cache_dir / "classifiers" / f"{digest}.pt"
 
 
 def _read(path: Path, fresh: Fresh) -> Classifier | None:

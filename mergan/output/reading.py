@@ -130,7 +130,7 @@ def read_matrix(path: Path) -> Matrix:
     Raises:
         FileNotFoundError: the file does not exist.
         ConfigError: an invalid header, a line of another length, a cell that is not a finite number, or a
-            task without any value.
+            matrix without any value. A row may be empty: too few images for the metric so far.
     """
     try:
         lines = list(csv.reader(io.StringIO(read_text(path), newline=""), strict=True))
@@ -145,10 +145,11 @@ def read_matrix(path: Path) -> Matrix:
         if len(line) != width or line[0] != str(index):
             raise _refused(path, f"cannot be read ({place} is not the {width} cells of task {index})")
         row = [_number(cell) if cell else None for cell in line[1:]]
-        values = [value for value in row if value is not None]
-        if not values or any(math.isnan(value) for value in values):
-            raise _refused(path, f"cannot be read ({place} holds no numbers, or a cell that is none)")
+        if any(value is not None and math.isnan(value) for value in row):
+            raise _refused(path, f"cannot be read ({place} has a cell that is no number)")
         rows.append(row)
+    if all(value is None for row in rows for value in row):
+        raise _refused(path, "cannot be read (it holds no numbers)")
     return Matrix(lines[0][1:], rows)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mergan.output.folder import RunFolder
-from mergan.output.reading import read_config, read_figures, read_matrix
+from mergan.output.reading import check_picture, read_config, read_figures, read_matrix
 from mergan.system.errors import ConfigError
 from mergan.system.text import shown
 
@@ -61,3 +61,16 @@ def _frame(path: Path) -> pd.DataFrame:
     return pd.DataFrame(
         matrix.rows, index=tasks, columns=pd.Index(matrix.classes, name="class", dtype=str), dtype=float
     )
+
+
+def last_grid(folder: Path) -> Path | None:
+    """The sample grid of a run after its last task.
+
+    Raises:
+        ConfigError: the file is not a picture of a sensible size.
+    """
+    grids = list(RunFolder(folder).grids.values())
+    if not grids:
+        return None
+    check_picture(grids[-1])
+    return grids[-1]

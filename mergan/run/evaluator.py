@@ -15,8 +15,9 @@ from mergan.data.pool import ImagePool
 from mergan.evaluation.classifiers import Classifier
 from mergan.evaluation.evaluator import Evaluator
 from mergan.evaluation.features import FeatureSpace
-from mergan.evaluation.judge import load_or_train
+from mergan.evaluation.judge import load, load_or_train
 from mergan.evaluation.metrics import Metric
+from mergan.evaluation.training import Fresh
 from mergan.system.errors import ConfigError
 
 
@@ -40,19 +41,9 @@ def build_evaluator(settings: TrainConfig, pool: ImagePool, device: torch.device
         for name, node in nodes.items():
             if node is not None:
                 check_types(node, f"evaluation.{group}.{name}")  # also of those that are not in use
-    source = pool.source
-    shape = f"{pool.image_size}|{source.channels}"
-    part = measures.split.name if measures.split.name == "test" else f"val {settings.data.val_fraction}"
-    name = measures.classifier or ""
-    node = measures.classifiers[name]
-    fresh = functools.partial(instantiate, node, f"evaluation.classifiers.{name}", **pool.shape)
+    fresh, key = _judge(settings, pool)
     judge = load_or_train(
-        pool.train_set,
-        fresh,
-        key=f"{source.name}|{pool.fingerprint()}|{shape}|{part}|{json.dumps(node, sort_keys=True)}",
-        cache_dir=Path(settings.cache_dir),
-        max_steps=measures.classifier_steps,
-        device=device,
+        pool.train_set, fresh, key, Path(settings.cache_dir), measures.classifier_steps, device
     )
     evaluator = Evaluator(
         judge,
@@ -69,6 +60,23 @@ def build_evaluator(settings: TrainConfig, pool: ImagePool, device: torch.device
     )
     evaluator.to(device)
     return evaluator
+
+
+def known_judge(settings: TrainConfig, pool: ImagePool) -> Classifier | None:
+    """The judge of a run, if the cache holds it; it is not trained here."""
+    fresh, key = _judge(settings, pool)
+    return load(pool.train_set, fresh, key, Path(settings.cache_dir), settings.evaluation.classifier_steps)
+
+
+def _judge(settings: TrainConfig, pool: ImagePool) -> tuple[Fresh, str]:
+    """What makes an untrained judge, and what identifies a trained one in the cache."""
+    measures, source = settings.evaluation, pool.source
+    shape = f"{pool.image_size}|{source.channels}"
+    part = measures.split.name if measures.split.name == "test" else f"val {settings.data.val_fraction}"
+    name = measures.classifier or ""
+    node = measures.classifiers[name]
+    fresh = functools.partial(instantiate, node, f"evaluation.classifiers.{name}", **pool.shape)
+    return fresh, f"{source.name}|{pool.fingerprint()}|{shape}|{part}|{json.dumps(node, sort_keys=True)}"
 
 
 def _build_spaces(settings: TrainConfig, judge: Classifier) -> dict[str, FeatureSpace]:

@@ -40,26 +40,17 @@ def measure(cfg: DictConfig) -> None:
     out = None if cfg.out is None else check_output(Path(cfg.out), cfg.overwrite)
     from mergan.checkpoints import trust
     from mergan.evaluation import continual
-    from mergan.run import automatic, build, remarks, start
+    from mergan.run import remarks
     from mergan.run.evaluator import build_evaluator
+    from mergan.run.own_data import own_data
     from mergan.run.trained import load_checkpoint
     from mergan.system.files import write_text
 
     path = Path(cfg.checkpoint)
     generator = load_checkpoint(path, trust.of_this_command(cfg))
-    run_cfg = generator.config.copy()
-    run_cfg.evaluation = cfg.evaluation
-    run_cfg.cache_dir = cfg.cache_dir
-    OmegaConf.set_struct(run_cfg, False)
-    for node in (run_cfg.data, run_cfg.data.source):
-        if cfg.root is not None and "root" in node:
-            node.root = cfg.root
-        if cfg.root is None and "download" in node:
-            node.download = False  # do not write to a folder that only the checkpoint names
-    run_cfg = config.apply_caps(run_cfg)  # a debug=smoke run is measured in seconds too
-    settings = config.typed(automatic.filled(run_cfg))
-    pool = build.build_pool(settings, classes=generator.class_names)
-    start.check_data(generator.content, pool.description(), f"checkpoint {path}", cfg.allow_changes)
+    settings, pool = own_data(
+        generator, path, cfg.cache_dir, cfg.root, cfg.evaluation, cfg.allow_changes, download=True
+    )
     evaluator = build_evaluator(settings, pool, generator.device)
 
     classes, epoch = sorted(generator.seen), generator.content["epoch"]

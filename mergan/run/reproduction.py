@@ -16,7 +16,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from mergan import config
-from mergan.output import plots, report, tables
+from mergan.output import plots, record, tables
 from mergan.output.folder import RunFolder
 from mergan.output.places import check_output, check_output_folder
 from mergan.output.reading import read_config, read_figures
@@ -217,7 +217,7 @@ def reproduce(plan: Plan) -> None:
     for training in found:
         if training.finished:  # an unreadable file is reported before hours of training
             read_figures(RunFolder(training.folder).figures)
-            report.last_grid(training.folder)
+            record.last_grid(training.folder)
     waiting = [training for training in found if not training.finished]
     print(f"{len(found)} trainings, {len(found) - len(waiting)} of them finished; log files in {plan.out}")
     statuses = Pool(plan.jobs).run(waiting)
@@ -225,7 +225,7 @@ def reproduce(plan: Plan) -> None:
     write_text(plan.out / "table.md", table + "\n")
     grids: dict[str, Path] = {}  # of the first seed of each row
     for training in found:
-        grid = report.last_grid(training.folder)
+        grid = record.last_grid(training.folder)
         if training.finished and grid is not None:
             grids.setdefault(training.row, grid)
     if grids:

@@ -24,7 +24,7 @@ def line(index: int) -> dict[str, Any]:
     place = index % len(LINES)
     return {
         "color": LINES[place],
-        "marker": MARKERS[place],
+        "marker": MARKERS[(index + 3 * (index // len(LINES))) % len(MARKERS)],
         "linestyle": DASHES[index // len(LINES) % len(DASHES)],
     }
 
