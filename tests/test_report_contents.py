@@ -21,7 +21,7 @@ from PIL import Image
 from mergan.output.sweep import SweepFolder
 from mergan.output.sweep_jobs import Job, Status
 from mergan.report import main
-from mergan.reporting import grids, groups, logs, runs, statistics
+from mergan.reporting import charts, grids, groups, logs, runs, statistics
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&lt; $x^2$ {{7*7}} `a` \\b|c"
 
@@ -246,3 +246,14 @@ def test_of_many_settings_as_many_are_drawn_as_can_be_read(tmp_path: Path) -> No
     assert len(settings) == 8 and len(statistics.pairs(settings)) == 7
     chosen = grids.chosen(settings)
     assert len(chosen) == 12 and {setting.name for setting, _ in chosen} == {each.name for each in settings}
+
+
+def test_values_far_apart_have_a_logarithmic_axis() -> None:
+    def ticks(*values: float) -> list[str]:
+        lines = [charts.Line(str(value), 0, [1, 2], [value, value], [None, None]) for value in values]
+        drawn = charts.line_chart(lines, "after task", "FID").decode()
+        return re.findall(r"<!-- ([\d.]+) -->", drawn[drawn.index("matplotlib.axis_2") :])
+
+    assert {"50", "100", "200", "500"} <= set(ticks(20.0, 900.0))
+    assert "50" not in ticks(-20.0, 900.0)  # KID may be negative
+    assert {"20", "40", "60"} <= set(ticks(20.0, 100.0))

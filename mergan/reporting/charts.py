@@ -21,6 +21,7 @@ WIDTH, HEIGHT = 5.2, 3.1  # inches of the axes of a chart, without its legend
 LEGEND_ROW = 0.19  # inches
 MOST_LINES = 14  # in one chart
 NUMBERED = 24  # columns of a heat map, with more of which the cells hold no numbers
+FAR = 20.0  # quotient of the largest and the smallest value, from which on an axis is logarithmic
 NAME = 48  # characters of a name in a legend
 SALT = "mergan"  # of the ids in an SVG, which are the same each time
 
@@ -54,7 +55,7 @@ def line_chart(lines: Sequence[Line], x: str, y: str, share: bool = False, marke
         share: whether the values are shares, drawn from 0 to 1.
         markers: whether the points are marked.
     """
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     own = figure(WIDTH, HEIGHT + LEGEND_ROW * _legend_rows(lines))
     axes = own.add_subplot()
@@ -66,9 +67,21 @@ def line_chart(lines: Sequence[Line], x: str, y: str, share: bool = False, marke
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if share:
         axes.set_ylim(-0.03, 1.03)
+    elif markers and _far_apart(lines):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.3)
     _legend(own, lines, markers)
     return svg(own)
+
+
+def _far_apart(lines: Sequence[Line]) -> bool:
+    """Whether only a logarithmic axis shows the smaller values apart: they and their bands are above 0."""
+    points = [point for line in lines for point in zip(line.y, line.spread, strict=True)]
+    values = [value for value, _ in points]
+    return min(value - (spread or 0) for value, spread in points) > 0 and max(values) > FAR * min(values)
 
 
 def _draw(axes: Axes, line: Line, markers: bool) -> None:

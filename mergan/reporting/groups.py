@@ -8,7 +8,7 @@ from typing import Any
 
 from mergan import config
 from mergan.reporting.runs import Run
-from mergan.system.text import shortened, shown
+from mergan.system.text import natural_order, shortened, shown
 
 ABSENT = "-"  # a setting that a configuration does not have
 LONGEST = 60  # characters of a setting's name
@@ -67,7 +67,7 @@ def grouped(runs: Sequence[Run]) -> list[Setting]:
     settings = []
     for name, (values, members) in zip(names, groups.items(), strict=True):
         first = {seed_of(run): run for run in reversed(members)}
-        chosen = [run for run in members if first[seed_of(run)] is run]
+        chosen = sorted(first.values(), key=lambda run: natural_order(seed_of(run)))
         repeats = [run for run in members if first[seed_of(run)] is not run]
         settings.append(Setting(name, dict(zip(keys, values, strict=True)), chosen, repeats))
     return settings
