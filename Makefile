@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-browser test-cluster lint format smoke reproduce benchmark torture tensorboard clean
+.PHONY: help install train test test-browser test-cluster lint format smoke tour reproduce benchmark torture tensorboard clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ format: $(READY) ## lay out the code
 
 smoke: $(READY) ## all strategies in seconds, on generated images
 	$(BIN)/python train.py -m 'strategy=glob(*)' debug=smoke
+
+tour: $(READY) ## run docs/tour.ipynb again and keep its outputs (3 minutes)
+	$(BIN)/python docs/tour.py
 
 reproduce: $(READY) ## train every row of the table of results, and write the table (hours; goes on where it stopped)
 	$(BIN)/python -m mergan.reproduce $(ARGS)

@@ -1,7 +1,8 @@
 """Measure the generator of a checkpoint on the classes that it has learned.
 
-The figures are the same as those of a run: accuracy by the judge, the metrics, reverse accuracy, and
-forgetting, computed from the matrices in the checkpoint. The data set is that of the run.
+RUN is a run folder, which means its last checkpoint, or a checkpoint. The figures are the same as those of a
+run: accuracy by the judge, the metrics, reverse accuracy, and forgetting, computed from the matrices in the
+checkpoint. The data set is that of the run.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ config.register()
 DOOR = Door(
     "evaluate",
     about=__doc__ or "",
-    usage="checkpoint=FILE [KEY=VALUE ...]",
+    usage="RUN [KEY=VALUE ...]",
     examples=(
-        "checkpoint=runs/first/checkpoints/task_02.ckpt",
-        "checkpoint=runs/first/checkpoints/last.ckpt evaluation.samples_per_class=1000 out=figures.json",
-        "checkpoint=runs/first/checkpoints/last.ckpt evaluation=accuracy root=/data",
+        "runs/first/checkpoints/task_02.ckpt",
+        "runs/first evaluation.samples_per_class=1000 out=figures.json",
+        "runs/first evaluation=accuracy root=/data",
     ),
+    first="checkpoint",
 )
 
 

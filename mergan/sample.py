@@ -1,7 +1,8 @@
-"""Draw images from the generator of a checkpoint into a file.
+"""Draw images from a trained generator: arrays, a grid, a film of all tasks, or a folder of PNG files.
 
-The file holds `images` uint8 (N, C, H, W) and `labels` int64 (N,), class after class. The images of a class
-depend only on the seed, not on the other classes.
+RUN is a run folder or a checkpoint. The suffix of `out` names the format. A .npz file holds `images` uint8
+(N, C, H, W) and `labels` int64 (N,), class after class, and `class_names`. The images of a class depend only
+on `seed` and `per_class`, not on the other classes, and are the same in every format.
 """
 
 from __future__ import annotations
@@ -22,11 +23,15 @@ config.register()
 DOOR = Door(
     "sample",
     about=__doc__ or "",
-    usage="checkpoint=FILE [KEY=VALUE ...]",
+    usage="RUN [KEY=VALUE ...]",
     examples=(
-        "checkpoint=runs/first/checkpoints/last.ckpt per_class=500 out=samples.npz",
-        "checkpoint=runs/first/checkpoints/task_02.ckpt 'classes=[0,2]' seed=1 out=two.npz",
+        "runs/first out=grid.png",
+        "runs/first out=film.webp",
+        "runs/first per_class=500 out=samples.npz",
+        "runs/first interpolate=8 out=between.png",
+        "runs/first/checkpoints/task_02.ckpt 'classes=[0,2]' seed=1 out=two/",
     ),
+    first="checkpoint",
 )
 
 

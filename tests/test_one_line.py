@@ -213,7 +213,7 @@ def test_help_and_information_end_well(tmp_path: Path, flags: list[str]) -> None
     ("words", "part"),
     [
         ([], "checkpoint: is missing"),
-        (["checkpoint=/tmp"], "checkpoint=/tmp: there is no such file"),
+        (["checkpoint=/tmp"], "/tmp: holds no checkpoint"),
         ([f"checkpoint={'a' * 300}"], "no such file"),
         (["checkpoint=${nope}"], "checkpoint: "),
         (["checkpoint=x", "foo=1"], "unknown key foo"),

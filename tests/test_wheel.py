@@ -91,7 +91,7 @@ def test_its_commands_name_themselves(programs: Path, trained: Path, tmp_path: P
     mergan, python = programs / "mergan", programs / "python"
     assert "  sample  " in run(tmp_path, mergan).stdout
     helped = run(tmp_path, mergan, "sample", "--help").stdout
-    assert helped.startswith("usage: mergan sample checkpoint=FILE")
+    assert helped.startswith("usage: mergan sample RUN ")
     assert run(tmp_path, python, "-m", "mergan.sample", "--help").stdout == helped.replace(
         "mergan sample", "python -m mergan.sample"
     )

@@ -19,6 +19,7 @@ class Door:
         examples: further command lines, without the name.
         keys: the keys that --help shows; empty: all of conf/NAME.yaml.
         composed: whether Hydra composes its configuration.
+        first: the key that a word without "=" sets; empty: there is no such key.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Door:
     examples: tuple[str, ...]
     keys: tuple[str, ...] = ()
     composed: bool = True
+    first: str = ""
 
     @property
     def command(self) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 
 from omegaconf.errors import OmegaConfBaseException
 
+from mergan.cli import first_word, jobs, keys, messages, sweeps, words
 from mergan.cli import help as helps
-from mergan.cli import jobs, keys, messages, sweeps, words
 from mergan.cli.door import Door
 from mergan.system import environment, interrupts, standard_streams
 from mergan.system.errors import ConfigError
@@ -40,7 +40,7 @@ def guard(door: Door | None, typed: Sequence[str] | None, work: Callable[[list[s
         if door is not None and _help(door, sys.argv[1:]):
             return 0
         if door is not None and door.composed:
-            sys.argv[1:] = words.prepare(sys.argv[1:])
+            sys.argv[1:] = words.prepare(first_word.as_setting(sys.argv[1:], door.first))
         work(sys.argv[1:])
     except (KeyboardInterrupt, interrupts.Interrupted) as stop:
         status = stop.exit_status if isinstance(stop, interrupts.Interrupted) else interrupts.CTRL_C

@@ -25,6 +25,7 @@ from mergan.output import places, tables
 from mergan.output.folder import RunFolder
 from mergan.run import launch
 from mergan.run.announcement import announce
+from mergan.run.generator import checkpoint_of
 from mergan.run.launch import Place
 from mergan.system.errors import ConfigError
 from mergan.system.launched import member
@@ -164,12 +165,16 @@ def _look_at(cfg: DictConfig) -> None:
 
     Raises:
         ConfigError: the message names the key.
+        CheckpointError: a folder holds no checkpoint.
     """
     config.check_interpolations(cfg)
     for key in sorted(OmegaConf.missing_keys(cfg)):
         raise ConfigError(f"{key}: is missing; name it with {key}=...")
     if "checkpoint" in cfg and not config.is_file(cfg.checkpoint):
-        raise ConfigError(f"checkpoint={cfg.checkpoint}: there is no such file")
+        folder = os.path.expanduser(cfg.checkpoint)
+        if not os.path.isdir(folder):
+            raise ConfigError(f"checkpoint={cfg.checkpoint}: there is no such file and no such run folder")
+        checkpoint_of(Path(folder))
 
 
 def keep_fonts_in(folder: Path) -> None:

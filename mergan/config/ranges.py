@@ -19,6 +19,7 @@ Fraction = Annotated[float, Interval(gt=0, lt=1)]
 # for the schema: 32-bit integers, so that no product of two overflows
 Count32 = Annotated[int, Interval(ge=1, lt=2**31)]
 Whole32 = Annotated[int, Interval(ge=0, lt=2**31)]
+Steps = Annotated[int, Interval(ge=2, lt=2**31)]  # points of a path with two ends
 
 ImageSize = Literal[16, 32, 64, 128]
 Channels = Literal[1, 3]  # grey, colour

@@ -16,6 +16,7 @@ from mergan.config.ranges import (
     Fraction,
     ImageSize,
     Positive,
+    Steps,
     Whole,
     Whole32,
 )
@@ -134,7 +135,8 @@ class SampleConfig:
     """The top level of conf/sample.yaml."""
 
     checkpoint: str = MISSING
-    per_class: Count32 = MISSING
+    per_class: Count32 | None = MISSING
+    interpolate: Steps | None = MISSING
     out: str = MISSING
     overwrite: bool = MISSING
     classes: list[Any] | None = MISSING  # numbers or names

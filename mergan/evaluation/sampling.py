@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -13,18 +13,27 @@ Generate = Callable[[Tensor, Tensor], Tensor]  # z (B, latent_dim), labels (B,) 
 CHUNK = 200  # images generated at a time
 
 
-def sample_class(generate: Generate, label: int, count: int, latent_dim: int, seed: int) -> Tensor:
-    """Generate `count` images of one class, uint8 (count, C, S, S).
+def latents(label: int, count: int, latent_dim: int, seed: int) -> Iterator[Tensor]:
+    """`count` z of a class, in chunks (B, latent_dim) of at most `CHUNK`.
 
-    Every batch holds one class, so a generator with batch statistics is measured the way it is used. z
-    depends only on the seed and the class, not on the other requested classes.
+    They depend only on the seed and the class, not on the other requested classes.
     """
     rng = torch.Generator().manual_seed(seed * 1_000_003 + label)
-    images = []
     for start in range(0, count, CHUNK):
-        z = torch.randn(min(CHUNK, count - start), latent_dim, generator=rng)
-        images.append(denormalise(generate(z, torch.full((len(z),), label))).cpu())
-    return torch.cat(images)
+        yield torch.randn(min(CHUNK, count - start), latent_dim, generator=rng)
+
+
+def images_of(generate: Generate, label: int, chunks: Iterable[Tensor]) -> Tensor:
+    """Generate the images uint8 (N, C, S, S) of one class from chunks of z.
+
+    Every batch holds one class, so a generator with batch statistics is measured the way it is used.
+    """
+    return torch.cat([denormalise(generate(z, torch.full((len(z),), label))).cpu() for z in chunks])
+
+
+def sample_class(generate: Generate, label: int, count: int, latent_dim: int, seed: int) -> Tensor:
+    """Generate `count` images of one class, uint8 (count, C, S, S); see `latents`."""
+    return images_of(generate, label, latents(label, count, latent_dim, seed))
 
 
 def sample(

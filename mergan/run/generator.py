@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,7 @@ def checkpoint_of(path: Path) -> Path:
     Raises:
         CheckpointError: a folder holds none.
     """
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return path
     run = RunFolder(path)
     if run.last.is_file():
@@ -70,7 +71,7 @@ class Generator:
     def sample(
         self, classes: Sequence[str | int] | None = None, per_class: int = 1, seed: int = 0
     ) -> tuple[Tensor, Tensor]:
-        """Draw images. The same seed gives the images of `mergan sample`, whatever the other classes are.
+        """Draw images. Seed and per_class decide them as in `mergan sample`, whatever the other classes are.
 
         Args:
             classes: names or numbers; None: all classes that the generator has learned.
@@ -88,7 +89,7 @@ class Generator:
         from mergan.run import estimate
 
         check_request(per_class, seed)
-        labels = self._labels(classes)
+        labels = self.labels(classes)
         trained, shape = self._trained, self._trained.config.data
         estimate.check_samples(per_class, len(labels), shape.channels, shape.image_size)
         return sample(trained, labels, per_class, trained.latent_dim, seed)
@@ -118,8 +119,15 @@ class Generator:
         rows = [plots.Row(self.class_names[label], own) for label, own in zip(classes, images, strict=True)]
         return plots.grid(rows)
 
-    def _labels(self, classes: Sequence[str | int] | None) -> list[int]:
-        """The numbers of the requested classes; classes that the generator has not learned are refused."""
+    def labels(self, classes: Sequence[str | int] | None) -> list[int]:
+        """The numbers of classes.
+
+        Args:
+            classes: names or numbers; None: all classes that the generator has learned.
+
+        Raises:
+            ConfigError: the generator has not learned a class.
+        """
         learned = sorted(self._trained.seen)
         if classes is None:
             return learned

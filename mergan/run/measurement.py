@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from mergan import config
 from mergan.output import tables
 from mergan.output.places import check_output
+from mergan.run.generator import checkpoint_of
 from mergan.system.errors import CheckpointError, ConfigError
 from mergan.system.text import shortened, shown
 
@@ -46,7 +47,7 @@ def measure(cfg: DictConfig) -> None:
     from mergan.run.trained import load_checkpoint
     from mergan.system.files import write_text
 
-    path = Path(cfg.checkpoint)
+    path = checkpoint_of(Path(cfg.checkpoint))
     generator = load_checkpoint(path, trust.of_this_command(cfg))
     settings, pool = own_data(
         generator, path, cfg.cache_dir, cfg.root, cfg.evaluation, cfg.allow_changes, download=True

@@ -29,7 +29,7 @@ class Row:
 
     Attributes:
         name: of the class.
-        images: uint8 (n, C, S, S).
+        images: uint8 (n, C, S, S); without images (n = 0) the place of the row stays empty.
         note: a second line below the name.
         real: uint8 (m, C, S, S), real images of the class, drawn in half the size below the others, as many
             as the row has room for.
@@ -105,10 +105,11 @@ def grid(rows: Sequence[Row], title: str = "", total: int | None = None) -> np.n
     write(draw, (MARGIN, heading - MARGIN), legend, SMALL, FAINT, "ls")
     top = heading
     for row, name, strip in zip(shown, names, strips, strict=True):
-        picture.paste(strip, (left, top))
-        middle = top + (side + 2 * GAP) // 2
-        write(draw, (MARGIN, middle - 1), name, TEXT, INK, "ls")
-        write(draw, (MARGIN, middle + 4), row.note, SMALL, FAINT)
+        if len(row.images):
+            picture.paste(strip, (left, top))
+            middle = top + (side + 2 * GAP) // 2
+            write(draw, (MARGIN, middle - 1), name, TEXT, INK, "ls")
+            write(draw, (MARGIN, middle + 4), row.note, SMALL, FAINT)
         top += strip.height + MARGIN
     write(draw, (MARGIN, bottom), missing, TEXT, FAINT)
     return np.asarray(picture)
