@@ -41,6 +41,12 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def grow() -> int:
+    sys.kept_by_the_worker = b"x" * 400_000_000  # type: ignore[attr-defined]
+    time.sleep(1.1)  # loky measures the memory once a second
+    return os.getpid()
+
+
 def wait_for_a_signal(path: Path) -> str:
     try:
         with interrupts.handled():
@@ -124,3 +130,11 @@ def test_progress_is_written_for_who_watches_and_removed_at_the_end(tmp_path: Pa
         progress.tell(Progress(2, 3, 61.5))
         assert progress.read(path) == Progress(2, 3, 61.5)
     assert not path.exists()
+
+
+def test_a_worker_that_grows_as_much_as_torch_does_goes_on(recwarn: pytest.WarningsRecorder) -> None:
+    pytest.importorskip("psutil")  # without it loky does not look
+    with Workers(1, 1) as workers:
+        first = workers.submit(grow).result()
+        assert workers.submit(os.getpid).result() == first
+    assert not recwarn.list

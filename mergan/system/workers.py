@@ -163,7 +163,14 @@ def _cause(error: BaseException) -> str:
 
 
 def _begin(parent: int) -> None:
-    """Set up a worker process: the terminal's Ctrl-C is for the parent, whose end is the worker's too."""
+    """Set up a worker process: the terminal's Ctrl-C is for the parent, whose end is the worker's too.
+
+    Where psutil is installed, loky ends a worker that has grown by 300 MB since its first call, as if memory
+    leaked. The first training grows it by more, because it imports torch.
+    """
+    from joblib.externals.loky import process_executor
+
+    process_executor._MAX_MEMORY_LEAK_SIZE = sys.maxsize
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     atexit.register(standard_streams.leave)  # registered first, so called last
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
