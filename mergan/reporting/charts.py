@@ -11,7 +11,7 @@ import numpy as np
 
 from mergan.output import lettering
 from mergan.output.plots import style
-from mergan.output.plots.curves import figure
+from mergan.output.plots.figures import figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,7 +12,7 @@ from mergan.evaluation.classifiers import Classifier
 from mergan.evaluation.features.judge import JudgeFeatures
 from mergan.evaluation.features.pixels import Pixels
 from mergan.output import lettering
-from mergan.output.plots import curves, style
+from mergan.output.plots import figures, style
 from mergan.reporting.drawing import Drawing, png
 from mergan.reporting.walk import Walk
 from mergan.system.text import shown
@@ -82,7 +82,7 @@ def _picture(
     """Panels side by side: the title, places and labels of the generated images of each."""
     from matplotlib.lines import Line2D
 
-    own = curves.figure(PANEL * PANELS, PANEL + 0.5)
+    own = figures.figure(PANEL * PANELS, PANEL + 0.5)
     for axes, (title, places, labels) in zip(
         np.atleast_1d(own.subplots(1, len(panels), sharex=True, sharey=True)), panels, strict=True
     ):
@@ -101,4 +101,4 @@ def _picture(
                         frameon=False)  # fmt: skip
     for number, (text, name) in enumerate(zip(legend.get_texts(), names, strict=True)):
         text.update({**style.plain(8), "text": lettering.label(name, number, 20)})
-    return curves.drawn(own)
+    return figures.drawn(own)
