@@ -24,13 +24,14 @@ from mergan.output.reading import read_figures
 SCRIPT = Path(__file__).with_name("slurm.sh")
 LAUNCHER = ["hydra/launcher=slurm", "hydra.launcher.mem_gb=0.4"]
 LONG = ["epochs=120", "steps_per_epoch=80"]  # a minute and a half
+REST = 10  # seconds that a job waits before it is started again
 # Slurm announces the end of two minutes 45 to 105 s before it, thus 15 to 75 s after the start.
 LIMIT = ["hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=45"]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A Slurm of its own. Requeued jobs, which Slurm lets rest for two minutes, start at once."""
+    """A Slurm of its own. Requeued jobs, which Slurm lets rest for two minutes, rest for ten seconds."""
     folder = tmp_path_factory.mktemp("slurm")
     subprocess.run(["bash", SCRIPT, "start", folder], check=True)
     os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
@@ -45,10 +46,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def _hurry(ended: threading.Event) -> None:
+    """Let jobs rest as long as the end of their first start may be on its way to Slurm, which would end the
+    second start with it.
+    """
+    since: dict[str, float] = {}
     while not ended.wait(1):
         for line in slurm("squeue", "--noheader", "--array", "--format=%i %r").splitlines():
             job, reason = line.split(maxsplit=1)
-            if reason == "BeginTime":
+            if reason == "BeginTime" and time.monotonic() > since.setdefault(job, time.monotonic()) + REST:
+                del since[job]
                 slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
 
 
@@ -148,7 +154,7 @@ def test_a_job_that_would_never_get_on_is_not_started_again(sweep: Callable, tmp
 
 
 def test_a_cancelled_job_does_not_hide_the_others(sweep: Callable, tmp_path: Path) -> None:
-    process = sweep(tmp_path, "seed=0,1", *LONG, *LAUNCHER)
+    process = sweep(tmp_path, "seed=0,1", "epochs=30", "steps_per_epoch=80", *LAUNCHER)
     wait_for(RunFolder(tmp_path / "0_joint_retrain").last.exists)
     number = slurm("squeue", "--noheader", "--array", "--format=%i").split()[0].partition("_")[0]
     slurm("scancel", f"{number}_0")
