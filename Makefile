@@ -25,7 +25,7 @@ train: $(READY) ## learn ten digits one after another (ARGS="strategy=finetune .
 test: $(READY) ## run the tests, side by side
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-cluster: $(READY) ## sweeps on a real Slurm, which it installs and stops again (Debian, root, about 5 minutes)
+test-cluster: $(READY) ## sweeps on a real Slurm, which it installs and stops again (Debian, root, about 7 minutes)
 	@bash tests/cluster/slurm.sh install
 	$(BIN)/python -m pytest tests/cluster $(ARGS)
 
