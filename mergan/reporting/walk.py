@@ -17,7 +17,7 @@ from mergan.system.errors import CheckpointError
 
 LATENTS = 10  # per class
 SEED = 0  # of the latents and of the samples
-POINTS = 200  # samples after a task, of the classes of the first task
+POINTS = 120  # samples after a task, of the classes of the first task
 MOST_CLASSES = 6  # of the first task, that are sampled
 
 
