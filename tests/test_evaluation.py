@@ -413,7 +413,9 @@ def test_run_folder_holds_what_was_promised(
     assert summaries & set(metrics) == (summaries if strategy == "finetune" else set())
     (logged,) = [row for row in tiny.csv_rows(tmp_path) if "coverage/average" in row][-1:]
     assert {"kid/average", "kid/pooled", "accuracy/average"} <= set(logged)
-    assert {"recall/average", "kid/pooled", "diversity/class_2"} <= set(tiny.event_steps(tmp_path))
+    assert {"after_task/recall", "after_task/kid", "after_task/kid_average"} <= set(
+        tiny.event_steps(tmp_path)
+    )
     assert ("forgetting" in metrics) == (strategy == "finetune")  # one row knows of no forgetting
     assert all(isinstance(value, (int, float, str)) and value == value for value in metrics.values())
     matrix = tiny.csv_rows(tmp_path, "accuracy_matrix.csv")
