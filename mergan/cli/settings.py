@@ -79,7 +79,4 @@ def _value(key: str, text: str, hint: Any) -> Any:
         if not NUMBER.fullmatch(text):
             raise ConfigError(f"{key}={shown(text[:40])}: use a whole number")
         return int(text)
-    if list[str] in kinds:
-        names = text.removeprefix("[").removesuffix("]").split(",")
-        return [name.strip() for name in names if name.strip()]
     return text
