@@ -9,7 +9,6 @@ import numpy as np
 from PIL import Image
 
 from mergan.output import lettering, plots
-from mergan.output.plots.style import PAPER
 from mergan.reporting.drawing import webp
 from mergan.reporting.page import Film
 from mergan.reporting.walk import LATENTS, Walk
@@ -71,15 +70,8 @@ def _sheet(images: np.ndarray) -> np.ndarray:
 
 
 def _animated(pictures: Sequence[np.ndarray]) -> bytes:
-    """An animated WebP of pictures, the smaller ones on white."""
-    size = max(each.shape[1] for each in pictures), max(each.shape[0] for each in pictures)
-    frames = [Image.new("RGB", size, PAPER) for _ in pictures]
-    for frame, picture in zip(frames, pictures, strict=True):
-        frame.paste(Image.fromarray(picture), (0, 0))
+    """An animated WebP of pictures."""
     buffer = io.BytesIO()
-    durations = [FRAME] * (len(frames) - 1) + [LAST]
-    frames[0].save(
-        buffer, format="WEBP", save_all=True, append_images=frames[1:], duration=durations, loop=0,
-        quality=QUALITY,
-    )  # fmt: skip
+    durations = [FRAME] * (len(pictures) - 1) + [LAST]
+    plots.save_animation(pictures, durations, buffer, "WEBP", quality=QUALITY)
     return buffer.getvalue()

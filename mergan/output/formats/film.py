@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ import numpy as np
 
 from mergan.output import plots
 from mergan.output.formats.base import Format, Samples, check_columns, row_name
-from mergan.output.plots.style import PAPER
 from mergan.system.files import replacing
 
 TASK, LAST, STEP = 1000, 2500, 120  # milliseconds that a frame stays
@@ -40,8 +39,6 @@ class Film(Format):
         check_columns("per_class", per_class)
 
     def write(self, samples: Sequence[Samples], out: Path, overwrite: bool) -> list[str]:
-        from PIL import Image
-
         steps = samples[0].images.shape[2]
         shown = [(own, step) for own in samples for step in range(steps)]
         durations = [TASK] * (len(shown) - 1) + [LAST]
@@ -49,18 +46,9 @@ class Film(Format):
             shown += shown[-2:0:-1]  # the way back, without the two ends
             durations = [STEP] * len(shown)
         labels = list(dict.fromkeys(label for own in samples for label in own.labels))
-        frames = _same_size([_drawn(own, step, labels) for own, step in shown])
-        first = Image.fromarray(next(frames))
+        frames = [_drawn(own, step, labels) for own, step in shown]
         with replacing(out, new=not overwrite) as temporary, temporary.open("wb") as file:
-            first.save(
-                file,
-                format=self._name,
-                save_all=True,
-                append_images=map(Image.fromarray, frames),
-                duration=durations,
-                loop=0,
-                **self._options,
-            )
+            plots.save_animation(frames, durations, file, self._name, **self._options)
         return [f"film of {len(shown)} frames, {len(labels)} classes, written to {out}"]
 
 
@@ -74,12 +62,3 @@ def _drawn(samples: Samples, step: int, labels: Sequence[int]) -> np.ndarray:
         for label in labels
     ]
     return plots.grid(rows, samples.title)
-
-
-def _same_size(pictures: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
-    """Pictures (H, W, 3) with white on the right and below, up to the size of the largest."""
-    height, width = (max(picture.shape[axis] for picture in pictures) for axis in (0, 1))
-    for picture in pictures:
-        room = np.full((height, width, 3), PAPER, dtype=np.uint8)
-        room[: picture.shape[0], : picture.shape[1]] = picture
-        yield room

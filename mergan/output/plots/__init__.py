@@ -6,7 +6,7 @@ an array uint8 (H, W, 3) until it is saved. Tasks are counted from 1, as in the 
 
 from mergan.output.plots.grids import MOST_ROWS, Row, grid, samples, side_by_side
 from mergan.output.plots.matrices import heat_maps
-from mergan.output.plots.saving import save_png
+from mergan.output.plots.saving import save_animation, save_png
 
 __all__ = [
     "MOST_ROWS",
@@ -14,6 +14,7 @@ __all__ = [
     "grid",
     "heat_maps",
     "samples",
+    "save_animation",
     "save_png",
     "side_by_side",
 ]
