@@ -1,8 +1,7 @@
 """What `python train.py strategy=joint_retrain` runs; see mergan/train.py."""
 
-import sys
-
+from mergan.system.interpreter import run_and_leave
 from mergan.train import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_and_leave(main)

@@ -8,10 +8,12 @@ import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from mergan import __version__
 from mergan.cli.guard import guard
 from mergan.system.errors import ConfigError
+from mergan.system.interpreter import run_and_leave
 from mergan.system.text import shown
 
 DOORS = ("train", "sample", "export", "evaluate", "report", "search", "reproduce")
@@ -62,5 +64,10 @@ def main(typed: Sequence[str] | None = None) -> int:
     return status
 
 
+def command() -> NoReturn:
+    """What the installed `mergan` runs."""
+    run_and_leave(main)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

@@ -7,7 +7,6 @@ checkpoint. The data set is that of the run.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import hydra
@@ -17,6 +16,7 @@ from mergan import config
 from mergan.cli import jobs
 from mergan.cli.door import Door
 from mergan.cli.guard import guard
+from mergan.system.interpreter import collector_paused, run_and_leave
 
 config.register()
 
@@ -35,7 +35,8 @@ DOOR = Door(
 
 @hydra.main(version_base="1.3", config_path=str(config.CONF), config_name=DOOR.name)
 def _evaluate(cfg: DictConfig) -> None:
-    from mergan.run.measurement import measure
+    with collector_paused():
+        from mergan.run.measurement import measure
 
     jobs.small_job(measure, cfg)
 
@@ -46,4 +47,4 @@ def main(typed: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_and_leave(main)

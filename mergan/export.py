@@ -7,7 +7,6 @@ with users of mergan: mergan.load and mergan sample read it. FILE.md, beside it,
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from mergan.cli import settings
 from mergan.cli.door import Door
 from mergan.cli.guard import guard
 from mergan.system.errors import ConfigError
+from mergan.system.interpreter import collector_paused, run_and_leave
 from mergan.system.text import shown
 
 DOOR = Door(
@@ -38,8 +38,9 @@ def _export(words: Sequence[str]) -> None:
         raise ConfigError(f"{shown(unknown[0])}: there is no such key; --help shows the keys")
     if len(runs) != 1:
         raise ConfigError(f"name one run folder or checkpoint: {DOOR.command} {DOOR.usage}; --help says more")
-    from mergan.cli import jobs
-    from mergan.sharing import exporting
+    with collector_paused():
+        from mergan.cli import jobs
+        from mergan.sharing import exporting
 
     with jobs.quiet_surroundings():
         exporting.export(Path(runs[0]), own)
@@ -51,4 +52,4 @@ def main(typed: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_and_leave(main)

@@ -6,7 +6,6 @@ in it. Runs that differ in their seed alone are one setting. Open OUT/index.html
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from mergan.cli import settings
 from mergan.cli.door import Door
 from mergan.cli.guard import guard
 from mergan.system.errors import ConfigError
+from mergan.system.interpreter import collector_paused, run_and_leave
 
 DOOR = Door(
     "report",
@@ -33,8 +33,9 @@ def _report(words: Sequence[str]) -> None:
     own, runs = settings.read(config.ReportConfig, config.CONF / "report.yaml", words)
     if not runs:
         raise ConfigError(f"name a run folder: {DOOR.command} {DOOR.usage}; --help says more")
-    from mergan.reporting import report
-    from mergan.reporting.generated import Source
+    with collector_paused():
+        from mergan.reporting import report
+        from mergan.reporting.generated import Source
 
     source = Source(own.trust, own.cache_dir, own.root)
     report.make([Path(run).expanduser() for run in runs], Path(own.out), source, own.overwrite)
@@ -46,4 +47,4 @@ def main(typed: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_and_leave(main)

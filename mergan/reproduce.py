@@ -7,7 +7,6 @@ rewrites table.md and samples.png. Settings other than those below go to the tra
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from mergan import config
@@ -15,6 +14,7 @@ from mergan.cli import settings, words
 from mergan.cli.door import Door
 from mergan.cli.guard import guard
 from mergan.system.errors import ConfigError
+from mergan.system.interpreter import run_and_leave
 from mergan.system.text import shown
 
 DOOR = Door(
@@ -42,4 +42,4 @@ def main(typed: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_and_leave(main)

@@ -7,7 +7,6 @@ on `seed` and `per_class`, not on the other classes, and are the same in every f
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import hydra
@@ -17,6 +16,7 @@ from mergan import config
 from mergan.cli import jobs
 from mergan.cli.door import Door
 from mergan.cli.guard import guard
+from mergan.system.interpreter import collector_paused, run_and_leave
 
 config.register()
 
@@ -37,7 +37,8 @@ DOOR = Door(
 
 @hydra.main(version_base="1.3", config_path=str(config.CONF), config_name=DOOR.name)
 def _sample(cfg: DictConfig) -> None:
-    from mergan.run.sampling import sample
+    with collector_paused():
+        from mergan.run.sampling import sample
 
     jobs.small_job(sample, cfg)
 
@@ -48,4 +49,4 @@ def main(typed: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_and_leave(main)

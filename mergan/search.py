@@ -9,12 +9,12 @@ folder gets trials.csv, pictures and the best command. Needs Optuna: pip install
 from __future__ import annotations
 
 import importlib.util
-import sys
 from collections.abc import Sequence
 
 from mergan.cli.door import Door
 from mergan.cli.guard import guard
 from mergan.system.errors import ConfigError
+from mergan.system.interpreter import run_and_leave
 
 DOOR = Door(
     "search",
@@ -45,4 +45,4 @@ def main(typed: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_and_leave(main)

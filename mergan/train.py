@@ -21,6 +21,7 @@ from mergan import config
 from mergan.cli import jobs
 from mergan.cli.door import Door
 from mergan.cli.guard import guard
+from mergan.system.interpreter import run_and_leave
 
 config.register()
 
@@ -86,4 +87,4 @@ class _Callable(ModuleType):
 sys.modules[__name__].__class__ = _Callable
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_and_leave(main)

@@ -120,10 +120,12 @@ def test_help_names_the_command_that_was_typed_and_imports_no_torch(
 ) -> None:
     typed = [word.format(name) for word in start]
     code = (
-        "import atexit, runpy, sys\n"
-        "atexit.register(lambda: print('torch' in sys.modules))\n"
+        "import runpy, sys\n"
         f"sys.argv = {[*typed[1:], '--help']!r}\n"
-        f"runpy.run_module({typed[1]!r}, run_name='__main__', alter_sys=True)"
+        "try:\n"
+        f"    runpy.run_module({typed[1]!r}, run_name='__main__', alter_sys=True)\n"
+        "finally:\n"
+        "    print('torch' in sys.modules)\n"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False

@@ -27,6 +27,7 @@ from mergan.run import launch
 from mergan.run.announcement import announce
 from mergan.run.generator import checkpoint_of
 from mergan.run.launch import Place
+from mergan.system import interpreter
 from mergan.system.errors import ConfigError
 from mergan.system.launched import member
 from mergan.system.text import shown
@@ -104,6 +105,7 @@ def _train(cfg: DictConfig, job: Job, folder: Path, patience: float = 0) -> dict
         job.folder = place.folder.path
         announce(cfg, place.folder, place.checkpoint)
         get_ready(cfg)
+        interpreter.keep_what_is_there()
         return launch.run(cfg, folder, patience)
     finally:
         places.remove_if_empty(folder)  # Hydra makes one for every job
@@ -130,7 +132,10 @@ def checked(cfg: DictConfig, folder: Path) -> tuple[DictConfig, Place]:
 def get_ready(cfg: DictConfig) -> None:
     """Set up the process for a training."""
     keep_fonts_in(Path(cfg.cache_dir))
-    import lightning.pytorch  # noqa: F401  # which sets the levels of its loggers when it is imported
+    with interpreter.collector_paused():
+        import lightning.pytorch  # noqa: F401  # which sets the levels of its loggers when it is imported
+
+        import mergan.run.experiment  # noqa: F401
 
     quieten()
 
