@@ -13,8 +13,7 @@ from omegaconf import DictConfig
 
 from mergan import config
 from mergan.learners.acgan import ACGAN
-from mergan.run.experiment import build_experiment
-from mergan.system import cpu
+from mergan.run.experiment import build_experiment, tune
 
 ONE_TASK = "scenario.tasks=[[0,1,2,3,4,5,6,7,8,9]]"
 FIRST_LOG = 26  # steps; the first of them to be logged imports TensorBoard, once in a run
@@ -48,8 +47,8 @@ class Fit:
     def __init__(
         self, overrides: Sequence[str], cache_dir: Path, callbacks: Sequence[pl.Callback] = ()
     ) -> None:
-        cpu.tune()
         self.cfg = compose(*SHORT_EVALUATION, *overrides, f"cache_dir={cache_dir}")
+        tune(self.cfg)
         self._folder = tempfile.TemporaryDirectory()
         self.experiment = build_experiment(self.cfg, Path(self._folder.name))
         learner = self.experiment.learner

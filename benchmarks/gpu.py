@@ -31,9 +31,10 @@ EXPLAINED = """\
 - images/s: images that the discriminator gets from the data in a second (real ones and replays), in a whole \
 fit by Lightning with its logs. The wall clock over {timed} steps, after {skip} to warm up. The device is \
 waited for before and after them only.
-- settings: those of trainer=gpu, channels-last. fp32: products in TF32. bf16: autocast. compiled: bf16, and \
-torch.compile of the networks that are differentiated once. graphs: as compiled, with CUDA graphs of these \
-networks (mode=reduce-overhead); the rest of a step (losses, penalties, optimizers) is in no graph.
+- settings: those of trainer=gpu, channels-last, reproducible to the bit. fp32: products in TF32. bf16: \
+autocast. compiled: bf16, and torch.compile of the networks that are differentiated once. graphs: as \
+compiled, with CUDA graphs of these networks (mode=reduce-overhead); the rest of a step (losses, penalties, \
+optimizers) is in no graph.
 - launches: calls that launch a kernel or a CUDA graph, per step, counted by torch.profiler over {recorded} \
 steps.
 - idle: share of a step in which the device runs neither a kernel nor a copy: their time under the profiler \

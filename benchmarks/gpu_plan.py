@@ -12,20 +12,22 @@ from benchmarks.fits import ONE_TASK
 
 # the second epoch is never reached, see Stopwatch
 STREAM = (
-    *(ONE_TASK, "data=mnist_5k", "epochs=2"),
+    *(ONE_TASK, "epochs=2"),
     *("callbacks.progress.bar=false", "callbacks.heat_maps=null", "logger.tensorboard=null"),
 )
 NETWORKS = {
-    "default": (),
-    "mnist": ("experiment=mnist_retrain_align",),
-    "v2": ("experiment=v2_online_2",),
+    "default": ("data=mnist_5k",),
+    "mnist": ("experiment=mnist_retrain_align", "data=mnist_5k"),
+    "v2": ("experiment=v2_online_2", "data=mnist_5k"),
+    "colour": ("experiment=colour_retrain_align", "data=mnist_5k_photos"),
 }
-NOT_COMPILED = "callbacks.acceleration.compile_networks=false"
+BF16 = "trainer.precision=bf16-mixed"
+COMPILED = "callbacks.acceleration.compile_networks=true"
 SETTINGS = {  # of trainer=gpu
-    "fp32": ("trainer.precision=32-true", NOT_COMPILED),
-    "bf16": (NOT_COMPILED,),
-    "compiled": (),
-    "graphs": ("callbacks.acceleration.mode=reduce-overhead",),
+    "fp32": (),
+    "bf16": (BF16,),
+    "compiled": (BF16, COMPILED),
+    "graphs": (BF16, COMPILED, "callbacks.acceleration.mode=reduce-overhead"),
 }
 ONLY_CUDA = ("compiled", "graphs")  # compiling for a CPU takes minutes and gains nothing here
 

@@ -16,7 +16,8 @@ from mergan.run import experiment, trained
 from mergan.system.errors import ConfigError
 
 Compose = Callable[..., DictConfig]
-PRESET = ["trainer=gpu", "trainer.accelerator=cpu", "trainer.precision=32-true"]
+PRESET = ["trainer=gpu", "trainer.accelerator=cpu"]
+COMPILED = [*PRESET, "callbacks.acceleration.compile_networks=true"]
 
 
 def test_without_a_gpu_the_preset_is_refused_in_one_line(compose: Compose, tmp_path: Path) -> None:
@@ -31,7 +32,7 @@ def test_compiled_networks_in_another_order_train_alike(compose: Compose, tmp_pa
     # every further size of a batch would be compiled again: everywhere 8, as in training
     sizes = ["callbacks.samples=null", "evaluation.samples_per_class=8", "evaluation.reverse_per_class=8"]
     stream = ["strategy=replay_alignment", "epochs=1", *sizes]
-    for name, overrides in {"plain": stream, "fast": [*stream, *PRESET]}.items():
+    for name, overrides in {"plain": stream, "fast": [*stream, *COMPILED]}.items():
         experiment.run(compose(*overrides), tmp_path / name)
     plain, fast = (
         [row for row in tiny.csv_rows(tmp_path / name) if "g/loss" in row] for name in ("plain", "fast")
@@ -48,7 +49,7 @@ def test_compiled_networks_in_another_order_train_alike(compose: Compose, tmp_pa
 
 def test_the_copies_of_the_generator_keep_their_weights_in_its_order(build: Callable[..., tiny.Run]) -> None:
     run = build("strategy=finetune", "learner.ema=0.9")
-    acceleration = part("callbacks.acceleration", "trainer=gpu", compile_networks=False)
+    acceleration = part("callbacks.acceleration", "trainer=gpu")
     acceleration.on_fit_start(run.trainer, run.module)
     generator, *copies = (
         [weight.stride() for weight in network.parameters()]
@@ -64,7 +65,8 @@ def test_a_discriminator_that_is_differentiated_twice_is_not_compiled(
     build: Callable[..., tiny.Run], penalty: str, compiled: bool
 ) -> None:
     run = build("strategy=finetune", penalty)
-    part("callbacks.acceleration", "trainer=gpu", channels_last=False).on_fit_start(run.trainer, run.module)
+    acceleration = part("callbacks.acceleration", "trainer=gpu", channels_last=False, compile_networks=True)
+    acceleration.on_fit_start(run.trainer, run.module)
     assert run.module.generator._compiled_call_impl is not None
     assert run.module.snapshot._compiled_call_impl is not None
     assert (run.module.discriminator._compiled_call_impl is not None) == compiled

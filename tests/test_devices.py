@@ -5,6 +5,10 @@ tests/elsewhere.py says which device that is on a machine without a GPU, and wha
 
 from __future__ import annotations
 
+import copy
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +30,7 @@ from mergan.evaluation.features.inception import Inception
 from mergan.evaluation.sampling import sample
 from mergan.evaluation.training import train_classifier
 from mergan.learners.averaging import MovingAverage
+from mergan.networks.fast import thin
 from mergan.networks.layers import class_batch_norm
 from mergan.run import experiment, trained
 from mergan.strategies import Context, Drawn, Strategy
@@ -48,8 +53,7 @@ RUNS = {
     "paper": ["strategy=replay_alignment", "objective=wasserstein_gp", "objective.critic_steps=2",
               "network.generator.norm=batch"],
     "V2": ["strategy=joint_retrain", "network=upsample", "objective=bce"],
-    "trainer=gpu": ["trainer=gpu", "trainer.precision=32-true", *RECIPE,
-                    "callbacks.acceleration.compile_networks=false",
+    "trainer=gpu": ["trainer=gpu", *RECIPE,
                     "callbacks.acceleration.matmul_precision=highest"],
     "hinge": ["network.discriminator.spectral=true", "network.discriminator.projection=true",
               "objective=hinge"],
@@ -258,12 +262,64 @@ def test_class_batch_norm_normalises_the_samples_of_a_class_together() -> None:
         torch.testing.assert_close(normed[labels == label], plain)
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        thin.ThinConvTranspose2d(4, 1, 4, 2, 1),
+        thin.ThinInputConv2d(1, 4, 4, 2, 1),
+        thin.ThinOutputConv2d(4, 1, 3, 1, 1),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_thin_convolutions_are_the_device_s_own_elsewhere(
+    watch: elsewhere.Watch, layer: nn.Conv2d | nn.ConvTranspose2d, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = torch.randn(2, layer.in_channels, 8, 8)
+    here = layer(x.requires_grad_())
+    monkeypatch.setattr(thin, "scatter_patches", None)  # made for CPUs
+    there = copy.deepcopy(layer).to(elsewhere.THERE)(x.detach().to(elsewhere.THERE).requires_grad_())
+    torch.testing.assert_close(there.detach().cpu(), here.detach())
+
+
+REPRODUCED = """
+import os, sys, tempfile, warnings
+from pathlib import Path
+import torch
+sys.path.insert(0, "tests")
+import tiny
+from mergan.run import experiment, resources
+
+def flags():
+    return torch.are_deterministic_algorithms_enabled(), "CUBLAS_WORKSPACE_CONFIG" in os.environ
+
+experiment.tune(tiny.compose(Path("cache"), "trainer.accelerator=cpu"))
+assert flags() == (False, False)
+resources.on_gpus = lambda trainer: True
+experiment.tune(tiny.compose(Path("cache"), "+trainer.deterministic=false"))
+assert flags() == (False, False)
+experiment.tune(tiny.compose(Path("cache")))
+assert flags() == (True, True) and torch.is_deterministic_algorithms_warn_only_enabled()
+assert not torch.utils.deterministic.fill_uninitialized_memory
+"""
+
+
+def test_on_a_gpu_operations_are_asked_to_be_reproducible() -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "CUBLAS_WORKSPACE_CONFIG"}
+    subprocess.run([sys.executable, "-c", REPRODUCED], cwd=tiny.ROOT, env=environment, check=True)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_run_on_a_gpu(compose: Callable[..., DictConfig], tmp_path: Path) -> None:
+def test_two_runs_on_a_gpu_are_equal_to_the_bit(compose: Callable[..., DictConfig], tmp_path: Path) -> None:
     words = [
         *RUNS["retrain_and_align"],
         *STREAM,
         "trainer.accelerator=gpu",
         f"cache_dir={tmp_path / 'cache'}",
     ]
-    assert "reverse_accuracy" in experiment.run(compose(*words), tmp_path / "run")
+    figures = [experiment.run(compose(*words), tmp_path / name) for name in ("one", "two")]
+    assert "reverse_accuracy" in figures[0]
+    one, two = (
+        checkpoint.read(tmp_path / name / "checkpoints" / "last.ckpt")["state_dict"]
+        for name in ("one", "two")
+    )
+    assert tiny.equal(one, two)

@@ -27,7 +27,7 @@ from mergan.run.evaluator import build_evaluator
 from mergan.run.resume import Continuation
 from mergan.run.start import find_start
 from mergan.strategies import Strategy
-from mergan.system import cpu, files, interrupts, processes
+from mergan.system import cpu, cuda, files, interrupts, processes
 from mergan.system.errors import LostProcessError, StorageError, TrainingError
 from mergan.system.files import write_text
 from mergan.system.text import shortened
@@ -62,7 +62,7 @@ def train(cfg: DictConfig, folder: Path, going_on: Continuation | None = None) -
     Raises:
         MerganError: something that the user can fix.
     """
-    cpu.tune()
+    tune(cfg)
     with processes.in_turn():
         run = build_experiment(cfg, folder, going_on)
     with _how_to_go_on(folder):
@@ -71,6 +71,16 @@ def train(cfg: DictConfig, folder: Path, going_on: Continuation | None = None) -
                 return run.train()
             except TrainingError as error:
                 run = _slower(run, error)
+
+
+def tune(cfg: DictConfig) -> None:
+    """Set up this process for training on the device of a configuration.
+
+    The user's `trainer.deterministic`, if it is set, is obeyed by Lightning.
+    """
+    cpu.tune()
+    if resources.on_gpus(cfg.trainer) and cfg.trainer.get("deterministic") is None:
+        cuda.reproduce()
 
 
 def build_experiment(cfg: DictConfig, folder: Path, going_on: Continuation | None = None) -> Experiment:

@@ -1,4 +1,4 @@
-"""Convolutions from or to very few channels, for which CPU kernels are slow."""
+"""Convolutions from or to very few channels, for which CPU kernels are slow. Other devices use their own."""
 
 from __future__ import annotations
 
@@ -50,6 +50,8 @@ class ThinConvTranspose2d(nn.ConvTranspose2d):
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """x (B, C_in, H, W) -> (B, C_out, H', W'), as the base class."""
+        if x.device.type != "cpu":
+            return super().forward(x, output_size)
         assert isinstance(self.padding, tuple)  # a transposed convolution accepts no string here
         sides = zip(x.shape[2:], self.kernel_size, self.stride, self.padding, strict=True)
         size = [(side - 1) * stride + kernel - 2 * padding for side, kernel, stride, padding in sides]
@@ -72,7 +74,7 @@ class ThinInputConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, C_in, H, W) -> (B, C_out, H', W'), as the base class."""
-        if not x.requires_grad:
+        if x.device.type != "cpu" or not x.requires_grad:
             return super().forward(x)
         return _ThinConvolution.apply(x, self.weight, self.bias, self.stride, self.padding)  # type: ignore[no-any-return]
 
@@ -86,6 +88,8 @@ class ThinOutputConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, C_in, H, W) -> (B, C_out, H', W'), as the base class."""
+        if x.device.type != "cpu":
+            return super().forward(x)
         assert isinstance(self.padding, tuple)
         outer = tuple(
             kernel - 1 - padding for kernel, padding in zip(self.kernel_size, self.padding, strict=True)
