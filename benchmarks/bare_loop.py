@@ -107,7 +107,8 @@ class BareLoop:
 
         fakes = fakes.detach()
         judged = learner._judge(real, drawn._replace(images=fakes), context)
-        loss = objective.discriminator_loss(*judged, real.weights, strategy.uses_classifier)[0]
+        weights = real.adversarial, real.weights
+        loss = objective.discriminator_loss(*judged, *weights, strategy.uses_classifier)[0]
         if self.done % objective.penalty_every == 0:
             penalty, _ = objective.penalties(
                 lambda points: learner.discriminator(points, real.labels)[0], real.images, fakes, context.rng

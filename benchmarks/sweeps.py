@@ -21,8 +21,8 @@ DEFAULT = ("seed=0,1",)
 def run(cache: Path, folder: Path, rounds: int = 1) -> list[Figure]:
     """Two default runs and 108 smoke runs, one after another and side by side; one thread per job.
 
-    The speed of a virtual machine varies by a tenth from minute to minute, and the first ratio is close to its
-    target. So it is the ratio of medians of three times as many rounds.
+    The speed of a virtual machine varies by a tenth from minute to minute, and the first ratio is close to
+    its target. So it is the ratio of medians of three times as many rounds.
     """
     seconds = Sweeps(cache, folder)
     seconds(("debug=smoke", "seed=0"))

@@ -19,6 +19,7 @@ from mergan.checkpoints import file as checkpoint
 from mergan.data import denormalise, normalise
 from mergan.data.image_set import ImageSet
 from mergan.learners.acgan import ACGAN
+from mergan.learners.objectives import Judged
 from mergan.networks.solver import Solver
 from mergan.run import experiment, trained
 from mergan.run.transfer import labels_here, transfer
@@ -97,6 +98,41 @@ def test_alignment_term_of_a_retrained_generator_is_logged(build: Build) -> None
     assert ["g/alignment" in row for row in rows] == [False] * 3 + [True] * 3
     first, *later = [float(row["g/alignment"]) for row in rows[3:]]
     assert first < min(later)  # the snapshot is the generator that the task begins with
+
+
+# ---------------------------------------------------------------- rehearsed_alignment
+
+
+def test_replays_reach_the_classifier_and_not_the_critic() -> None:
+    setting = context(tasks([0, 1, 3], [2])[1])
+    strategy = strategy_of("rehearsed_alignment", replay_per_step=6)
+    batch = strategy.training_batch(*real(4, 2), setting)
+    assert batch.labels[:4].eq(2).all() and set(batch.labels[4:].tolist()) <= {0, 1, 3}
+    torch.testing.assert_close(batch.adversarial, torch.tensor([1 / 4] * 4 + [0.0] * 6))
+    torch.testing.assert_close(batch.weights, torch.tensor([1 / 16] * 4 + [3 / 24] * 6))
+    assert batch.regularised == 4  # the critic's gradients are penalised at real images only
+    objective = tiny.objective_of("non_saturating", lambda_cls_d=0.5)
+    outputs = Judged(torch.randn(10), torch.randn(10, 4), batch.labels)
+    fake = Judged(torch.randn(4), torch.randn(4, 4), torch.full((4,), 2))
+    loss, terms = objective.discriminator_loss(outputs, fake, batch.adversarial, batch.weights, True)
+    other = outputs._replace(adversarial=torch.cat([outputs.adversarial[:4], torch.randn(6)]))
+    assert objective.discriminator_loss(other, fake, batch.adversarial, batch.weights, True)[0] == loss
+    entropy = nn.functional.cross_entropy(outputs.classes, outputs.labels, reduction="none")
+    expected = entropy[:4].mean() / 4 + 3 / 4 * entropy[4:].mean()
+    torch.testing.assert_close(terms["d/classifier"], expected)
+
+
+def test_rehearsed_alignment_asks_and_aligns_as_replay_alignment() -> None:
+    first, second = tasks([0, 1], [2])
+    own = {"weight": 3.0, "batch_size": 5, "edges": 1.0}
+    rehearsed, aligned = strategy_of("rehearsed_alignment", **own), strategy_of("replay_alignment", **own)
+    assert rehearsed.asked_classes(second) == aligned.asked_classes(second) == (2,)
+    one, other = (
+        strategy.generator_terms(context(second), tiny.NOTHING)["alignment"]
+        for strategy in (rehearsed, aligned)
+    )
+    assert one == other > 0
+    assert rehearsed.training_batch(*real(4, 0), context(first)).adversarial.eq(1 / 4).all()
 
 
 # ---------------------------------------------------------------- experience_replay

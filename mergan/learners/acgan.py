@@ -104,7 +104,7 @@ class ACGAN(ContinualLearner):
         count = self.objective.critic_steps
         batches = self._batches(images, labels, context)
         batch = next(batches)
-        drawn, terms = self._update_generator(whole_batch.mean(batch.weights.sum()), context)
+        drawn, terms = self._update_generator(whole_batch.mean(batch.adversarial.sum()), context)
         for index in range(count):
             if index > 0:
                 batch = next(batches)
@@ -174,7 +174,7 @@ class ACGAN(ContinualLearner):
     ) -> Terms:
         real, fake = self._judge(batch, drawn, context)
         loss, terms = self.objective.discriminator_loss(
-            real, fake, batch.weights, self.strategy.uses_classifier
+            real, fake, batch.adversarial, batch.weights, self.strategy.uses_classifier
         )
         count = batch.regularised
         if penalise and count > 0:

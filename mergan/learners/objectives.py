@@ -124,22 +124,23 @@ class Objective(ABC):
         return self.mode_seeking * term, {"g/mode_seeking": term}
 
     def discriminator_loss(
-        self, real: Judged, fake: Judged, weights: Tensor, classify: bool
+        self, real: Judged, fake: Judged, adversarial: Tensor, weights: Tensor, classify: bool
     ) -> tuple[Tensor, Terms]:
         """L_D without the gradient penalties.
 
         Args:
             real: the discriminator's outputs for real (and replayed) images.
             fake: its outputs for generated images.
-            weights: (B,), weight of each real image; the generated images have the same total weight.
+            adversarial: (B,), weight of each real image; the generated images have the same total weight.
+            weights: (B,), weight of each real image in the classifier's loss.
             classify: False leaves the classifier terms out.
 
         Returns:
             The loss and its parts before weighting.
         """
-        total = whole_batch.mean(weights.sum())
+        total = whole_batch.mean(adversarial.sum())
         terms = {
-            "d/real": (weights * self.real(real.adversarial)).sum(),
+            "d/real": (adversarial * self.real(real.adversarial)).sum(),
             "d/fake": total * self.fake(fake.adversarial).mean(),
         }
         loss = terms["d/real"] + terms["d/fake"]

@@ -121,12 +121,20 @@ class TrainingBatch:
         labels: (B,).
         weights: (B,), the weight of each sample in the loss; for a plain average 1/B each.
         regularised: number of leading images at which a learner computes its penalties.
+        adversarial_weights: (B,), the weights in the adversarial loss of a GAN; None: `weights`, which then
+            are those of the classifier's loss only.
     """
 
     images: Tensor
     labels: Tensor
     weights: Tensor
     regularised: int
+    adversarial_weights: Tensor | None = None
+
+    @property
+    def adversarial(self) -> Tensor:
+        """The weights (B,) in the adversarial loss."""
+        return self.weights if self.adversarial_weights is None else self.adversarial_weights
 
     @classmethod
     def uniform(cls, images: Tensor, labels: Tensor) -> TrainingBatch:
