@@ -109,21 +109,16 @@ class Context:
         return self.all_labels(classes)[self.picks(len(classes), whole_batch.total(count))]
 
     def each_label(self, classes: tuple[int, ...], count: int, first: int = 0) -> Tensor:
-        """Each of `classes` equally often, as often as fits into `count` images of each process.
-
-        Where several processes share a run, `count` times their number are divided, and each gets its part.
+        """Labels (n,): each of `classes` as often as the others.
 
         Args:
             classes: the labels.
-            count: most images, in each process; every class appears at least once.
+            count: most labels; but every class appears at least once.
             first: place of the first of these images in the whole batch.
         """
-        times = self.times(classes, count)
+        # fitted into the images of one process, so that all processes have equally many
+        times = whole_batch.total(max(1, count // len(classes)))
         return whole_batch.own(self.all_labels(classes).repeat_interleave(times), first=first)
-
-    def times(self, classes: tuple[int, ...], count: int) -> int:
-        """How often each class appears in `each_label`, in all processes together."""
-        return max(1, whole_batch.total(count) // len(classes))
 
     def picks(self, most: int, total: int, first: int = 0) -> Tensor:
         """Numbers in [0, most), drawn uniformly for `total` images of all processes; those of this one.

@@ -66,7 +66,7 @@ class ClasswiseRetrain(JointRetrain):
         """Labels (n,) of the images of past classes, and the weight (n,) of each in the loss."""
         past, count = context.task.past, self.replay_per_step or context.batch_size
         labels = context.each_label(past, count, first)
-        weight = self._weight(context.task) * whole_batch.total(1) / context.times(past, count)
+        weight = self._weight(context.task) * len(past) / len(labels)
         return labels, torch.full(labels.shape, weight, device=context.device)
 
     def _weight(self, task: Task) -> float:
