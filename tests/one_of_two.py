@@ -37,8 +37,9 @@ RUNS = {
     "penalty": ["strategy=ewc", "strategy.samples=4"],
     "by_class": [  # three past classes share a batch of eight: 2 images each, so the parts are even
         *("strategy._target_=mergan.strategies.classwise_retrain.ClasswiseRetrain", "strategy.mode=live"),
-        *("network=memory_replay", "objective=wasserstein_gp"),
-        *("objective.critic_steps=2", "objective.gradient_penalty=10", "objective.mode_seeking=0.1"),
+        # not the Wasserstein loss: the gradient of D's bias is zero, and Adam steps along its rounding errors
+        *("network=memory_replay", "objective.gradient_penalty=10"),
+        *("objective.critic_steps=2", "objective.mode_seeking=0.1"),
         "scenario.tasks=[[0,1,2],[3]]",
     ],
     "aligned_by_class": [
