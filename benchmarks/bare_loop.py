@@ -15,6 +15,7 @@ from torch import Tensor
 from benchmarks.fits import Fit
 from mergan.data import normalise
 from mergan.data.loader import TaskLoader
+from mergan.learners.objectives import Judged
 from mergan.strategies import Context, Drawn
 
 
@@ -95,7 +96,7 @@ class BareLoop:
         fakes = learner.generator(z, asked)
         drawn = Drawn(z, asked, fakes)
         adversarial, classes = learner.discriminator(fakes, asked)
-        loss = objective.generator_loss(adversarial, classes, asked, strategy.uses_classifier)[0]
+        loss = objective.generator_loss(Judged(adversarial, classes, asked), strategy.uses_classifier)[0]
         loss = real.weights.sum() * loss + objective.diversity_loss(fakes, z, pairs)[0]
         loss = loss + sum(strategy.generator_terms(context, drawn).values())
         self.optimizer_g.zero_grad()

@@ -35,6 +35,18 @@ RUNS = {
     "solver": ["strategy=deep_generative_replay", "strategy.solver_steps=2", "strategy.solver_width=4"],
     "memory": ["strategy=experience_replay", "strategy.capacity=8"],
     "penalty": ["strategy=ewc", "strategy.samples=4"],
+    "by_class": [  # three past classes share a batch of eight: 2 images each, so the parts are even
+        *("strategy._target_=mergan.strategies.classwise_retrain.ClasswiseRetrain", "strategy.mode=live"),
+        # not the Wasserstein loss: the gradient of D's bias is zero, and Adam steps along its rounding errors
+        *("network=memory_replay", "objective.gradient_penalty=10"),
+        *("objective.critic_steps=2", "objective.mode_seeking=0.1"),
+        "scenario.tasks=[[0,1,2],[3]]",
+    ],
+    "aligned_by_class": [
+        *("strategy=replay_alignment", "scenario.tasks=[[0,1,2],[3]]"),
+        "strategy._target_=mergan.strategies.classwise_alignment.ClasswiseAlignment",
+    ],
+    "passes": ["strategy._target_=mergan.strategies.full_pass_retrain.FullPassRetrain"],
 }
 HALF = ["batch_size=4", "trainer=ddp"]
 STOP = "+callbacks.stop={_target_:tiny.StopAt,epoch:2}"

@@ -32,6 +32,7 @@ EXPECTED = {
     "paper_svhn_finetune",
     "paper_svhn_retrain",
     "paper_svhn_align",
+    *(f"paper_{data}_{kind}" for data in ("mnist", "svhn") for kind in ("ewc", "dgr", "joint_5")),
 }
 
 
@@ -49,6 +50,8 @@ def test_every_preset_of_the_sources_is_there() -> None:
 def test_preset_runs_with_debug_smoke(name: str, cache_dir: Path, tmp_path: Path) -> None:
     own = ["debug=smoke", f"cache_dir={cache_dir}", "trainer.accelerator=cpu", "logger.tensorboard=null"]
     cfg = preset(name, *own)
+    for key in {"samples", "tries"} & set(cfg.strategy):  # what debug=smoke leaves long
+        cfg.strategy[key] = 4
     metrics = experiment.run(config.apply_caps(cfg), tmp_path)
     assert {"accuracy", "reverse_accuracy", "train_seconds", "images_per_second"} <= metrics.keys()
     for file in (
@@ -68,11 +71,13 @@ def test_preset_runs_with_debug_smoke(name: str, cache_dir: Path, tmp_path: Path
     [
         ("v2_offline", [10], [100]),
         ("v2_online_2", [5, 5], [100, 150]),
+        ("v2_retrain_2x4000", [5, 5], [100, 100]),
         ("v2_retrain_3x500", [3, 3, 4], [100, 100, 150]),
         ("v2_retrain_10x3000", [1] * 10, [50] * 10),
         ("v2_align_3", [3, 3, 4], [100, 100, 150]),
         ("paper_mnist_align", [1] * 10, [40] * 10),
         ("paper_svhn_joint", [10], [80]),
+        ("paper_mnist_joint_5", [5], [40]),
     ],
 )
 def test_preset_has_the_stream_of_its_source(name: str, classes: list[int], epochs: list[int]) -> None:
@@ -90,6 +95,7 @@ def test_paper_iterations() -> None:
 
     assert iterations("paper_mnist_retrain") == [4000] * 10
     assert iterations("paper_mnist_joint") == [40_000]
+    assert iterations("paper_mnist_joint_5") == [20_000]
     assert iterations("paper_svhn_align") == [8000] * 10
     assert iterations("paper_svhn_joint") == [80_000]
 
@@ -114,4 +120,4 @@ def test_sources_constants() -> None:
     assert (paper.lr, paper.batch_size, paper.embedding_dim) == (1e-4, 64, 128)
     assert (paper.objective.gradient_penalty, paper.objective.critic_steps) == (10.0, 5)
     assert paper.learner.reset_optimizers and list(paper.learner.betas) == [0.0, 0.9]
-    assert (paper.network.generator.norm, paper.strategy.mode) == ("batch", "live")
+    assert (paper.network.generator.moments, paper.strategy.mode) == ("class", "live")

@@ -11,7 +11,7 @@ import numpy as np
 from mergan.data import cache
 from mergan.data.image_set import ImageSet
 from mergan.data.source import SPLITS, Source, Split, digest_of
-from mergan.data.splits import at_most, hold_out
+from mergan.data.splits import at_most, first_of_each, hold_out
 from mergan.system.errors import DataError
 from mergan.system.text import shown
 
@@ -27,6 +27,7 @@ class ImagePool:
             then excluded from training.
         val_fraction: share of each class to set aside for "val"; at least one image.
         max_per_class: train on at most this many images of each class, always the same ones.
+        takes_first: whether these are the first ones in the data set, instead of a random choice.
         classes: names of the classes to keep, labelled in this order, e.g. those that a checkpoint knows;
             None: all classes in the order of the source.
 
@@ -49,6 +50,7 @@ class ImagePool:
         split: Literal["val", "test"],
         val_fraction: float,
         max_per_class: int | None = None,
+        takes_first: bool = False,
         classes: Sequence[str] | None = None,
     ) -> None:
         self.source = source
@@ -63,7 +65,8 @@ class ImagePool:
             self.train_set, self.evaluation_set = sets["train"].subset(left), sets["train"].subset(aside)
         self.real_set = self.train_set
         if max_per_class is not None:
-            self.real_set = self.train_set.subset(at_most(self.train_set.labels, max_per_class))
+            choose = first_of_each if takes_first else at_most
+            self.real_set = self.train_set.subset(choose(self.train_set.labels, max_per_class))
         self._counts = np.bincount(self.real_set.labels, minlength=self.num_classes).tolist()
         self._description: dict[str, dict[str, int | str]] | None = None
 

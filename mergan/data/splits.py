@@ -50,8 +50,17 @@ def hold_out(
     return np.sort(np.concatenate(left)), np.sort(np.concatenate(aside))
 
 
+def first_of_each(labels: np.ndarray, per_class: int) -> np.ndarray:
+    """Positions of the first `per_class` images of each class among `labels` (N,): int64 (n,), ascending."""
+    chosen = [np.flatnonzero(labels == label)[:per_class] for label in np.unique(labels)]
+    return np.sort(np.concatenate(chosen))
+
+
 def at_most(labels: np.ndarray, per_class: int) -> np.ndarray:
-    """Positions of at most `per_class` images of each class among `labels` (N,): int64 (n,), ascending."""
+    """Positions of at most `per_class` images of each class among `labels` (N,): int64 (n,), ascending.
+
+    The choice is random, but always the same.
+    """
     return np.sort(np.concatenate([order[:per_class] for _, order in _shuffled_classes(labels)]))
 
 

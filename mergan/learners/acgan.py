@@ -14,7 +14,7 @@ from mergan.learners.base import ContinualLearner, Trained
 from mergan.learners.objectives import Judged, Objective
 from mergan.learners.readings import Terms, class_accuracy
 from mergan.scenarios.base import Scenario, Task
-from mergan.strategies import Context, Drawn, Strategy, TrainingBatch
+from mergan.strategies import Asked, Context, Drawn, Strategy, TrainingBatch
 from mergan.system import whole_batch
 from mergan.system.errors import ConfigError
 
@@ -132,12 +132,12 @@ class ACGAN(ContinualLearner):
     def _update_generator(self, total: Tensor, context: Context) -> tuple[Drawn, Terms]:
         """Return the generated batch, detached, and the losses."""
         self.discriminator.requires_grad_(False)
-        labels, pairs = self._asked_classes(context)
-        z = context.latent(self.batch_size)
-        drawn = Drawn(z, labels, self.generator(z, labels))
+        (labels, shares), pairs = self._asked(context)
+        z = context.latent(len(labels))
+        drawn = Drawn(z, labels, self.generator(z, labels), shares)
         adversarial, class_logits = self._discriminate(drawn.images, labels, context)
         loss, terms = self.objective.generator_loss(
-            adversarial, class_logits, labels, self.strategy.uses_classifier
+            Judged(adversarial, class_logits, labels, shares), self.strategy.uses_classifier
         )
         penalty, of_diversity = self.objective.diversity_loss(drawn.images, z, pairs)
         loss, terms = total * loss + penalty, terms | of_diversity
@@ -150,22 +150,24 @@ class ACGAN(ContinualLearner):
             terms["class_accuracy/fake"] = class_accuracy(class_logits, labels)
         return drawn._replace(images=drawn.images.detach()), terms
 
-    def _asked_classes(self, context: Context) -> tuple[Tensor, int]:
-        """Labels (B,) for the generator's update, and the number of pairs among them.
+    def _asked(self, context: Context) -> tuple[Asked, int]:
+        """What the generator's update draws, and the number of pairs in it.
 
         If the objective compares images of one class, the last B // 2 labels repeat the first B // 2.
         """
-        classes = self.strategy.asked_classes(context.task)
         pairs = self.batch_size // 2 if self.objective.mode_seeking > 0 else 0
-        labels = context.labels(classes, self.batch_size - pairs)
-        return torch.cat([labels, labels[:pairs]]), pairs
+        labels, shares = self.strategy.asked(context, self.batch_size - pairs)
+        if shares is not None:
+            shares = torch.cat([shares, shares[:pairs]])
+            shares = shares / whole_batch.mean(shares.sum())
+        return Asked(torch.cat([labels, labels[:pairs]]), shares), pairs
 
     @torch.no_grad()
     def _draw(self, context: Context) -> Drawn:
         """Generate a batch without gradients."""
-        labels = context.labels(self.strategy.asked_classes(context.task), self.batch_size)
-        z = context.latent(self.batch_size)
-        return Drawn(z, labels, self.generator(z, labels))
+        labels, shares = self.strategy.asked(context, self.batch_size)
+        z = context.latent(len(labels))
+        return Drawn(z, labels, self.generator(z, labels), shares)
 
     # ------------------------------------------------------------------ discriminator: min L_D
 
@@ -198,11 +200,12 @@ class ACGAN(ContinualLearner):
             adversarial, classes = self._discriminate(images, labels, context)
             return Judged(adversarial, classes, labels)
 
-        if not getattr(self.discriminator, "sample_independent", False):
-            return judge(batch.images, batch.labels), judge(drawn.images, drawn.labels)
-        both = judge(torch.cat([batch.images, drawn.images]), torch.cat([batch.labels, drawn.labels]))
-        count = len(batch.images)
-        return Judged(*(part[:count] for part in both)), Judged(*(part[count:] for part in both))
+        if getattr(self.discriminator, "sample_independent", False):
+            both = judge(torch.cat([batch.images, drawn.images]), torch.cat([batch.labels, drawn.labels]))
+            real, fake = both.split(len(batch.images))
+        else:
+            real, fake = judge(batch.images, batch.labels), judge(drawn.images, drawn.labels)
+        return real, fake._replace(shares=drawn.shares)
 
     def _discriminate(self, images: Tensor, labels: Tensor, context: Context) -> tuple[Tensor, Tensor]:
         """The discriminator's outputs for augmented images: adversarial (B,), classes (B, num_classes)."""

@@ -33,11 +33,31 @@ class Judged(NamedTuple):
         adversarial: logits (B,).
         classes: class logits (B, num_classes).
         labels: the true or requested classes (B,).
+        shares: share of each image in the means over the batch (B,), with a sum of 1; None: equal shares.
     """
 
     adversarial: Tensor
     classes: Tensor
     labels: Tensor
+    shares: Tensor | None = None
+
+    def split(self, count: int) -> tuple[Judged, Judged]:
+        """The outputs for the first `count` images and for the others, with equal shares."""
+        adversarial, classes, labels = self.adversarial, self.classes, self.labels
+        return (
+            Judged(adversarial[:count], classes[:count], labels[:count]),
+            Judged(adversarial[count:], classes[count:], labels[count:]),
+        )
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean of one value per image (B,)."""
+        return values.mean() if self.shares is None else (self.shares * values).sum()
+
+    def cross_entropy(self) -> Tensor:
+        """The mean cross entropy of the class logits."""
+        if self.shares is None:
+            return nn.functional.cross_entropy(self.classes, self.labels)
+        return self.mean(nn.functional.cross_entropy(self.classes, self.labels, reduction="none"))
 
 
 class Objective(ABC):
@@ -88,24 +108,20 @@ class Objective(ABC):
         self.scale_g = scale_g
         self.scale_d = scale_d
 
-    def generator_loss(
-        self, adversarial: Tensor, class_logits: Tensor, labels: Tensor, classify: bool
-    ) -> tuple[Tensor, Terms]:
+    def generator_loss(self, fake: Judged, classify: bool) -> tuple[Tensor, Terms]:
         """L_G without the strategy's terms.
 
         Args:
-            adversarial: logits (B,) of the generated images.
-            class_logits: (B, num_classes) of the generated images.
-            labels: (B,), the requested classes.
+            fake: the discriminator's outputs for generated images.
             classify: False leaves the classifier terms out.
 
         Returns:
             The loss and its parts before weighting.
         """
-        terms = {"g/adversarial": self.generator(adversarial).mean()}
+        terms = {"g/adversarial": fake.mean(self.generator(fake.adversarial))}
         loss = terms["g/adversarial"]
         if classify and self.lambda_cls_g > 0:
-            terms["g/classifier"] = nn.functional.cross_entropy(class_logits, labels)
+            terms["g/classifier"] = fake.cross_entropy()
             loss = loss + self.lambda_cls_g * terms["g/classifier"]
         return self.scale_g * loss, terms
 
@@ -141,7 +157,7 @@ class Objective(ABC):
         total = whole_batch.mean(adversarial.sum())
         terms = {
             "d/real": (adversarial * self.real(real.adversarial)).sum(),
-            "d/fake": total * self.fake(fake.adversarial).mean(),
+            "d/fake": total * fake.mean(self.fake(fake.adversarial)),
         }
         loss = terms["d/real"] + terms["d/fake"]
         if classify and self.lambda_cls_d > 0:
@@ -149,7 +165,7 @@ class Objective(ABC):
             terms["d/classifier"] = (weights * entropy).sum()
             loss = loss + self.lambda_cls_d * terms["d/classifier"]
         if classify and self.lambda_cls_fake > 0:
-            terms["d/classifier_fake"] = total * nn.functional.cross_entropy(fake.classes, fake.labels)
+            terms["d/classifier_fake"] = total * fake.cross_entropy()
             loss = loss + self.lambda_cls_fake * terms["d/classifier_fake"]
         return self.scale_d * loss, terms
 

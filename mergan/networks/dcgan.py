@@ -1,4 +1,4 @@
-"""The DCGAN pair of Memory Replay GANs (Wu et al. 2018): 4x4 convolutions and conditional norm."""
+"""A DCGAN pair with 4x4 convolutions and conditional norms; that of Wu et al. 2018 is in memory_replay.py."""
 
 from __future__ import annotations
 

@@ -35,13 +35,13 @@ log = logging.getLogger(__name__)
 
 
 def build_pool(
-    settings: TrainConfig, max_per_class: int | None = None, classes: Sequence[str] | None = None
+    settings: TrainConfig, strategy: Strategy | None = None, classes: Sequence[str] | None = None
 ) -> ImagePool:
     """The real images of a run.
 
     Args:
         settings: the configuration.
-        max_per_class: maximum number of training images per class, None for all.
+        strategy: says how many training images of each class to keep, and which; None for all.
         classes: the names of the classes to keep, in this order; None for all.
     """
     size = settings.data.image_size
@@ -55,7 +55,8 @@ def build_pool(
         cache_dir=settings.cache_dir,
         split="val" if settings.evaluation.split is config.Split.val else "test",
         val_fraction=settings.data.val_fraction,
-        max_per_class=max_per_class,
+        max_per_class=None if strategy is None else strategy.max_per_class,
+        takes_first=strategy is not None and strategy.takes_first,
         classes=classes,
     )
 

@@ -111,7 +111,7 @@ class Experiment:
         self.links, self.folder = links, folder
         pl.seed_everything(settings.seed, verbose=False)
         strategy: Strategy = instantiate(settings.strategy, "strategy")
-        self.pool = build.build_pool(settings, strategy.max_per_class)
+        self.pool = build.build_pool(settings, strategy)
         self.settings = settings
         self.start = find_start(settings, self.pool, going_on)
         self.scenario = config.scenario(settings, self.pool.class_names, self.start.known)

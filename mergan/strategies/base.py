@@ -21,11 +21,26 @@ class Drawn(NamedTuple):
         z: (B, latent_dim).
         labels: (B,), the requested classes.
         images: G(z, c), (B, C, S, S) in [-1, 1], with their autograd graph.
+        shares: (B,), the share of each image in the losses, see Asked.
     """
 
     z: Tensor
     labels: Tensor
     images: Tensor
+    shares: Tensor | None = None
+
+
+class Asked(NamedTuple):
+    """What a learner asks its generator for in a training step.
+
+    Attributes:
+        labels: (B,), the requested classes.
+        shares: (B,), the share of each image in the losses, with a sum of 1 (the mean of the sums, where
+            several processes share a batch); None: equal shares.
+    """
+
+    labels: Tensor
+    shares: Tensor | None = None
 
 
 @dataclass
@@ -93,6 +108,18 @@ class Context:
         """Labels (count,) drawn uniformly from `classes`."""
         return self.all_labels(classes)[self.picks(len(classes), whole_batch.total(count))]
 
+    def each_label(self, classes: tuple[int, ...], count: int, first: int = 0) -> Tensor:
+        """Labels (n,): each of `classes` as often as the others.
+
+        Args:
+            classes: the labels.
+            count: most labels; but every class appears at least once.
+            first: place of the first of these images in the whole batch.
+        """
+        # fitted into the images of one process, so that all processes have equally many
+        times = whole_batch.total(max(1, count // len(classes)))
+        return whole_batch.own(self.all_labels(classes).repeat_interleave(times), first=first)
+
     def picks(self, most: int, total: int, first: int = 0) -> Tensor:
         """Numbers in [0, most), drawn uniformly for `total` images of all processes; those of this one.
 
@@ -154,10 +181,13 @@ class Strategy(nn.Module):
     Attributes:
         uses_classifier: False removes the auxiliary classifier's terms from a learner that has one.
         max_per_class: maximum number of real training images per class; None for all.
+        takes_first: whether these are the first images of each class in the data set, instead of a fixed
+            random choice.
     """
 
     uses_classifier: bool = True
     max_per_class: int | None = None
+    takes_first: bool = False
 
     def build(self, generator: nn.Module, num_classes: int, channels: int, image_size: int) -> None:
         """Create the state whose shape depends on the generator or the images.
@@ -227,6 +257,15 @@ class Strategy(nn.Module):
         that stands there twice is requested twice as often.
         """
         return task.classes
+
+    def asked(self, context: Context, count: int) -> Asked:
+        """The generated batch of an update; here `count` images, uniformly from `asked_classes`.
+
+        Args:
+            context: the state of the training.
+            count: images in a generated batch; a strategy may ask for more.
+        """
+        return Asked(context.labels(self.asked_classes(context.task), count))
 
     def generator_terms(self, context: Context, drawn: Drawn) -> dict[str, Tensor]:
         """Additional terms of the generator's loss, by the name under which they are logged.

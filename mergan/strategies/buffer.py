@@ -73,12 +73,16 @@ class ReplayBuffer:
             self._task = context.task.index
             self.images, self.labels = replays() if context.task.past else (torch.empty(0), torch.empty(0))
 
+    def picks(self, context: Context, total: int, first: int) -> Tensor:
+        """Which replays fill up a batch; here drawn with replacement. See Context.picks."""
+        return context.picks(len(self.images), total, first=first)
+
     def fill_up(self, images: Tensor, labels: Tensor, context: Context) -> TrainingBatch:
         """Fill a batch up with replays, after its real images (n, C, S, S) and labels (n,)."""
         if not context.task.past:
             return TrainingBatch.uniform(images, labels)
         real = len(images) if context.real_images is None else context.real_images
-        picks = context.picks(len(self.images), whole_batch.total(context.batch_size) - real, first=real)
+        picks = self.picks(context, whole_batch.total(context.batch_size) - real, real)
         weights = torch.ones(context.batch_size, device=context.device)
         weights[len(images) :] = self.weight
         return TrainingBatch(

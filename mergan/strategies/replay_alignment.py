@@ -64,10 +64,19 @@ class ReplayAlignment(Strategy):
         if not past:
             return {}
         count = self.batch_size or context.batch_size
-        labels, z = context.labels(past, count), context.latent(count)
+        labels = self.aligned_labels(context, count)
+        z = context.latent(len(labels))
         with torch.no_grad():
             target = context.snapshot(self.replay_spread * z, labels)
-        return self.weighed(self.errors(context.generator(z, labels), target).mean(), len(past))
+        return self.weighed(self.mean(self.errors(context.generator(z, labels), target), count), len(past))
+
+    def aligned_labels(self, context: Context, count: int) -> Tensor:
+        """The classes (n,) of the images to align, here `count` of them, drawn uniformly."""
+        return context.labels(context.task.past, count)
+
+    def mean(self, errors: Tensor, count: int) -> Tensor:
+        """The mean of the errors (n,) of a step in which `count` images were asked for."""
+        return errors.mean()
 
     def errors(self, images: Tensor, target: Tensor) -> Tensor:
         """The squared error (B,) of each image (B, C, S, S): mean over pixels, and that of the edges."""

@@ -59,7 +59,7 @@ class RetrainAndAlign(JointRetrain):
         past = context.task.past
         if not past:
             return {}
-        z, labels, images = drawn
+        z, labels, images = drawn.z, drawn.labels, drawn.images
         with torch.no_grad():
             target = context.snapshot(self.replay_spread * z, labels)
         # A mask instead of indexing, and no torch.isin, which sorts many classes: both would read the number

@@ -53,14 +53,18 @@ class ThinConvTranspose2d(nn.ConvTranspose2d):
         if x.device.type != "cpu":
             return super().forward(x, output_size)
         assert isinstance(self.padding, tuple)  # a transposed convolution accepts no string here
-        sides = zip(x.shape[2:], self.kernel_size, self.stride, self.padding, strict=True)
-        size = [(side - 1) * stride + kernel - 2 * padding for side, kernel, stride, padding in sides]
+        sides = zip(
+            x.shape[2:], self.kernel_size, self.stride, self.padding, self.output_padding, strict=True
+        )
+        size = [
+            (side - 1) * stride + kernel - 2 * padding + more for side, kernel, stride, padding, more in sides
+        ]
         image = scatter_patches(x, self.weight, size, self.stride, self.padding)
         return image if self.bias is None else image + self.bias[:, None, None]
 
     def plain(self) -> nn.ConvTranspose2d:
         """The base class with the same parameters (mergan.networks.plain)."""
-        sides: Any = self.kernel_size, self.stride, self.padding
+        sides: Any = self.kernel_size, self.stride, self.padding, self.output_padding
         plain = nn.ConvTranspose2d(self.in_channels, self.out_channels, *sides)
         plain.weight, plain.bias = self.weight, self.bias
         return plain
