@@ -178,7 +178,9 @@ class Experiment:
         steps = self.trainer.global_step
         metrics: dict[str, float | str] = {**clocks.figures(self.scenario.tasks[0].classes)}
         if evaluator.reverse_per_class > 0:
-            metrics["reverse_accuracy"] = evaluator.reverse_accuracy(learner.generate, self.scenario.classes)
+            metrics["reverse_accuracy"] = evaluator.reverse_accuracy(
+                learner.generate, self.scenario.classes, learner.strategy.stored_images
+            )
         images = steps * learner.batches_per_step * learner.batch_size * processes.me().count
         return metrics | {
             "judge_accuracy": evaluator.judge_accuracy(self.scenario.classes),
