@@ -428,3 +428,37 @@ def test_published_fisher_information_is_the_squared_slope_of_log_d() -> None:
     slope = 4 * torch.sigmoid(-logit)  # d log sigmoid(l) / dl = sigmoid(-l)
     torch.testing.assert_close(strategy.importance, slope.square() * torch.tensor([1.0, 1.0, 0.0, 0.0]))
     assert judge.training
+
+
+# ---------------------------------------------------------------- what is kept
+
+
+def test_bytes_kept_are_those_that_the_next_task_needs() -> None:
+    generator = context(tasks([0])[0]).generator
+    whole = sum(weight.nbytes for weight in generator.state_dict().values())
+
+    def kept(name: str, **arguments: Any) -> list[int]:
+        strategy = strategy_of(name, **arguments)
+        strategy.build(generator, 4, 1, 16)
+        found = []
+        for task in tasks([0, 1], [2], [3]):
+            setting = context(task, discriminator=Judge())
+            strategy.begin_task(setting)
+            strategy.end_task(setting)
+            found.append(strategy.bytes_kept(setting.generator))
+        return found
+
+    assert kept("finetune") == kept("joint") == [0] * 3
+    for name in ("joint_retrain", "replay_alignment", "retrain_and_align", "knowledge_distillation"):
+        assert kept(name) == [whole] * 3
+    for name in ("ewc", "ewc_seff", "mas"):  # the anchor, the importance and the number of its classes
+        assert kept(name, samples=2) == [2 * whole + 8] * 3
+    assert kept("ensemble") == [whole, 2 * whole, 3 * whole]
+    for name in ("experience_replay", "agem", "memory_only"):  # there are 30 images of a class
+        assert kept(name, capacity=200) == [60 * 256, 90 * 256, 120 * 256]
+        assert kept(name, capacity=12) == [12 * 256] * 3
+
+
+def test_bytes_kept_stand_among_the_figures(compose: Compose, tmp_path: Path) -> None:
+    words = ["strategy=experience_replay", "strategy.capacity=8", "epochs=1"]
+    assert experiment.run(compose(*words), tmp_path)["bytes_kept"] == 8 * 256

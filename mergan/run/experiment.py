@@ -188,6 +188,7 @@ class Experiment:
             "evaluation_seconds": round(clocks.evaluation_seconds, 2),
             "images_per_second": round(images / max(clocks.train_seconds, 1e-9), 1),
             "steps": float(steps),
+            "bytes_kept": float(learner.strategy.bytes_kept(learner.generator)),
             **remarks.conditions(self.settings, evaluator, self.scenario.classes),
         }
 

@@ -169,11 +169,13 @@ class Strategy(nn.Module):
     Attributes:
         uses_classifier: False removes the auxiliary classifier's terms from a learner that has one.
         max_per_class: maximum number of real training images per class; None for all.
+        uses_snapshot: whether training needs the snapshot.
         needs: what a learner must offer (ContinualLearner.offers) besides the training itself: "loss_on" of
             an Update, "discriminator" of the Context.
     """
 
     uses_classifier: bool = True
+    uses_snapshot: bool = False
     needs: frozenset[str] = frozenset()
     max_per_class: int | None = None
 
@@ -263,6 +265,13 @@ class Strategy(nn.Module):
         """
         update.take()
 
+    def bytes_kept(self, generator: nn.Module) -> int:
+        """Bytes to be kept from one task to the next besides the networks in training.
+
+        They are those of the saved state, and of the snapshot, which has the size of `generator`, if it is used.
+        """
+        return size(self) + (size(generator) if self.uses_snapshot else 0)
+
     def stored_images(self, label: int) -> Tensor | None:
         """Images uint8 (N, C, S, S) on the CPU that are measured in place of generated ones of a class.
 
@@ -278,3 +287,8 @@ class Strategy(nn.Module):
         is in eval mode.
         """
         return generator(z, labels)
+
+
+def size(module: nn.Module) -> int:
+    """Bytes of all parameters and buffers of a module."""
+    return sum(tensor.nbytes for tensor in module.state_dict().values())

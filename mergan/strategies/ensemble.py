@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from mergan.strategies.base import Context, Strategy
+from mergan.strategies.base import Context, Strategy, size
 from mergan.system.errors import ConfigError
 
 
@@ -73,6 +73,10 @@ class Ensemble(Strategy):
         place = min(set(range(self.num_classes)) - set(self.owner.tolist()))
         self.members[place].load_state_dict(generator.state_dict())
         self.owner[list(classes)] = place
+
+    def bytes_kept(self, generator: nn.Module) -> int:
+        """Bytes of the generators in use."""
+        return len(self.used) * size(generator)
 
     @property
     def used(self) -> list[int]:

@@ -56,6 +56,7 @@ class ImportancePenalty(Strategy):
         classes_measured: how many classes Omega includes.
     """
 
+    uses_snapshot = True
     importance: Tensor
     classes_measured: Tensor
 

@@ -30,6 +30,8 @@ class KnowledgeDistillation(Strategy):
         batch_size: images to distil per step; null: the batch size of the training.
     """
 
+    uses_snapshot = True
+
     def __init__(self, weight: NonNegative, batch_size: Count | None) -> None:
         super().__init__()
         self.weight = weight

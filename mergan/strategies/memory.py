@@ -90,6 +90,10 @@ class RealMemory(Strategy):
         left = ~_among(self.labels, context.task.classes)
         self._store(torch.cat([self.images[left], images]), torch.cat([self.labels[left], labels]), seen)
 
+    def bytes_kept(self, generator: nn.Module) -> int:
+        """Bytes of the stored images."""
+        return int((self.labels >= 0).sum()) * self.images[:1].nbytes
+
     def held(self, classes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """The stored images uint8 (n, C, S, S) of these classes and their labels (n,)."""
         wanted = _among(self.labels, classes)
