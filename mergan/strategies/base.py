@@ -268,7 +268,7 @@ class Strategy(nn.Module):
     def bytes_kept(self, generator: nn.Module) -> int:
         """Bytes to be kept from one task to the next besides the networks in training.
 
-        They are those of the saved state, and of the snapshot, which has the size of `generator`, if it is used.
+        They are those of the saved state, and of the snapshot (as large as `generator`) if it is used.
         """
         return size(self) + (size(generator) if self.uses_snapshot else 0)
 
