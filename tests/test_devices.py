@@ -47,6 +47,7 @@ RUNS = {
     **{name: [f"strategy={name}", *RECIPE] for name in tiny.STRATEGIES},
     "ewc": ["strategy=ewc", "strategy.samples=2", *RECIPE],
     "mas": ["strategy=mas", "strategy.samples=2", *RECIPE],
+    "ewc_seff": ["strategy=ewc_seff", "strategy.samples=2", *RECIPE],
     "live replays": ["strategy=joint_retrain", "strategy.mode=live", *RECIPE],
     "retrain_and_align": ["strategy=retrain_and_align", *COLOUR, *RECIPE],
     "resnet": ["strategy=finetune", "network=resnet", *COLOUR, "objective.r1=0.1"],

@@ -30,6 +30,7 @@ from mergan.evaluation.metrics import Comparison, Metric
 from mergan.evaluation.metrics.diversity import Diversity
 from mergan.evaluation.sampling import sample
 from mergan.evaluation.training import train_classifier
+from mergan.reporting.comparisons import COSTS
 from mergan.run import experiment
 from mergan.run.measurement import measure
 from mergan.system.errors import ConfigError
@@ -396,7 +397,7 @@ def test_run_folder_holds_what_was_promised(
     assert files - events == {*names, *per_task}
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics == returned
-    expected = {"reverse_accuracy", "train_seconds", "evaluation_seconds", "images_per_second", "steps"}
+    expected = {"reverse_accuracy", *COSTS}
     assert expected | set(matrices) <= set(metrics)
     assert "fid" not in metrics
     conditions = {key: value for key, value in metrics.items() if key.startswith("evaluation_")}
@@ -454,8 +455,7 @@ def test_everything_but_the_accuracy_can_be_left_out(
     )
     measured = {"accuracy", "forgetting", "accuracy_first_task", "judge_accuracy"}
     conditions = {"evaluation_split", "evaluation_samples_per_class"}
-    clocks = {"train_seconds", "evaluation_seconds", "images_per_second", "steps"}
-    assert set(metrics) == measured | conditions | clocks
+    assert set(metrics) == measured | conditions | {*COSTS}
     assert [path.name for path in tmp_path.glob("*_matrix.csv")] == ["accuracy_matrix.csv"]
 
 
@@ -470,7 +470,7 @@ def test_evaluate_measures_a_checkpoint_as_the_run_did(
     measure(OmegaConf.merge(config.compose(name="evaluate"), same))
     again = json.loads(out.read_text())
     for key, value in final.items():
-        if key not in ("train_seconds", "evaluation_seconds", "images_per_second", "steps", "judge_accuracy"):
+        if key not in (*COSTS, "judge_accuracy"):
             close = value if isinstance(value, str) else pytest.approx(value, rel=1e-9)
             assert again[key] == close, key
     assert "recall_class_3" in again and "kid_forgetting_class_1" in again

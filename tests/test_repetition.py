@@ -167,6 +167,7 @@ def test_every_strategy_trains_on_a_stream_with_repetition(
     own = {
         "ewc": ["strategy.samples=4"],
         "mas": ["strategy.samples=4"],
+        "ewc_seff": ["strategy.samples=4"],
         "experience_replay": ["strategy.capacity=6"],
         "deep_generative_replay": ["strategy.solver_steps=3"],
     }
@@ -197,6 +198,8 @@ def test_every_strategy_trains_on_a_stream_with_repetition(
     [
         ["strategy=joint_retrain"],
         ["strategy=experience_replay", "strategy.capacity=6"],
+        ["strategy=synaptic_intelligence"],
+        ["strategy=ensemble"],
         ["strategy=ewc", "strategy.samples=4"],
         ["strategy=deep_generative_replay", "strategy.solver_steps=3"],
     ],

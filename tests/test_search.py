@@ -100,7 +100,7 @@ def test_hydras_grammar_says_what_is_searched(planned: Planned) -> None:
         "seed=tag(log,int(interval(4,16)))": IntDistribution(4, 16, log=True),
         "batch_size=range(8,2,-2)": IntDistribution(4, 8, step=2),
         "network.generator.width=sort(8,4)": CategoricalDistribution([4, 8]),
-        "strategy=glob([m*,f*],exclude=mas)": CategoricalDistribution(["finetune"]),
+        "strategy=glob([ma*,f*],exclude=mas)": CategoricalDistribution(["finetune"]),
         "learner.betas=choice([0.0,0.9],[0.5,0.9])": CategoricalDistribution(["[0.0,0.9]", "[0.5,0.9]"]),
         "data.balance=true,false": CategoricalDistribution([True, False]),
     }

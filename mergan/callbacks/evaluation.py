@@ -82,7 +82,7 @@ class ContinualEvaluation(TaskCallback):
         self.train_seconds += ended - self._started
         if not trainer.is_global_zero:
             return
-        measured = self.evaluator.measure(learner.generate, learner.task.seen)
+        measured = self.evaluator.measure(learner.generate, learner.task.seen, learner.strategy.stored_images)
         for name, row in measured.per_class.items():
             self.matrices[name].append(row)
         self.pooled.append(measured.pooled)

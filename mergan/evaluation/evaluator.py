@@ -15,7 +15,7 @@ from mergan.evaluation.features import FeatureSpace
 from mergan.evaluation.features.judge import JudgeFeatures
 from mergan.evaluation.figures import Measured, named
 from mergan.evaluation.metrics import Comparison, FeatureSet, Metric
-from mergan.evaluation.sampling import Generate, sample, sample_class
+from mergan.evaluation.sampling import Generate, Stored, nothing_stored, sample, sample_class
 from mergan.evaluation.training import Fresh, train_classifier
 from mergan.system import interrupts
 
@@ -93,17 +93,22 @@ class Evaluator:
             self._judged[key] = accuracy_on(self.judge, self._real(classes))
         return self._judged[key]
 
-    def measure(self, generate: Generate, classes: Sequence[int]) -> Measured:
+    def measure(
+        self, generate: Generate, classes: Sequence[int], stored: Stored = nothing_stored
+    ) -> Measured:
         """Measure accuracy and all metrics for each of `classes`, on the same generated images.
 
-        The accuracy is the share of a class's images that the judge assigns to that class.
+        The accuracy is the share of a class's images that the judge assigns to that class. The first
+        `samples_per_class` stored images of a class stand for generated ones; see Strategy.stored_images.
         """
         measured = Measured({name: {} for name in self.higher_is_better})
         pairs: dict[int, dict[str, Comparison]] = {}
         for label in classes:
             interrupts.check()
-            images = sample_class(generate, label, self.samples_per_class, self.latent_dim, self.seed)
-            features, taken_for = self._look(images)
+            images = stored(label)
+            if images is None:
+                images = sample_class(generate, label, self.samples_per_class, self.latent_dim, self.seed)
+            features, taken_for = self._look(images[: self.samples_per_class])
             measured.per_class["accuracy"][label] = (taken_for == label).double().mean().item()
             references = self.references(label)
             pairs[label] = {name: Comparison(references[name], features[name]) for name in self.spaces}
@@ -121,15 +126,19 @@ class Evaluator:
             self._references[label] = self._look(torch.from_numpy(images))[0]
         return self._references[label]
 
-    def reverse_accuracy(self, generate: Generate, classes: Sequence[int]) -> float:
+    def reverse_accuracy(
+        self, generate: Generate, classes: Sequence[int], stored: Stored = nothing_stored
+    ) -> float:
         """Train a new classifier on generated images only; return its accuracy on real ones of `classes`.
 
         This is the "reverse" or "train on synthetic, test on real" accuracy. It drops if the images are
         not recognisable, and also if they lack diversity (Wu et al. 2018, section 4; Ravuri & Vinyals
         2019, arXiv 1905.10887). Whether the classifier sees the images as they are or augmented is up to
-        the classifier (`augment_reverse`).
+        the classifier (`augment_reverse`). All stored images of a class stand for generated ones.
         """
-        images, labels = sample(generate, classes, self.reverse_per_class, self.latent_dim, self.seed + 1)
+        images, labels = sample(
+            generate, classes, self.reverse_per_class, self.latent_dim, self.seed + 1, stored
+        )
         model = train_classifier(
             ImageSet(images.numpy(), labels.numpy()),
             self.fresh,

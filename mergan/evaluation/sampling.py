@@ -10,7 +10,12 @@ from torch import Tensor
 from mergan.data import denormalise
 
 Generate = Callable[[Tensor, Tensor], Tensor]  # z (B, latent_dim), labels (B,) -> images in [-1, 1]
+Stored = Callable[[int], Tensor | None]  # a class -> its Strategy.stored_images
 CHUNK = 200  # images generated at a time
+
+
+def nothing_stored(label: int) -> None:
+    """All classes are generated."""
 
 
 def latents(label: int, count: int, latent_dim: int, seed: int) -> Iterator[Tensor]:
@@ -37,8 +42,21 @@ def sample_class(generate: Generate, label: int, count: int, latent_dim: int, se
 
 
 def sample(
-    generate: Generate, classes: Sequence[int], per_class: int, latent_dim: int, seed: int
+    generate: Generate,
+    classes: Sequence[int],
+    per_class: int,
+    latent_dim: int,
+    seed: int,
+    stored: Stored = nothing_stored,
 ) -> tuple[Tensor, Tensor]:
-    """Generate images uint8 (N, C, S, S) with labels (N,), `per_class` of each of `classes`."""
-    images = [sample_class(generate, label, per_class, latent_dim, seed) for label in classes]
-    return torch.cat(images), torch.tensor(classes).repeat_interleave(per_class)
+    """Generate images uint8 (N, C, S, S) with labels (N,), `per_class` of each of `classes`.
+
+    Of a class with stored images all of these are taken instead.
+    """
+    kept = {label: stored(label) for label in classes}
+    images = [
+        sample_class(generate, label, per_class, latent_dim, seed) if found is None else found
+        for label, found in kept.items()
+    ]
+    counts = torch.tensor([len(part) for part in images])
+    return torch.cat(images), torch.tensor(classes).repeat_interleave(counts)

@@ -47,6 +47,8 @@ class ACGAN(ContinualLearner):
         ConfigError: mode seeking compares images, but the batch size is 1.
     """
 
+    offers = frozenset({"loss_on", "discriminator"})
+
     def __init__(
         self,
         generator: nn.Module,
@@ -79,6 +81,22 @@ class ACGAN(ContinualLearner):
 
     def trained(self) -> dict[str, Trained]:
         return {"g": Trained([self.generator], self.lr), "d": Trained([self.discriminator], self.lr_d)}
+
+    @property
+    def critic(self) -> nn.Module:
+        return self.discriminator
+
+    def loss_on(self, name: str, batch: TrainingBatch, context: Context) -> Tensor:
+        """The adversarial and classifier terms of "g" or "d"; G draws the classes of the batch."""
+        classify = self.strategy.uses_classifier
+        z = context.latent(len(batch.labels))
+        with torch.set_grad_enabled(name == "g"):
+            drawn = Drawn(z, batch.labels, self.generator(z, batch.labels))
+        if name == "g":
+            outputs = self._discriminate(drawn.images, drawn.labels, context)
+            return self.objective.generator_loss(*outputs, drawn.labels, classify)[0]
+        real, fake = self._judge(batch, drawn, context)
+        return self.objective.discriminator_loss(real, fake, batch.weights, classify)[0]
 
     @property
     def batches_per_step(self) -> int:

@@ -19,8 +19,9 @@ from mergan.learners.readings import Pace, Terms, gradient_norm, read_back
 from mergan.learners.schedules import SCHEDULES, Schedule
 from mergan.networks.layers import inherit_classes
 from mergan.scenarios.base import Scenario, Task
-from mergan.strategies import Context, Strategy
+from mergan.strategies import Context, Strategy, TrainingBatch, Update
 from mergan.system import processes, whole_batch
+from mergan.system.errors import ConfigError
 
 
 class Trained(NamedTuple):
@@ -59,7 +60,14 @@ class ContinualLearner(SampledGenerator):
 
     Attributes:
         last_losses: the losses that were read back last.
+        offers: what a strategy may need besides the training (Strategy.needs): "loss_on" if the method is
+            there, "discriminator" if it is in the context.
+
+    Raises:
+        ConfigError: the strategy needs what the learner does not offer.
     """
+
+    offers: frozenset[str] = frozenset()
 
     def __init__(
         self,
@@ -80,6 +88,7 @@ class ContinualLearner(SampledGenerator):
         lr_scale: float = 1.0,
     ) -> None:
         super().__init__(generator, strategy, ema)
+        self._check_needs(strategy)
         self.betas = tuple(betas)
         self.automatic_optimization = False
         self.scenario = scenario
@@ -130,10 +139,28 @@ class ContinualLearner(SampledGenerator):
             The values to log. Scalars stay on the device.
         """
 
+    def loss_on(self, name: str, batch: TrainingBatch, context: Context) -> Tensor:
+        """The loss of an update on other data than the step's, without penalties and terms of the strategy.
+
+        Args:
+            name: name of the optimizer, as in `trained`.
+            batch: the data, with the classes that the generator is asked for.
+            context: what the strategy sees.
+
+        Raises:
+            NotImplementedError: the learner does not offer it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no loss on other data")
+
     @property
     def batches_per_step(self) -> int:
         """Number of data batches per step."""
         return 1
+
+    @property
+    def critic(self) -> nn.Module | None:
+        """The discriminator; None if there is none."""
+        return None
 
     @property
     def compilable(self) -> list[nn.Module]:
@@ -147,6 +174,13 @@ class ContinualLearner(SampledGenerator):
 
     def prepare_task(self, task: Task) -> None:
         """Called before a task, after the generator and the optimizers have been prepared for it."""
+
+    def _check_needs(self, strategy: Strategy) -> None:
+        for part in sorted(strategy.needs - self.offers):
+            raise ConfigError(
+                f"strategy: {type(strategy).__name__} needs the {part} of a learner, which "
+                f"{type(self).__name__} does not offer; use learner=acgan"
+            )
 
     # ------------------------------------------------------------------ tasks and epochs
 
@@ -189,6 +223,7 @@ class ContinualLearner(SampledGenerator):
             rng=torch.Generator(self.device).manual_seed(seed),
             device=self.device,
             seed=self.seed,
+            discriminator=self.critic,
         )
         if self.current_epoch == task.first_epoch:
             self._start_task(task)
@@ -248,7 +283,7 @@ class ContinualLearner(SampledGenerator):
                 self._log(terms)
 
     def minimise(self, name: str, loss: Tensor) -> Terms:
-        """Take one optimizer step; several processes first average their gradients.
+        """Take one optimizer step through the strategy; several processes first average their gradients.
 
         Args:
             name: name of the optimizer, as in `trained`.
@@ -272,7 +307,12 @@ class ContinualLearner(SampledGenerator):
         whole_batch.average_gradients(trained[name].networks)
         if self._logging:
             terms[f"{name}/gradient"] = gradient_norm(trained[name].networks)
-        optimizer.step()
+        context = self.context
+        weights = [weight for network in trained[name].networks for weight in network.parameters()]
+        update = Update(
+            name, index == 0, weights, lambda batch: self.loss_on(name, batch, context), optimizer.step
+        )
+        self.strategy.optimise(update, context)
         if index == 0:
             self.average()
         return terms

@@ -11,7 +11,7 @@ from mergan.learners.base import ContinualLearner, Trained
 from mergan.learners.readings import Terms
 from mergan.networks.layers import ClassTable
 from mergan.scenarios.base import Scenario
-from mergan.strategies import Context, Drawn, Strategy
+from mergan.strategies import Context, Drawn, Strategy, TrainingBatch
 from mergan.system.errors import ConfigError
 
 # Standard deviation of the means of the priors before training. Near each other (0.25), late classes are told
@@ -92,6 +92,7 @@ class CVAE(ContinualLearner):
     """
 
     generator: Decoder
+    offers = frozenset({"loss_on"})
 
     def __init__(
         self,
@@ -128,6 +129,18 @@ class CVAE(ContinualLearner):
     def step(self, images: Tensor, labels: Tensor, context: Context) -> Terms:
         """Update encoder and generator once."""
         batch = self.strategy.training_batch(images, labels, context)
+        loss, drawn, terms = self._bound(batch, context)
+        for name, term in self.strategy.generator_terms(context, drawn).items():
+            terms[f"g/{name}"] = term
+            loss = loss + term
+        return terms | self.minimise("g", loss)
+
+    def loss_on(self, name: str, batch: TrainingBatch, context: Context) -> Tensor:
+        """L of the batch."""
+        return self._bound(batch, context)[0]
+
+    def _bound(self, batch: TrainingBatch, context: Context) -> tuple[Tensor, Drawn, Terms]:
+        """L without the terms of the strategy, what was reconstructed, and the parts of L."""
         mean, log_variance = self.encoder(batch.images)
         noise = context.latent(len(mean))
         centre, log_scale = self.generator.mean(batch.labels), self.generator.log_scale(batch.labels)
@@ -137,15 +150,12 @@ class CVAE(ContinualLearner):
         drawn = Drawn(eps, batch.labels, self.generator(eps, batch.labels))
         error = (batch.images - drawn.images).square().flatten(1)
         divergence = divergence_from_prior(mean, log_variance)
-        terms = {
+        terms: Terms = {
             "g/reconstruction": (batch.weights * error.mean(dim=1)).sum(),
             "g/divergence": (batch.weights * divergence).sum(),
         }
         loss = terms["g/reconstruction"] / (2 * self.noise**2) + terms["g/divergence"] / error.shape[1]
-        for name, term in self.strategy.generator_terms(context, drawn).items():
-            terms[f"g/{name}"] = term
-            loss = loss + term
-        return terms | self.minimise("g", loss)
+        return loss, drawn, terms
 
 
 def divergence_from_prior(mean: Tensor, log_variance: Tensor) -> Tensor:

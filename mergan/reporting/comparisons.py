@@ -18,6 +18,7 @@ COSTS = {  # of metrics.json: heading
     "evaluation_seconds": "evaluation, s",
     "images_per_second": "images/s",
     "steps": "steps",
+    "bytes_kept": "bytes kept",
 }
 NO_RESULTS = (*COSTS, "judge_accuracy")  # keys that say nothing about the generator
 MEGABYTE = 1e6

@@ -188,7 +188,9 @@ class Experiment:
         steps = self.trainer.global_step
         metrics: dict[str, float | str] = {**clocks.figures(self.scenario.tasks[0].classes)}
         if evaluator.reverse_per_class > 0:
-            metrics["reverse_accuracy"] = evaluator.reverse_accuracy(learner.generate, self.scenario.classes)
+            metrics["reverse_accuracy"] = evaluator.reverse_accuracy(
+                learner.generate, self.scenario.classes, learner.strategy.stored_images
+            )
         images = steps * learner.batches_per_step * learner.batch_size * processes.me().count
         return metrics | {
             "judge_accuracy": evaluator.judge_accuracy(self.scenario.classes),
@@ -196,6 +198,7 @@ class Experiment:
             "evaluation_seconds": round(clocks.evaluation_seconds, 2),
             "images_per_second": round(images / max(clocks.train_seconds, 1e-9), 1),
             "steps": float(steps),
+            "bytes_kept": float(learner.strategy.bytes_kept(learner.generator)),
             **remarks.conditions(self.settings, evaluator, self.scenario.classes),
         }
 

@@ -59,7 +59,8 @@ def measure(cfg: DictConfig) -> None:
         stream = config.scenario(generator.config, generator.class_names, generator.known)
     except ConfigError as error:
         raise CheckpointError(f"checkpoint {path}: {error}") from error
-    measured = evaluator.measure(generator, classes)
+    stored = generator.strategy.stored_images
+    measured = evaluator.measure(generator, classes, stored)
     matrices = _continued(
         measured.per_class,
         generator.matrices,
@@ -70,7 +71,7 @@ def measure(cfg: DictConfig) -> None:
         **continual.figures(matrices, measured.pooled, evaluator.higher_is_better, stream.tasks[0].classes)
     }
     if evaluator.reverse_per_class > 0:
-        metrics["reverse_accuracy"] = evaluator.reverse_accuracy(generator, classes)
+        metrics["reverse_accuracy"] = evaluator.reverse_accuracy(generator, classes, stored)
     metrics["judge_accuracy"] = evaluator.judge_accuracy(classes)
     metrics |= remarks.conditions(settings, evaluator, classes)
     remarks.warn_of_judge(settings, evaluator, classes)

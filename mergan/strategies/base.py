@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +66,8 @@ class Context:
         seed: the seed of the run.
         real_images: real images in the current batch of data, of all processes together; None where there is
             only one.
+        discriminator: images (B, C, S, S), labels (B,) -> adversarial logits (B,), class logits; None where
+            the learner has none.
 
     A step must not make the CPU wait for the device. So it reads no value back, and it builds no tensor from
     numbers of Python: copying them to the device waits until the device has done all that it was given.
@@ -84,6 +86,7 @@ class Context:
     device: torch.device
     seed: int
     real_images: int | None = None
+    discriminator: nn.Module | None = None
     _classes: dict[tuple[int, ...], Tensor] = field(default_factory=dict, init=False, repr=False)
 
     def task_rng(self) -> torch.Generator:
@@ -170,6 +173,26 @@ class TrainingBatch:
         return cls(images, labels, weights, len(images))
 
 
+class Update(NamedTuple):
+    """An optimizer step that a learner is about to take.
+
+    Attributes:
+        name: name of the optimizer, as in ContinualLearner.trained.
+        of_generator: whether it updates the generator.
+        weights: what it updates. Their `grad` holds the gradient of the loss, the mean over all processes; it
+            is None for weights that the loss does not depend on.
+        loss_on: the learner's loss of this update on other data, without penalties and terms of the strategy;
+            only with `Strategy.needs`.
+        take: takes the step.
+    """
+
+    name: str
+    of_generator: bool
+    weights: Sequence[nn.Parameter]
+    loss_on: Callable[[TrainingBatch], Tensor]
+    take: Callable[[], Any]
+
+
 class Strategy(nn.Module):
     """A way to learn a task without forgetting earlier ones. The base class does nothing to prevent it.
 
@@ -183,9 +206,14 @@ class Strategy(nn.Module):
         max_per_class: maximum number of real training images per class; None for all.
         takes_first: whether these are the first images of each class in the data set, instead of a fixed
             random choice.
+        uses_snapshot: whether training needs the snapshot.
+        needs: what a learner must offer (ContinualLearner.offers) besides the training itself: "loss_on" of
+            an Update, "discriminator" of the Context.
     """
 
     uses_classifier: bool = True
+    uses_snapshot: bool = False
+    needs: frozenset[str] = frozenset()
     max_per_class: int | None = None
     takes_first: bool = False
 
@@ -276,6 +304,29 @@ class Strategy(nn.Module):
         """
         return {}
 
+    def optimise(self, update: Update, context: Context) -> None:
+        """Take an optimizer step, called once for each update of each network.
+
+        A strategy may change the gradients before the step, e.g. project them, or compare the weights before
+        and after it.
+        """
+        update.take()
+
+    def bytes_kept(self, generator: nn.Module) -> int:
+        """Bytes to be kept from one task to the next besides the networks in training.
+
+        They are those of the saved state, and of the snapshot (as large as `generator`) if it is used.
+        """
+        return size(self) + (size(generator) if self.uses_snapshot else 0)
+
+    def stored_images(self, label: int) -> Tensor | None:
+        """Images uint8 (N, C, S, S) on the CPU that are measured in place of generated ones of a class.
+
+        None: the generator's images are measured. A bounded set of images would be drawn with repetitions by
+        `generate`; this way each one counts once.
+        """
+        return None
+
     def generate(self, generator: nn.Module, z: Tensor, labels: Tensor) -> Tensor:
         """Images (B, C, S, S) in [-1, 1] of classes `labels` (B,), as a function of z (B, latent_dim).
 
@@ -283,3 +334,8 @@ class Strategy(nn.Module):
         is in eval mode.
         """
         return generator(z, labels)
+
+
+def size(module: nn.Module) -> int:
+    """Bytes of all parameters and buffers of a module."""
+    return sum(tensor.nbytes for tensor in module.state_dict().values())

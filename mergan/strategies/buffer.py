@@ -30,14 +30,20 @@ class ReplayBuffer:
             images per class of the task, which balances past and new classes.
         weight: weight of a replay in the discriminator's loss, relative to a real image.
         min_real_share: minimum share of real images in a batch.
+        real_share: share of real images in a batch, whatever the numbers of classes; None: as above.
     """
 
     def __init__(
-        self, per_class: int | None = None, weight: float = 1.0, min_real_share: float = 0.0
+        self,
+        per_class: int | None = None,
+        weight: float = 1.0,
+        min_real_share: float = 0.0,
+        real_share: float | None = None,
     ) -> None:
         self.per_class = per_class
         self.weight = weight
         self.min_real_share = min_real_share
+        self.real_share = real_share
         self.images = torch.empty(0)  # uint8 (N, C, S, S)
         self.labels = torch.empty(0)  # int64 (N,)
         self._task: int | None = None  # index of the task that the replays belong to
@@ -46,6 +52,8 @@ class ReplayBuffer:
         """Average number of real images in a batch: `batch_size` times their share; see Strategy."""
         if not task.past:
             return batch_size
+        if self.real_share is not None:
+            return batch_size * self.real_share
         real = sum(counts.values())
         share = real / (real + self._per_class(counts) * len(task.past))
         return batch_size * max(share, self.min_real_share)
@@ -76,6 +84,11 @@ class ReplayBuffer:
     def picks(self, context: Context, total: int, first: int) -> Tensor:
         """Which replays fill up a batch; here drawn with replacement. See Context.picks."""
         return context.picks(len(self.images), total, first=first)
+
+    def draw(self, count: int, context: Context) -> TrainingBatch:
+        """A batch of `count` replays of equal weight in each process; there must be past classes."""
+        picks = context.picks(len(self.images), whole_batch.total(count))
+        return TrainingBatch.uniform(normalise(self.images[picks]), self.labels[picks])
 
     def fill_up(self, images: Tensor, labels: Tensor, context: Context) -> TrainingBatch:
         """Fill a batch up with replays, after its real images (n, C, S, S) and labels (n,)."""

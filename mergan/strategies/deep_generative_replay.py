@@ -64,6 +64,7 @@ class DeepGenerativeReplay(Strategy):
     """
 
     uses_classifier = False
+    uses_snapshot = True
     constant: Tensor
 
     def __init__(

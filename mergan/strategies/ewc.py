@@ -1,10 +1,11 @@
-"""Elastic weight consolidation of the generator (Seff et al. 2017, arXiv 1705.08395)."""
+"""Elastic weight consolidation of the generator, with the image as its observation."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from mergan.strategies.base import Context
 from mergan.strategies.importance import ImportancePenalty
 
 
@@ -24,10 +25,8 @@ class EWC(ImportancePenalty):
     Therefore `weight` / 2 is comparable to the `weight` of replay_alignment, which measures this error
     directly. But here the classes add up.
 
-    Seff et al. use the discriminator's output for generated images as the likelihood. That Fisher
-    information shows which weights the last task's discriminator would notice. It vanishes where the
-    discriminator is fooled or saturated, so a better generator is protected less. It also depends on the
-    scale of the logits. The Fisher information used here shows which weights change the image.
+    Seff et al. use the discriminator's output for generated images as the likelihood
+    (mergan.strategies.ewc_seff). The Fisher information used here shows which weights change the image.
 
     Args:
         weight: factor on the penalty.
@@ -37,10 +36,11 @@ class EWC(ImportancePenalty):
         divide_by_classes: take the mean over the past classes, see ImportancePenalty.
     """
 
-    def score(self, images: Tensor, rng: torch.Generator) -> Tensor:
+    def score(self, images: Tensor, labels: Tensor, context: Context, rng: torch.Generator) -> Tensor:
         """v . x / sqrt(P), with a separate v for each image."""
-        directions = torch.randn(images.shape, generator=rng, device=images.device)
-        return (directions * images).sum(dim=1) / images.shape[1] ** 0.5
+        values = images.flatten(1)
+        directions = torch.randn(values.shape, generator=rng, device=images.device)
+        return (directions * values).sum(dim=1) / values.shape[1] ** 0.5
 
     def measure(self, gradient: Tensor) -> Tensor:
         """The square."""

@@ -1,4 +1,4 @@
-"""The base of EWC and MAS: a quadratic penalty on moving important weights."""
+"""The base of EWC (in both forms) and MAS: a quadratic penalty on moving important weights."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class ImportancePenalty(Strategy):
     ends, it is measured again and not counted twice.
 
     Omega is measured on generated images when a task ends, so no real images are needed. Subclasses define
-    the score s and the measure m. Scores are per channel and pixel, so `weight` means the same for images
-    of any size. The generator's rows of classes not yet learned affect no image, so their importance is
-    zero and they stay free.
+    the score s and the measure m. The scores of EWC and MAS are per channel and pixel, so their `weight`
+    means the same for images of any size. The generator's rows of classes not yet learned affect no image,
+    so their importance is zero and they stay free.
 
     One Omega and one anchor theta* serve all classes, as in online EWC (Schwarz et al. 2018,
     arXiv 1805.06370, section 3.2). So memory and cost per step do not grow with the number of tasks.
@@ -56,6 +56,7 @@ class ImportancePenalty(Strategy):
         classes_measured: how many classes Omega includes.
     """
 
+    uses_snapshot = True
     importance: Tensor
     classes_measured: Tensor
 
@@ -73,8 +74,8 @@ class ImportancePenalty(Strategy):
         self.divide_by_classes = divide_by_classes
 
     @abstractmethod
-    def score(self, images: Tensor, rng: torch.Generator) -> Tensor:
-        """The score s (B,) of the images (B, C * S * S); random numbers come from `rng`."""
+    def score(self, images: Tensor, labels: Tensor, context: Context, rng: torch.Generator) -> Tensor:
+        """The score s (B,) of the images (B, C, S, S) of labels (B,); random numbers come from `rng`."""
 
     @abstractmethod
     def measure(self, gradient: Tensor) -> Tensor:
@@ -132,7 +133,7 @@ class ImportancePenalty(Strategy):
             labels = torch.full((size,), label, device=context.device)
             with torch.enable_grad():
                 images = functional_call(snapshot, weights, (z, labels))
-                scores = self.score(images.float().flatten(1), rng)
+                scores = self.score(images.float(), labels, context, rng)
             for score in scores:
                 yield _flat(torch.autograd.grad(score, targets, retain_graph=True, materialize_grads=True))
 

@@ -38,6 +38,8 @@ class JointRetrain(Strategy):
             norms of the generator: a normalisation takes the length of its input away.
     """
 
+    uses_snapshot = True
+
     def __init__(
         self,
         mode: Literal["buffer", "live"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mergan.strategies.base import Context
 from mergan.strategies.importance import ImportancePenalty
 
 
@@ -29,9 +30,9 @@ class MAS(ImportancePenalty):
         divide_by_classes: take the mean over the past classes, see ImportancePenalty.
     """
 
-    def score(self, images: Tensor, rng: torch.Generator) -> Tensor:
+    def score(self, images: Tensor, labels: Tensor, context: Context, rng: torch.Generator) -> Tensor:
         """The mean square of each image."""
-        return images.square().mean(dim=1)
+        return images.flatten(1).square().mean(dim=1)
 
     def measure(self, gradient: Tensor) -> Tensor:
         """The absolute value of the gradient."""

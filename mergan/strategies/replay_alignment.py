@@ -41,6 +41,8 @@ class ReplayAlignment(Strategy):
         edges: factor on the squared error of the differences between neighbouring pixels.
     """
 
+    uses_snapshot = True
+
     def __init__(
         self,
         weight: NonNegative,
