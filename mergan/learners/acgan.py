@@ -94,9 +94,9 @@ class ACGAN(ContinualLearner):
             drawn = Drawn(z, batch.labels, self.generator(z, batch.labels))
         if name == "g":
             outputs = self._discriminate(drawn.images, drawn.labels, context)
-            return self.objective.generator_loss(*outputs, drawn.labels, classify)[0]
+            return self.objective.generator_loss(Judged(*outputs, drawn.labels), classify)[0]
         real, fake = self._judge(batch, drawn, context)
-        return self.objective.discriminator_loss(real, fake, batch.weights, classify)[0]
+        return self.objective.discriminator_loss(real, fake, batch.adversarial, batch.weights, classify)[0]
 
     @property
     def batches_per_step(self) -> int:
