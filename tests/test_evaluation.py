@@ -32,10 +32,12 @@ from mergan.evaluation.sampling import sample
 from mergan.evaluation.training import train_classifier
 from mergan.run import experiment
 from mergan.run.measurement import measure
+from mergan.scenarios.base import Scenario
 from mergan.system.errors import ConfigError
 
 CLASSES = 4
 STEPS = 60
+KINDS = ("first_task", "learned", "stream", "backward_transfer")  # of summaries that need a second task
 FRESH = tiny.classifier_of("plain", 1, 16, CLASSES)
 
 
@@ -185,7 +187,8 @@ def test_forgetting_of_a_class_is_positive_whichever_way_is_better(
     measure = evaluator(judge, test)
     before, after = measure.measure(real, [0]), measure.measure(forgetful, [0, 1])
     matrices = {name: [row, after.per_class[name]] for name, row in before.per_class.items()}
-    figures = continual.figures(matrices, after.pooled, measure.higher_is_better, first=[0])
+    stream = Scenario.from_classes([[0], [1]], epochs=1)
+    figures = continual.figures(matrices, [before.pooled, after.pooled], measure.higher_is_better, stream)
     assert figures["forgetting"] > 0.8
     assert figures["recall_forgetting"] > 0.5
     assert figures["coverage_forgetting"] > 0.5
@@ -319,13 +322,52 @@ def test_average_is_over_the_classes_seen() -> None:
 
 def test_forgetting_is_the_fall_from_the_best_earlier_value() -> None:
     # class 0: 0.9 -> 0.6; class 1: 0.8 -> 0.9, it got better; class 2 had no time to be forgotten
-    assert continual.forgetting_per_class(MATRIX) == pytest.approx({0: 0.3, 1: -0.1})
+    assert continual.losses(MATRIX) == pytest.approx({0: 0.3, 1: -0.1})
     assert continual.forgetting(MATRIX) == pytest.approx(0.1)
-    assert continual.forgetting_per_class(MATRIX[:2]) == pytest.approx({0: 0.4})
+    assert continual.losses(MATRIX[:2]) == pytest.approx({0: 0.4})
 
 
 def test_forgetting_is_the_rise_from_the_lowest_where_lower_is_better() -> None:
-    assert continual.forgetting_per_class(MATRIX, higher_is_better=False) == pytest.approx({0: 0.1, 1: 0.1})
+    assert continual.losses(MATRIX, higher_is_better=False) == pytest.approx({0: 0.1, 1: 0.1})
+
+
+def test_published_summaries_by_hand() -> None:
+    # right after their tasks 0.9, 0.8 and 1.0; later tasks took 0.3 from the first and added 0.1 to the second
+    assert continual.learned(MATRIX) == pytest.approx(0.9)
+    assert continual.backward_transfer(MATRIX) == pytest.approx(-0.1)
+    assert continual.backward_transfer(MATRIX, higher_is_better=False) == pytest.approx(0.1)
+    assert continual.over_the_stream([0.9, 0.65, 2.5 / 3]) == pytest.approx((0.9 + 0.65 + 2.5 / 3) / 3)
+
+
+def test_task_of_several_classes_is_forgotten_as_a_whole() -> None:
+    # class 0 was best after the first task, class 1 after the second; their task at 0.8, then at 0.75
+    rows = [{0: 1.0, 1: 0.6}, {0: 0.5, 1: 1.0, 2: 0.7}, {0: 0.4, 1: 0.6, 2: 0.9, 3: 0.2}]
+    stream = Scenario.from_classes([[0, 1], [2], [3]], epochs=1)
+    tasks = continual.by_task(rows, stream.brought)
+    assert tasks == [
+        pytest.approx({0: 0.8}),
+        pytest.approx({0: 0.75, 1: 0.7}),
+        pytest.approx({0: 0.5, 1: 0.9, 2: 0.2}),
+    ]
+    assert continual.forgetting(tasks) == pytest.approx((0.3 - 0.2) / 2)
+    assert continual.average(continual.losses(rows)) == pytest.approx((0.6 + 0.4 - 0.2) / 3)  # per class
+    assert continual.backward_transfer(tasks) == pytest.approx((-0.3 + 0.2) / 2)
+    assert continual.learned(tasks) == pytest.approx((0.8 + 0.7 + 0.2) / 3)
+
+
+def test_classes_known_before_the_stream_are_forgotten_but_were_not_learned_in_it() -> None:
+    stream = Scenario.from_classes([[2], [3, 2]], epochs=1, known=[0, 1])
+    assert stream.brought == {-1: (0, 1), 0: (2,), 1: (3,)}
+    tasks = continual.by_task([{0: 1.0, 1: 0.8, 2: 0.5}, {0: 0.6, 1: 0.6, 2: 0.7, 3: 0.9}], stream.brought)
+    assert continual.forgetting(tasks) == pytest.approx((0.3 - 0.2) / 2)
+    assert continual.learned(tasks) == pytest.approx((0.5 + 0.9) / 2)
+    assert continual.backward_transfer(tasks) == pytest.approx(0.2)
+
+
+def test_a_summary_of_values_that_are_not_all_there_is_absent() -> None:
+    assert continual.learned([{}, {0: 0.5, 1: 0.8}]) is None
+    assert continual.backward_transfer([{}, {0: 0.5, 1: 0.8}]) is None
+    assert continual.over_the_stream([None, 0.5]) is None
 
 
 def test_figures_are_flat_and_hold_only_what_was_computed() -> None:
@@ -333,20 +375,26 @@ def test_figures_are_flat_and_hold_only_what_was_computed() -> None:
     fid: list[dict[int, float]] = [{}, {}, {}]
     matrices = {"accuracy": MATRIX, "kid": kid, "fid": fid, "recall": fid}
     directions = {"accuracy": True, "kid": False, "fid": False, "recall": True}
-    figures = continual.figures(matrices, {"kid": 9.0, "fid": 7.0}, directions, first=[0])
+    stream = Scenario.from_classes([[0], [1], [2]], epochs=1)
+    pooled = [{"kid": 1.0}, {"kid": 2.0, "fid": 5.0}, {"kid": 9.0, "fid": 7.0}]
+    figures = continual.figures(matrices, pooled, directions, stream)
     assert figures == pytest.approx(
         {
             "accuracy": 2.5 / 3,
             "forgetting": 0.1,
+            "accuracy_learned": 0.9,
+            "accuracy_stream": (0.9 + 0.65 + 2.5 / 3) / 3,
+            "accuracy_backward_transfer": -0.1,
             "accuracy_first_task": 0.6,
             "kid": 9.0,
             "kid_average": 4.0,
+            "kid_stream": 4.0,  # of the pooled values, as kid itself
             "kid_forgetting": 0.5,  # class 0 two worse, class 1 one better
             "kid_first_task": 5.0,
             "fid": 7.0,
         }
     )
-    one = continual.figures({"accuracy": MATRIX[:1]}, {}, directions, first=[0])
+    one = continual.figures({"accuracy": MATRIX[:1]}, [{}], directions, stream)
     assert one == {"accuracy": 0.9}  # no task to compare with
 
 
@@ -408,8 +456,8 @@ def test_run_folder_holds_what_was_promised(
         "evaluation_features": "judge",
         "evaluation_k": 2,
     }
-    summaries = {f"{name}_{kind}" for name in matrices[1:] for kind in ("forgetting", "first_task")}
-    summaries |= {"forgetting", "accuracy_first_task"}
+    summaries = {f"{name}_{kind}" for name in matrices[1:] for kind in ("forgetting", *KINDS)}
+    summaries |= {"forgetting", *(f"accuracy_{kind}" for kind in KINDS)}
     assert summaries & set(metrics) == (summaries if strategy == "finetune" else set())
     (logged,) = [row for row in tiny.csv_rows(tmp_path) if "coverage/average" in row][-1:]
     assert {"kid/average", "kid/pooled", "accuracy/average"} <= set(logged)
@@ -452,7 +500,7 @@ def test_everything_but_the_accuracy_can_be_left_out(
     metrics = experiment.run(
         compose("evaluation=accuracy", "evaluation.reverse_per_class=0", "epochs=1"), tmp_path
     )
-    measured = {"accuracy", "forgetting", "accuracy_first_task", "judge_accuracy"}
+    measured = {"accuracy", "forgetting", "judge_accuracy", *(f"accuracy_{kind}" for kind in KINDS)}
     conditions = {"evaluation_split", "evaluation_samples_per_class"}
     clocks = {"train_seconds", "evaluation_seconds", "images_per_second", "steps"}
     assert set(metrics) == measured | conditions | clocks

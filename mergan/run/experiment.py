@@ -176,7 +176,7 @@ class Experiment:
     def _final_metrics(self) -> dict[str, float | str]:
         learner, evaluator, clocks = self.learner, self.evaluator, self.evaluation
         steps = self.trainer.global_step
-        metrics: dict[str, float | str] = {**clocks.figures(self.scenario.tasks[0].classes)}
+        metrics: dict[str, float | str] = {**clocks.figures(self.scenario)}
         if evaluator.reverse_per_class > 0:
             metrics["reverse_accuracy"] = evaluator.reverse_accuracy(learner.generate, self.scenario.classes)
         images = steps * learner.batches_per_step * learner.batch_size * processes.me().count

@@ -60,14 +60,15 @@ def measure(cfg: DictConfig) -> None:
     except ConfigError as error:
         raise CheckpointError(f"checkpoint {path}: {error}") from error
     measured = evaluator.measure(generator, classes)
-    matrices = _continued(
-        measured.per_class,
-        generator.matrices,
-        _same_measures(generator.config, settings),
-        ends_task=epoch == stream.task_at(epoch).last_epoch,
-    )
+    same = _same_measures(generator.config, settings)
+    tasks = len(generator.pooled) - (epoch == stream.task_at(epoch).last_epoch)  # before this measurement
+    matrices = {
+        name: [*(generator.matrices.get(name, [])[:tasks] if same or name == "accuracy" else []), row]
+        for name, row in measured.per_class.items()
+    }
+    pooled = [*(generator.pooled[:tasks] if same else []), measured.pooled]
     metrics: dict[str, float | str] = {
-        **continual.figures(matrices, measured.pooled, evaluator.higher_is_better, stream.tasks[0].classes)
+        **continual.figures(matrices, pooled, evaluator.higher_is_better, stream)
     }
     if evaluator.reverse_per_class > 0:
         metrics["reverse_accuracy"] = evaluator.reverse_accuracy(generator, classes)
@@ -81,7 +82,7 @@ def measure(cfg: DictConfig) -> None:
     if out is not None:
         for name, rows in matrices.items():
             metrics |= {f"{name}_class_{names[label]}": value for label, value in rows[-1].items()}
-            fallen = continual.forgetting_per_class(rows, evaluator.higher_is_better[name])
+            fallen = continual.losses(rows, evaluator.higher_is_better[name])
             tag = continual.forgetting_name(name)
             metrics |= {f"{tag}_class_{names[label]}": value for label, value in fallen.items()}
         write_text(out, json.dumps(metrics, indent=2) + "\n", new=not cfg.overwrite)
@@ -93,22 +94,6 @@ def _same_measures(run: DictConfig, settings: config.TrainConfig) -> bool:
     was = OmegaConf.to_container(own, resolve=True, enum_to_str=True)
     assert isinstance(was, dict)
     return not set(config.differences(was, config.plain(settings)["evaluation"])) - IRRELEVANT  # type: ignore[arg-type]
-
-
-def _continued(
-    rows: Mapping[str, dict[int, float]],
-    earlier: Mapping[str, list[dict[int, float]]],
-    same: bool,
-    ends_task: bool,
-) -> dict[str, list[dict[int, float]]]:
-    """The matrices with the new measurement as their last row. It replaces the run's own row if the
-    checkpoint ends a task.
-    """
-    tasks = max(0, len(earlier["accuracy"]) - ends_task)
-    return {
-        name: [*(earlier.get(name, [])[:tasks] if same or name == "accuracy" else []), row]
-        for name, row in rows.items()
-    }
 
 
 def _class_table(
