@@ -21,7 +21,7 @@ from mergan.checkpoints import file as checkpoint
 from mergan.data import cache, normalise
 from mergan.data.image_set import ImageSet
 from mergan.data.synthetic import Synthetic
-from mergan.evaluation import continual
+from mergan.evaluation import absences, continual
 from mergan.evaluation.classifiers import Classifier
 from mergan.evaluation.evaluator import Evaluator, accuracy_on
 from mergan.evaluation.features.judge import JudgeFeatures
@@ -204,6 +204,8 @@ def test_figures_need_images_enough_and_are_absent_otherwise(
     measured = evaluator(judge, test, samples_per_class=3).measure(RealImages(train), range(CLASSES))
     assert not measured.per_class["recall"]  # as many neighbours as samples
     assert len(measured.per_class["coverage"]) == CLASSES
+    assert "fid" not in measured.pooled  # 12 generated images, and 128 features
+    measured = evaluator(judge, test).measure(RealImages(train), range(CLASSES))
     assert not measured.per_class["fid"] and "fid" in measured.pooled  # 30 references per class, 120 in all
     few = evaluator(judge, test, references_per_class=3)
     measured = few.measure(RealImages(train), range(CLASSES))
@@ -234,6 +236,30 @@ def test_all_figures_come_from_the_same_images_of_a_class(
     assert {name: row[1] for name, row in both.per_class.items() if row} == {
         name: row[1] for name, row in alone.per_class.items() if row
     }
+
+
+def test_fid_with_fewer_generated_images_than_dimensions_is_refused(
+    judge: Classifier, sets: tuple[ImageSet, ImageSet]
+) -> None:
+    absences.check(evaluator(judge, sets[1], samples_per_class=32), range(CLASSES))  # 4 x 32 are 128
+    with pytest.raises(ConfigError) as told:
+        absences.check(evaluator(judge, sets[1], samples_per_class=31), range(CLASSES))
+    assert str(told.value) == (
+        "evaluation.samples_per_class=31: fid takes 128 generated images of features with 128 dimensions, "
+        "and 4 classes have 124; use 32 or more, or evaluation.metrics.fid=null"
+    )
+    few_real = evaluator(judge, sets[1], samples_per_class=3, references_per_class=10)
+    absences.check(few_real, range(CLASSES))  # FID is absent in any case
+
+
+def test_run_with_too_few_generated_images_for_fid_is_refused_before_training(
+    compose: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    with pytest.raises(
+        ConfigError, match=r"evaluation\.samples_per_class=4: fid takes 128 .* 4 classes have 16"
+    ):
+        experiment.run(compose("evaluation.metrics.fid.min_references=40"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_metric_cannot_take_the_name_of_another_figure(
@@ -332,7 +358,7 @@ def test_forgetting_is_the_rise_from_the_lowest_where_lower_is_better() -> None:
 
 
 def test_published_summaries_by_hand() -> None:
-    # right after their tasks 0.9, 0.8 and 1.0; later tasks took 0.3 from the first and added 0.1 to the second
+    # right after their tasks 0.9, 0.8, 1.0; later ones took 0.3 from the first and added 0.1 to the second
     assert continual.learned(MATRIX) == pytest.approx(0.9)
     assert continual.backward_transfer(MATRIX) == pytest.approx(-0.1)
     assert continual.backward_transfer(MATRIX, higher_is_better=False) == pytest.approx(0.1)

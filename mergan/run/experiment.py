@@ -19,6 +19,7 @@ from mergan.checkpoints import file as checkpoint
 from mergan.checkpoints.fitting import for_lightning
 from mergan.config import TrainConfig
 from mergan.config.instantiate import instantiate
+from mergan.evaluation import absences
 from mergan.output import places
 from mergan.output.folder import RunFolder
 from mergan.output.handing import hand_final
@@ -111,6 +112,8 @@ class Experiment:
         self.start.check(self.scenario)
         self.data = build.build_data(settings, self.pool, self.learner)
         self.evaluator = build_evaluator(settings, self.pool, resources.device(settings.trainer))
+        if settings.caps is None:
+            absences.check(self.evaluator, self.scenario.classes)
         self.evaluation = ContinualEvaluation(self.evaluator, remarks.trusted(settings))
         checkpoints = checkpoint.AtomicCheckpointIO()
         self.trainer = build.build_trainer(

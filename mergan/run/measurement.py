@@ -40,7 +40,7 @@ def measure(cfg: DictConfig) -> None:
     config.check_evaluation(cfg)
     out = None if cfg.out is None else check_output(Path(cfg.out), cfg.overwrite)
     from mergan.checkpoints import trust
-    from mergan.evaluation import continual
+    from mergan.evaluation import absences, continual
     from mergan.run import remarks
     from mergan.run.evaluator import build_evaluator
     from mergan.run.own_data import own_data
@@ -59,6 +59,7 @@ def measure(cfg: DictConfig) -> None:
         stream = config.scenario(generator.config, generator.class_names, generator.known)
     except ConfigError as error:
         raise CheckpointError(f"checkpoint {path}: {error}") from error
+    absences.check(evaluator, classes)
     measured = evaluator.measure(generator, classes)
     same = _same_measures(generator.config, settings)
     tasks = len(generator.pooled) - (epoch == stream.task_at(epoch).last_epoch)  # before this measurement
