@@ -21,7 +21,7 @@ from mergan.checkpoints import file as checkpoint
 from mergan.data import cache, normalise
 from mergan.data.image_set import ImageSet
 from mergan.data.synthetic import Synthetic
-from mergan.evaluation import absences, continual
+from mergan.evaluation import absences, continual, real
 from mergan.evaluation.classifiers import Classifier
 from mergan.evaluation.evaluator import Evaluator, accuracy_on
 from mergan.evaluation.features.judge import JudgeFeatures
@@ -67,6 +67,18 @@ class RealImages:
             row = int(point.sum().abs().item() * 1000) % len(of_class)  # z decides which
             chosen.append(self.images.take(of_class[row : row + 1])[0])
         return normalise(torch.from_numpy(np.concatenate(chosen)))
+
+
+def test_real_images_in_place_of_generated_ones_are_all_different(sets: tuple[ImageSet, ImageSet]) -> None:
+    train, _ = sets
+    make = real.RealImages(train, seed=0)
+    images, labels = sample(make, [2, 0], per_class=60, latent_dim=1, seed=0)
+    for label in (2, 0):
+        own = images[labels == label].flatten(1)
+        theirs = torch.from_numpy(train.take(train.indices_of([label]))[0]).flatten(1)
+        assert torch.equal(own.unique(dim=0), theirs.unique(dim=0))  # every one of them, as bytes
+    again, _ = sample(make, [2], per_class=60, latent_dim=1, seed=0)
+    assert torch.equal(again, images[:60])  # from the start
 
 
 def noise(z: Tensor, labels: Tensor) -> Tensor:
@@ -548,6 +560,17 @@ def test_evaluate_measures_a_checkpoint_as_the_run_did(
             close = value if isinstance(value, str) else pytest.approx(value, rel=1e-9)
             assert again[key] == close, key
     assert "recall_class_3" in again and "kid_forgetting_class_1" in again
+
+    ours = OmegaConf.merge(config.compose(name="evaluate"), same, {"images": "real"})
+    measure(ours)
+    ceiling = json.loads(out.read_text())
+    assert ceiling["evaluation_images"] == "real" and ceiling["evaluation_samples_per_class"] == 4
+    assert {"accuracy", "recall", "reverse_accuracy"} <= set(ceiling)
+    assert not {key for key in ceiling if "forgetting" in key}
+    assert ceiling["kid"] < again["kid"]
+    ours.evaluation.samples_per_class = 31
+    with pytest.raises(ConfigError, match=r"samples_per_class=31: class 0 has 30 real training images"):
+        measure(ours)
 
     same.evaluation.k = 1  # earlier rows were measured otherwise: nothing to compare with
     measure(OmegaConf.merge(config.compose(name="evaluate"), same))

@@ -52,16 +52,18 @@ def check(evaluator: Evaluator, classes: Sequence[int]) -> None:
     Raises:
         ConfigError: the message says how many images the metric takes.
     """
+    dimensions: dict[str, int] = {}
     for name, (space, metric) in evaluator.figures.items():
         real, made = _counts(evaluator, space, classes)
         if not metric.pooled or sum(real) < metric.min_real:
             continue
-        dimensions = _dimensions(evaluator, space)
-        needed = metric.generated_needed(dimensions)
+        if space not in dimensions:
+            dimensions[space] = _dimensions(evaluator, space)
+        needed = metric.generated_needed(dimensions[space])
         if made * len(classes) < needed:
             raise ConfigError(
                 f"evaluation.samples_per_class={evaluator.samples_per_class}: {name} takes {needed} "
-                f"generated images of features with {dimensions} dimensions, and {len(classes)} classes have "
+                f"generated images of features with {dimensions[space]} dimensions, and {len(classes)} classes have "
                 f"{made * len(classes)}; use {math.ceil(needed / len(classes))} or more, or "
                 f"evaluation.metrics.{name.removesuffix(f'_{space}')}=null"
             )
