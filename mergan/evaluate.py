@@ -28,6 +28,7 @@ DOOR = Door(
         "runs/first/checkpoints/task_02.ckpt",
         "runs/first evaluation.samples_per_class=1000 out=figures.json",
         "runs/first evaluation=accuracy root=/data",
+        "runs/first images=real out=real.json",
     ),
     first="checkpoint",
 )

@@ -21,7 +21,7 @@ from mergan.checkpoints import file as checkpoint
 from mergan.data import cache, normalise
 from mergan.data.image_set import ImageSet
 from mergan.data.synthetic import Synthetic
-from mergan.evaluation import continual
+from mergan.evaluation import absences, continual, real
 from mergan.evaluation.classifiers import Classifier
 from mergan.evaluation.evaluator import Evaluator, accuracy_on
 from mergan.evaluation.features.judge import JudgeFeatures
@@ -33,10 +33,12 @@ from mergan.evaluation.training import train_classifier
 from mergan.reporting.comparisons import COSTS
 from mergan.run import experiment
 from mergan.run.measurement import measure
+from mergan.scenarios.base import Scenario
 from mergan.system.errors import ConfigError
 
 CLASSES = 4
 STEPS = 60
+KINDS = ("first_task", "learned", "stream", "backward_transfer")  # of summaries that need a second task
 FRESH = tiny.classifier_of("plain", 1, 16, CLASSES)
 
 
@@ -66,6 +68,18 @@ class RealImages:
             row = int(point.sum().abs().item() * 1000) % len(of_class)  # z decides which
             chosen.append(self.images.take(of_class[row : row + 1])[0])
         return normalise(torch.from_numpy(np.concatenate(chosen)))
+
+
+def test_real_images_in_place_of_generated_ones_are_all_different(sets: tuple[ImageSet, ImageSet]) -> None:
+    train, _ = sets
+    make = real.RealImages(train, seed=0)
+    images, labels = sample(make, [2, 0], per_class=60, latent_dim=1, seed=0)
+    for label in (2, 0):
+        own = images[labels == label].flatten(1)
+        theirs = torch.from_numpy(train.take(train.indices_of([label]))[0]).flatten(1)
+        assert torch.equal(own.unique(dim=0), theirs.unique(dim=0))  # every one of them, as bytes
+    again, _ = sample(make, [2], per_class=60, latent_dim=1, seed=0)
+    assert torch.equal(again, images[:60])  # from the start
 
 
 def noise(z: Tensor, labels: Tensor) -> Tensor:
@@ -186,7 +200,8 @@ def test_forgetting_of_a_class_is_positive_whichever_way_is_better(
     measure = evaluator(judge, test)
     before, after = measure.measure(real, [0]), measure.measure(forgetful, [0, 1])
     matrices = {name: [row, after.per_class[name]] for name, row in before.per_class.items()}
-    figures = continual.figures(matrices, after.pooled, measure.higher_is_better, first=[0])
+    stream = Scenario.from_classes([[0], [1]], epochs=1)
+    figures = continual.figures(matrices, [before.pooled, after.pooled], measure.higher_is_better, stream)
     assert figures["forgetting"] > 0.8
     assert figures["recall_forgetting"] > 0.5
     assert figures["coverage_forgetting"] > 0.5
@@ -202,6 +217,8 @@ def test_figures_need_images_enough_and_are_absent_otherwise(
     measured = evaluator(judge, test, samples_per_class=3).measure(RealImages(train), range(CLASSES))
     assert not measured.per_class["recall"]  # as many neighbours as samples
     assert len(measured.per_class["coverage"]) == CLASSES
+    assert "fid" not in measured.pooled  # 12 generated images, and 128 features
+    measured = evaluator(judge, test).measure(RealImages(train), range(CLASSES))
     assert not measured.per_class["fid"] and "fid" in measured.pooled  # 30 references per class, 120 in all
     few = evaluator(judge, test, references_per_class=3)
     measured = few.measure(RealImages(train), range(CLASSES))
@@ -232,6 +249,30 @@ def test_all_figures_come_from_the_same_images_of_a_class(
     assert {name: row[1] for name, row in both.per_class.items() if row} == {
         name: row[1] for name, row in alone.per_class.items() if row
     }
+
+
+def test_fid_with_fewer_generated_images_than_dimensions_is_refused(
+    judge: Classifier, sets: tuple[ImageSet, ImageSet]
+) -> None:
+    absences.check(evaluator(judge, sets[1], samples_per_class=32), range(CLASSES))  # 4 x 32 are 128
+    with pytest.raises(ConfigError) as told:
+        absences.check(evaluator(judge, sets[1], samples_per_class=31), range(CLASSES))
+    assert str(told.value) == (
+        "evaluation.samples_per_class=31: fid takes 128 generated images of features with 128 dimensions, "
+        "and 4 classes have 124; use 32 or more, or evaluation.metrics.fid=null"
+    )
+    few_real = evaluator(judge, sets[1], samples_per_class=3, references_per_class=10)
+    absences.check(few_real, range(CLASSES))  # FID is absent in any case
+
+
+def test_run_with_too_few_generated_images_for_fid_is_refused_before_training(
+    compose: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    with pytest.raises(
+        ConfigError, match=r"evaluation\.samples_per_class=4: fid takes 128 .* 4 classes have 16"
+    ):
+        experiment.run(compose("evaluation.metrics.fid.min_references=40"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_metric_cannot_take_the_name_of_another_figure(
@@ -320,13 +361,52 @@ def test_average_is_over_the_classes_seen() -> None:
 
 def test_forgetting_is_the_fall_from_the_best_earlier_value() -> None:
     # class 0: 0.9 -> 0.6; class 1: 0.8 -> 0.9, it got better; class 2 had no time to be forgotten
-    assert continual.forgetting_per_class(MATRIX) == pytest.approx({0: 0.3, 1: -0.1})
+    assert continual.losses(MATRIX) == pytest.approx({0: 0.3, 1: -0.1})
     assert continual.forgetting(MATRIX) == pytest.approx(0.1)
-    assert continual.forgetting_per_class(MATRIX[:2]) == pytest.approx({0: 0.4})
+    assert continual.losses(MATRIX[:2]) == pytest.approx({0: 0.4})
 
 
 def test_forgetting_is_the_rise_from_the_lowest_where_lower_is_better() -> None:
-    assert continual.forgetting_per_class(MATRIX, higher_is_better=False) == pytest.approx({0: 0.1, 1: 0.1})
+    assert continual.losses(MATRIX, higher_is_better=False) == pytest.approx({0: 0.1, 1: 0.1})
+
+
+def test_published_summaries_by_hand() -> None:
+    # right after their tasks 0.9, 0.8, 1.0; later ones took 0.3 from the first and added 0.1 to the second
+    assert continual.learned(MATRIX) == pytest.approx(0.9)
+    assert continual.backward_transfer(MATRIX) == pytest.approx(-0.1)
+    assert continual.backward_transfer(MATRIX, higher_is_better=False) == pytest.approx(0.1)
+    assert continual.over_the_stream([0.9, 0.65, 2.5 / 3]) == pytest.approx((0.9 + 0.65 + 2.5 / 3) / 3)
+
+
+def test_task_of_several_classes_is_forgotten_as_a_whole() -> None:
+    # class 0 was best after the first task, class 1 after the second; their task at 0.8, then at 0.75
+    rows = [{0: 1.0, 1: 0.6}, {0: 0.5, 1: 1.0, 2: 0.7}, {0: 0.4, 1: 0.6, 2: 0.9, 3: 0.2}]
+    stream = Scenario.from_classes([[0, 1], [2], [3]], epochs=1)
+    tasks = continual.by_task(rows, stream.brought)
+    assert tasks == [
+        pytest.approx({0: 0.8}),
+        pytest.approx({0: 0.75, 1: 0.7}),
+        pytest.approx({0: 0.5, 1: 0.9, 2: 0.2}),
+    ]
+    assert continual.forgetting(tasks) == pytest.approx((0.3 - 0.2) / 2)
+    assert continual.average(continual.losses(rows)) == pytest.approx((0.6 + 0.4 - 0.2) / 3)  # per class
+    assert continual.backward_transfer(tasks) == pytest.approx((-0.3 + 0.2) / 2)
+    assert continual.learned(tasks) == pytest.approx((0.8 + 0.7 + 0.2) / 3)
+
+
+def test_classes_known_before_the_stream_are_forgotten_but_were_not_learned_in_it() -> None:
+    stream = Scenario.from_classes([[2], [3, 2]], epochs=1, known=[0, 1])
+    assert stream.brought == {-1: (0, 1), 0: (2,), 1: (3,)}
+    tasks = continual.by_task([{0: 1.0, 1: 0.8, 2: 0.5}, {0: 0.6, 1: 0.6, 2: 0.7, 3: 0.9}], stream.brought)
+    assert continual.forgetting(tasks) == pytest.approx((0.3 - 0.2) / 2)
+    assert continual.learned(tasks) == pytest.approx((0.5 + 0.9) / 2)
+    assert continual.backward_transfer(tasks) == pytest.approx(0.2)
+
+
+def test_a_summary_of_values_that_are_not_all_there_is_absent() -> None:
+    assert continual.learned([{}, {0: 0.5, 1: 0.8}]) is None
+    assert continual.backward_transfer([{}, {0: 0.5, 1: 0.8}]) is None
+    assert continual.over_the_stream([None, 0.5]) is None
 
 
 def test_figures_are_flat_and_hold_only_what_was_computed() -> None:
@@ -334,20 +414,26 @@ def test_figures_are_flat_and_hold_only_what_was_computed() -> None:
     fid: list[dict[int, float]] = [{}, {}, {}]
     matrices = {"accuracy": MATRIX, "kid": kid, "fid": fid, "recall": fid}
     directions = {"accuracy": True, "kid": False, "fid": False, "recall": True}
-    figures = continual.figures(matrices, {"kid": 9.0, "fid": 7.0}, directions, first=[0])
+    stream = Scenario.from_classes([[0], [1], [2]], epochs=1)
+    pooled = [{"kid": 1.0}, {"kid": 2.0, "fid": 5.0}, {"kid": 9.0, "fid": 7.0}]
+    figures = continual.figures(matrices, pooled, directions, stream)
     assert figures == pytest.approx(
         {
             "accuracy": 2.5 / 3,
             "forgetting": 0.1,
+            "accuracy_learned": 0.9,
+            "accuracy_stream": (0.9 + 0.65 + 2.5 / 3) / 3,
+            "accuracy_backward_transfer": -0.1,
             "accuracy_first_task": 0.6,
             "kid": 9.0,
             "kid_average": 4.0,
+            "kid_stream": 4.0,  # of the pooled values, as kid itself
             "kid_forgetting": 0.5,  # class 0 two worse, class 1 one better
             "kid_first_task": 5.0,
             "fid": 7.0,
         }
     )
-    one = continual.figures({"accuracy": MATRIX[:1]}, {}, directions, first=[0])
+    one = continual.figures({"accuracy": MATRIX[:1]}, [{}], directions, stream)
     assert one == {"accuracy": 0.9}  # no task to compare with
 
 
@@ -409,8 +495,8 @@ def test_run_folder_holds_what_was_promised(
         "evaluation_features": "judge",
         "evaluation_k": 2,
     }
-    summaries = {f"{name}_{kind}" for name in matrices[1:] for kind in ("forgetting", "first_task")}
-    summaries |= {"forgetting", "accuracy_first_task"}
+    summaries = {f"{name}_{kind}" for name in matrices[1:] for kind in ("forgetting", *KINDS)}
+    summaries |= {"forgetting", *(f"accuracy_{kind}" for kind in KINDS)}
     assert summaries & set(metrics) == (summaries if strategy == "finetune" else set())
     (logged,) = [row for row in tiny.csv_rows(tmp_path) if "coverage/average" in row][-1:]
     assert {"kid/average", "kid/pooled", "accuracy/average"} <= set(logged)
@@ -453,7 +539,7 @@ def test_everything_but_the_accuracy_can_be_left_out(
     metrics = experiment.run(
         compose("evaluation=accuracy", "evaluation.reverse_per_class=0", "epochs=1"), tmp_path
     )
-    measured = {"accuracy", "forgetting", "accuracy_first_task", "judge_accuracy"}
+    measured = {"accuracy", "forgetting", "judge_accuracy", *(f"accuracy_{kind}" for kind in KINDS)}
     conditions = {"evaluation_split", "evaluation_samples_per_class"}
     assert set(metrics) == measured | conditions | {*COSTS}
     assert [path.name for path in tmp_path.glob("*_matrix.csv")] == ["accuracy_matrix.csv"]
@@ -474,6 +560,17 @@ def test_evaluate_measures_a_checkpoint_as_the_run_did(
             close = value if isinstance(value, str) else pytest.approx(value, rel=1e-9)
             assert again[key] == close, key
     assert "recall_class_3" in again and "kid_forgetting_class_1" in again
+
+    ours = OmegaConf.merge(config.compose(name="evaluate"), same, {"images": "real"})
+    measure(ours)
+    ceiling = json.loads(out.read_text())
+    assert ceiling["evaluation_images"] == "real" and ceiling["evaluation_samples_per_class"] == 4
+    assert {"accuracy", "recall", "reverse_accuracy"} <= set(ceiling)
+    assert not {key for key in ceiling if "forgetting" in key}
+    assert ceiling["kid"] < again["kid"]
+    ours.evaluation.samples_per_class = 31
+    with pytest.raises(ConfigError, match=r"samples_per_class=31: class 0 has 30 real training images"):
+        measure(ours)
 
     same.evaluation.k = 1  # earlier rows were measured otherwise: nothing to compare with
     measure(OmegaConf.merge(config.compose(name="evaluate"), same))

@@ -11,7 +11,7 @@ from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics
 from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
-from mergan.evaluation.metrics import Comparison, FeatureSet, Metric
+from mergan.evaluation.metrics import Comparison, FeatureSet, Metric, kid
 from mergan.evaluation.metrics.diversity import Diversity
 from mergan.system.errors import ConfigError
 
@@ -145,25 +145,25 @@ def test_metrics_of_neighbours_agree_with_loops(clouds: Comparison, k: int) -> N
 
 def test_samples_of_the_same_distribution_are_near_every_ceiling() -> None:
     pair = compare(normal(600, 6), normal(600, 6, seed=1))
-    precision, recall, density, coverage, fid, kid, diversity = (metric(pair) for metric in ALL)
+    precision, recall, density, coverage, fid, kernel, diversity = (metric(pair) for metric in ALL)
     assert min(precision, recall) > 0.9
     assert density == pytest.approx(1, abs=0.1)
     # Naeem et al. 2020, lemma 2: 1 - ((N - 1) ... (N - k)) / ((N + M - 1) ... (N + M - k)), about 1 - 2^-k
     assert coverage == pytest.approx(1 - 2**-5, abs=0.03)
     assert 0 < fid < 0.5
-    assert abs(kid) < 0.05
+    assert abs(kernel) < 0.05
     assert diversity == pytest.approx(1, abs=0.05)
 
 
 def test_collapse_to_one_real_sample_shows_everywhere_but_in_precision() -> None:
     real = normal(600)
     pair = compare(real, real[:1].expand(500, -1))
-    precision, recall, density, coverage, fid, kid, diversity = (metric(pair) for metric in ALL)
+    precision, recall, density, coverage, fid, kernel, diversity = (metric(pair) for metric in ALL)
     assert precision == 1
     assert recall == pytest.approx(1 / 600)
     assert coverage < 0.1
     assert diversity == 0
-    assert fid > 5 and kid > 0.5
+    assert fid > 5 and kernel > 0.5
     assert density > 0  # blind too: all the samples lie in real balls
 
 
@@ -199,8 +199,8 @@ def test_coverage_looks_at_no_more_generated_than_real_samples() -> None:
         (metric_of("recall", k=5), 6, 6),
         (metric_of("density", k=5), 6, 1),
         (metric_of("coverage", k=5), 6, 1),
-        (metric_of("fid"), 500, 2),
-        (metric_of("fid", min_references=20), 20, 2),
+        (metric_of("fid"), 500, 4),  # as many generated ones as dimensions
+        (metric_of("fid", min_references=20), 20, 4),
         (metric_of("kid"), 2, 2),
         (Diversity(), 2, 2),
     ],
@@ -230,6 +230,30 @@ def test_diversity_needs_real_images_that_differ() -> None:
 def test_settings_out_of_range_are_refused(build, culprit: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ConfigError, match=culprit):
         build()
+
+
+def test_kid_of_all_pairs_is_the_middle_of_what_subsets_scatter_around() -> None:
+    pair = compare(normal(4000, 24) * 4, normal(1000, 24, seed=1) * 4)  # one distribution: the truth is 0
+    few = [metric_of("kid", subsets=5, subset_size=100, seed=seed)(pair) for seed in range(12)]
+    assert max(few) - min(few) > 1
+    whole = metric_of("kid")(pair)
+    assert abs(whole) < 0.3
+    many = metric_of("kid", subsets=300, subset_size=100)(pair)
+    assert abs(many - whole) < abs(max(few) - min(few)) / 4
+
+
+def test_kid_computes_every_pair_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = 0
+    kernel = kid.poly_kernel
+
+    def counted(first: Tensor, second: Tensor) -> Tensor:
+        nonlocal entries
+        entries += len(first) * len(second)
+        return kernel(first, second)
+
+    monkeypatch.setattr(kid, "poly_kernel", counted)
+    metric_of("kid")(compare(normal(700), normal(300, seed=1)))
+    assert entries == 700**2 + 300**2 + 700 * 300
 
 
 def test_kid_draws_from_its_own_seed() -> None:

@@ -15,6 +15,7 @@ from mergan.evaluation import continual
 from mergan.evaluation.evaluator import Evaluator
 from mergan.learners import ContinualLearner, TaskCallback
 from mergan.output.folder import RunFolder
+from mergan.scenarios.base import Scenario
 from mergan.system.files import replacing
 from mergan.system.text import shortened, shown
 
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 
 # figures in the line printed after a task; the last two only where they are measured, as in colour
 SHOWN = ("accuracy", "recall", "coverage", "coverage_random", "coverage_pixels")
+FORGOTTEN = ("accuracy", "recall", "coverage")  # figures whose forgetting that line names
 # a class with less diversity than this counts as collapsed; random features and averaged pixels vary with the
 # background most, so that a class with a single background counts as well (docs/metrics.md, Colour)
 COLLAPSED = {"diversity": 0.05, "diversity_random": 0.2, "diversity_pixels": 0.2}
@@ -55,9 +57,9 @@ class ContinualEvaluation(TaskCallback):
         """The accuracy matrix."""
         return self.matrices["accuracy"]
 
-    def figures(self, first: Sequence[int]) -> dict[str, float]:
+    def figures(self, scenario: Scenario) -> dict[str, float]:
         """The continual summaries of all matrices; see mergan.evaluation.continual.figures."""
-        return continual.figures(self.matrices, self.pooled[-1], self.evaluator.higher_is_better, first)
+        return continual.figures(self.matrices, self.pooled, self.evaluator.higher_is_better, scenario)
 
     def weak_judge(self, classes: Sequence[int]) -> float | None:
         """The judge's accuracy on the real images of `classes`, if it is too low to trust its figures."""
@@ -99,15 +101,17 @@ class ContinualEvaluation(TaskCallback):
         averages = [
             f"{name.replace('_', ' ')} {continual.average(last[name]):.3f}" for name in SHOWN if name in last
         ]
-        forgotten = continual.forgetting(self.rows)
+        lost = {name: self._forgetting(name, learner.scenario) for name in FORGOTTEN}
+        beside = ", ".join(f"{name} {lost[name]:.3f}" for name in FORGOTTEN[1:] if lost[name] is not None)
         weak = self.weak_judge(learner.scenario.classes)
         log.info(
-            "task %d/%d  classes %s  %s%s%s  %.0f s",
+            "task %d/%d  classes %s  %s%s%s%s  %.0f s",
             learner.task.index + 1,
             len(learner.scenario.tasks),
             learner.task.text(names),
             "  ".join(averages),
-            "" if forgotten is None else f"  forgetting {forgotten:.3f}",
+            "" if lost["accuracy"] is None else f"  forgetting {lost['accuracy']:.3f}",
+            f" ({beside})" if beside else "",
             "" if weak is None else f"  (judge {100 * weak:.0f} % on real)",
             self.train_seconds,
         )
@@ -142,17 +146,24 @@ class ContinualEvaluation(TaskCallback):
                 values[f"{name}/average"] = continual.average(rows[-1])
             if name in self.pooled[-1]:
                 values[f"{name}/pooled"] = self.pooled[-1][name]
-            values |= self._forgetting(name, names)
+            values |= self._losses(name, learner.scenario, names)
         for logger in trainer.loggers:
             logger.log_metrics({**values, "epoch": trainer.current_epoch}, step=trainer.global_step)
 
-    def _forgetting(self, name: str, names: Sequence[str]) -> dict[str, float]:
-        values = continual.forgetting_per_class(self.matrices[name], self.evaluator.higher_is_better[name])
-        if not values:
+    def _forgetting(self, name: str, scenario: Scenario) -> float | None:
+        """The forgetting of a metric over the tasks so far."""
+        tasks = continual.by_task(self.matrices.get(name) or [{}], scenario.brought)
+        return continual.forgetting(tasks, self.evaluator.higher_is_better.get(name, True))
+
+    def _losses(self, name: str, scenario: Scenario, names: Sequence[str]) -> dict[str, float]:
+        """The forgetting of a metric, and what each class has lost."""
+        forgotten = self._forgetting(name, scenario)
+        if forgotten is None:
             return {}
         tag = continual.forgetting_name(name)
+        values = continual.losses(self.matrices[name], self.evaluator.higher_is_better[name])
         return {
-            f"{tag}/average": continual.average(values),
+            f"{tag}/average": forgotten,
             **{f"{tag}/class_{shown(names[label])}": value for label, value in values.items()},
         }
 

@@ -58,6 +58,6 @@ class Pruning(TaskCallback):
             for part in trainer.callbacks  # type: ignore[attr-defined]
             if isinstance(part, ContinualEvaluation)
         )
-        value = evaluation.figures(learner.scenario.tasks[0].classes).get(self.metric)
+        value = evaluation.figures(learner.scenario).get(self.metric)
         if value is not None and judge(task, value):
             raise Pruned(f"{self.metric} {value:.3f} after task {task + 1} is worse than the median")

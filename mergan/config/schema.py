@@ -30,6 +30,13 @@ class Split(Enum):
     test = "test"
 
 
+class Images(Enum):
+    """Whose images `mergan evaluate` measures."""
+
+    generated = "generated"
+    real = "real"
+
+
 class Resume(Enum):
     """What a command does if its run folder already holds a run."""
 
@@ -149,6 +156,7 @@ class EvaluateConfig:
     """The top level of conf/evaluate.yaml."""
 
     checkpoint: str = MISSING
+    images: Images = MISSING
     out: str | None = MISSING
     overwrite: bool = MISSING
     cache_dir: str = MISSING

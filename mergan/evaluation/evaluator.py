@@ -126,6 +126,10 @@ class Evaluator:
             self._references[label] = self._look(torch.from_numpy(images))[0]
         return self._references[label]
 
+    def real_count(self, label: int) -> int:
+        """Number of real images of a class that the metrics compare with."""
+        return len(self._capped.indices_of([label]))
+
     def reverse_accuracy(
         self, generate: Generate, classes: Sequence[int], stored: Stored = nothing_stored
     ) -> float:
@@ -155,9 +159,7 @@ class Evaluator:
         if not self.figures:
             return found
         references = [self.references(label) for label in classes]
-        found["evaluation_references_per_class"] = min(
-            len(self._capped.indices_of([label])) for label in classes
-        )
+        found["evaluation_references_per_class"] = min(map(self.real_count, classes))
         found["evaluation_features"] = ",".join(self.spaces)
         for name, space in self.spaces.items():
             if space.per_class is not None:

@@ -24,6 +24,7 @@ FURTHER = {
     "recall": {"recall_random": "recall random"},
     "coverage": {"coverage_random": "coverage random", "coverage_pixels": "coverage pixels"},
     "fid": {"fid_random": "FID random", "fid_inception": "FID inception"},
+    "forgetting": {"recall_forgetting": "of recall", "coverage_forgetting": "of coverage"},
 }
 
 LARGE = 1e9  # figures from here on are written with three digits and an exponent

@@ -128,7 +128,7 @@ def forgotten(run: Run, metric: str) -> dict[str, float]:
     """How much worse each class is at the end than at its best (mergan.evaluation.continual), by class."""
     rows = _rows(run, metric)
     names = run.matrices[metric].classes if rows else []
-    values = continual.forgetting_per_class(rows, higher_is_better(metric)) if rows else {}
+    values = continual.losses(rows, higher_is_better(metric)) if rows else {}
     return {names[label]: value for label, value in values.items()}
 
 

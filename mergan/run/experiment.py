@@ -19,6 +19,7 @@ from mergan.checkpoints import file as checkpoint
 from mergan.checkpoints.fitting import for_lightning
 from mergan.config import TrainConfig
 from mergan.config.instantiate import instantiate
+from mergan.evaluation import absences
 from mergan.output import places
 from mergan.output.folder import RunFolder
 from mergan.output.handing import hand_final
@@ -121,6 +122,8 @@ class Experiment:
         self.start.check(self.scenario)
         self.data = build.build_data(settings, self.pool, self.learner)
         self.evaluator = build_evaluator(settings, self.pool, resources.device(settings.trainer))
+        if settings.caps is None:
+            absences.check(self.evaluator, self.scenario.classes)
         self.evaluation = ContinualEvaluation(self.evaluator, remarks.trusted(settings))
         checkpoints = checkpoint.AtomicCheckpointIO()
         self.trainer = build.build_trainer(
@@ -186,7 +189,7 @@ class Experiment:
     def _final_metrics(self) -> dict[str, float | str]:
         learner, evaluator, clocks = self.learner, self.evaluator, self.evaluation
         steps = self.trainer.global_step
-        metrics: dict[str, float | str] = {**clocks.figures(self.scenario.tasks[0].classes)}
+        metrics: dict[str, float | str] = {**clocks.figures(self.scenario)}
         if evaluator.reverse_per_class > 0:
             metrics["reverse_accuracy"] = evaluator.reverse_accuracy(
                 learner.generate, self.scenario.classes, learner.strategy.stored_images

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -14,6 +15,10 @@ from mergan.output.places import check_output
 from mergan.run.generator import checkpoint_of
 from mergan.system.errors import CheckpointError, ConfigError
 from mergan.system.text import shortened, shown
+
+if TYPE_CHECKING:
+    from mergan.data.pool import ImagePool
+    from mergan.evaluation.real import RealImages
 
 # settings of the evaluation that do not change the metrics of a task
 IRRELEVANT = {
@@ -29,7 +34,8 @@ def measure(cfg: DictConfig) -> None:
 
     The checkpoint holds the matrices of the run, so that forgetting can be computed too. This command
     measures their last row. Earlier rows of accuracy always count. Those of other metrics count only if the
-    run used the same metrics, split, counts, k and features.
+    run used the same metrics, split, counts, k and features. With `images=real`, training images of the run's
+    data are measured in place of generated ones, as many of each class: what the metrics give at best.
 
     Raises:
         ConfigError: a value is out of range, or the output file must not be written there.
@@ -40,7 +46,8 @@ def measure(cfg: DictConfig) -> None:
     config.check_evaluation(cfg)
     out = None if cfg.out is None else check_output(Path(cfg.out), cfg.overwrite)
     from mergan.checkpoints import trust
-    from mergan.evaluation import continual
+    from mergan.evaluation import absences, continual
+    from mergan.evaluation.sampling import nothing_stored
     from mergan.run import remarks
     from mergan.run.evaluator import build_evaluator
     from mergan.run.own_data import own_data
@@ -59,21 +66,29 @@ def measure(cfg: DictConfig) -> None:
         stream = config.scenario(generator.config, generator.class_names, generator.known)
     except ConfigError as error:
         raise CheckpointError(f"checkpoint {path}: {error}") from error
-    stored = generator.strategy.stored_images
-    measured = evaluator.measure(generator, classes, stored)
-    matrices = _continued(
-        measured.per_class,
-        generator.matrices,
-        _same_measures(generator.config, settings),
-        ends_task=epoch == stream.task_at(epoch).last_epoch,
-    )
+    if settings.caps is None:
+        absences.check(evaluator, classes)
+    real = cfg.images == config.Images.real
+    generate = _real_images(settings, pool, classes) if real else generator
+    stored = nothing_stored if real else generator.strategy.stored_images
+    measured = evaluator.measure(generate, classes, stored)
+    same = _same_measures(generator.config, settings)
+    tasks = len(generator.pooled) - (epoch == stream.task_at(epoch).last_epoch)  # before this measurement
+    tasks = 0 if real else tasks
+    matrices = {
+        name: [*(generator.matrices.get(name, [])[:tasks] if same or name == "accuracy" else []), row]
+        for name, row in measured.per_class.items()
+    }
+    pooled = [*(generator.pooled[:tasks] if same else []), measured.pooled]
     metrics: dict[str, float | str] = {
-        **continual.figures(matrices, measured.pooled, evaluator.higher_is_better, stream.tasks[0].classes)
+        **continual.figures(matrices, pooled, evaluator.higher_is_better, stream)
     }
     if evaluator.reverse_per_class > 0:
-        metrics["reverse_accuracy"] = evaluator.reverse_accuracy(generator, classes, stored)
+        metrics["reverse_accuracy"] = evaluator.reverse_accuracy(generate, classes, stored)
     metrics["judge_accuracy"] = evaluator.judge_accuracy(classes)
     metrics |= remarks.conditions(settings, evaluator, classes)
+    if real:
+        metrics["evaluation_images"] = cfg.images.name
     remarks.warn_of_judge(settings, evaluator, classes)
     names = generator.class_names
     print(_class_table(measured.per_class, classes, names))
@@ -82,10 +97,24 @@ def measure(cfg: DictConfig) -> None:
     if out is not None:
         for name, rows in matrices.items():
             metrics |= {f"{name}_class_{names[label]}": value for label, value in rows[-1].items()}
-            fallen = continual.forgetting_per_class(rows, evaluator.higher_is_better[name])
+            fallen = continual.losses(rows, evaluator.higher_is_better[name])
             tag = continual.forgetting_name(name)
             metrics |= {f"{tag}_class_{names[label]}": value for label, value in fallen.items()}
         write_text(out, json.dumps(metrics, indent=2) + "\n", new=not cfg.overwrite)
+
+
+def _real_images(settings: config.TrainConfig, pool: ImagePool, classes: Sequence[int]) -> RealImages:
+    """The real training images of a run.
+
+    Raises:
+        ConfigError: a class has fewer than are measured.
+    """
+    from mergan.evaluation.real import RealImages
+
+    images = RealImages(pool.train_set, settings.evaluation.seed)
+    for key in ("samples_per_class", "reverse_per_class"):
+        images.check(classes, pool.class_names, f"evaluation.{key}", getattr(settings.evaluation, key))
+    return images
 
 
 def _same_measures(run: DictConfig, settings: config.TrainConfig) -> bool:
@@ -94,22 +123,6 @@ def _same_measures(run: DictConfig, settings: config.TrainConfig) -> bool:
     was = OmegaConf.to_container(own, resolve=True, enum_to_str=True)
     assert isinstance(was, dict)
     return not set(config.differences(was, config.plain(settings)["evaluation"])) - IRRELEVANT  # type: ignore[arg-type]
-
-
-def _continued(
-    rows: Mapping[str, dict[int, float]],
-    earlier: Mapping[str, list[dict[int, float]]],
-    same: bool,
-    ends_task: bool,
-) -> dict[str, list[dict[int, float]]]:
-    """The matrices with the new measurement as their last row. It replaces the run's own row if the
-    checkpoint ends a task.
-    """
-    tasks = max(0, len(earlier["accuracy"]) - ends_task)
-    return {
-        name: [*(earlier.get(name, [])[:tasks] if same or name == "accuracy" else []), row]
-        for name, row in rows.items()
-    }
 
 
 def _class_table(

@@ -33,6 +33,8 @@ FIGURES = {  # of metrics.json: heading, factor and decimals in the table
     "recall": ("recall", 1, 2),
     "coverage": ("coverage", 1, 2),
     "forgetting": ("forgetting %", 100, 1),
+    "recall_forgetting": ("forgetting of recall", 1, 2),
+    "coverage_forgetting": ("forgetting of coverage", 1, 2),
     "train_seconds": ("training, minutes", 1 / 60, 1),
 }
 

@@ -32,6 +32,11 @@ class CheckpointGenerator(TrainedGenerator):
         return dict(self.content["callbacks"][EVALUATION]["matrices"])
 
     @property
+    def pooled(self) -> list[dict[str, float]]:
+        """The values over the pooled classes after each task up to the checkpoint, by name of the metric."""
+        return list(self.content["callbacks"][EVALUATION]["pooled"])
+
+    @property
     def known(self) -> list[int]:
         """The classes that the networks knew before the run's first task."""
         return list(self.content[KEY]["known"])

@@ -128,6 +128,15 @@ class Scenario:
         """All classes known at the end of the stream, in the order of first appearance."""
         return self.tasks[-1].seen
 
+    @cached_property
+    def brought(self) -> dict[int, tuple[int, ...]]:
+        """The classes by the number of the task that brought them; what was known before the stream is -1.
+
+        A task that brings no class is absent, and so is -1 if nothing was known.
+        """
+        groups = {-1: self.tasks[0].before} | {task.index: task.new for task in self.tasks}
+        return {index: classes for index, classes in groups.items() if classes}
+
     def task_at(self, epoch: int) -> Task:
         """The task that `epoch` belongs to; epochs past the end belong to the last task."""
         starts = [task.first_epoch for task in self.tasks]

@@ -16,22 +16,20 @@ from mergan.system.errors import ConfigError
 
 # those that belong to no metric of evaluation.metrics; true: higher is better
 ALWAYS = {
-    "accuracy": True,
-    "accuracy_first_task": True,
-    "forgetting": False,
     "train_seconds": False,
     "evaluation_seconds": False,
     "images_per_second": True,
 }
-SUFFIXES = ("_first_task", "_forgetting")
+SUFFIXES = (continual.FIRST, continual.LEARNED, continual.STREAM, continual.TRANSFER, "_forgetting")
 REVERSE = "reverse_accuracy"
 
 
 def at_the_end(cfg: DictConfig) -> dict[str, bool]:
     """The figures that a run may end with: whether higher is better, by name."""
     found = {REVERSE: True} if cfg.evaluation.reverse_per_class > 0 else {}
-    for name, higher in _metrics(cfg).items():
-        found |= {name: higher, f"{name}_first_task": higher, continual.forgetting_name(name): False}
+    for name, higher in after_a_task(cfg).items():
+        found |= {name: higher, continual.forgetting_name(name): False, f"{name}{continual.TRANSFER}": True}
+        found |= {f"{name}{end}": higher for end in (continual.FIRST, continual.LEARNED, continual.STREAM)}
     return found | ALWAYS
 
 

@@ -74,7 +74,7 @@ class Metric(ABC):
         higher_is_better: the direction of improvement, for the continual summaries.
         pooled: whether the metric is also computed over all classes seen together.
         min_real: minimum number of real features. With fewer, the value is absent instead of wrong.
-        min_generated: minimum number of generated features.
+        min_generated: minimum number of generated features, see also `generated_needed`.
     """
 
     higher_is_better: bool = True
@@ -82,9 +82,14 @@ class Metric(ABC):
     min_real: int = 1
     min_generated: int = 1
 
+    def generated_needed(self, dimensions: int) -> int:
+        """Minimum number of generated features of so many dimensions."""
+        return self.min_generated
+
     def measurable(self, comparison: Comparison) -> bool:
         """Whether there are enough features."""
-        return len(comparison.real) >= self.min_real and len(comparison.generated) >= self.min_generated
+        needed = self.generated_needed(comparison.generated.features.shape[1])
+        return len(comparison.real) >= self.min_real and len(comparison.generated) >= needed
 
     @abstractmethod
     def __call__(self, comparison: Comparison) -> float:

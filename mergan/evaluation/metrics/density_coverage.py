@@ -12,8 +12,9 @@ class _RealBalls(Metric):
     """The base of both: determines which generated samples lie in the balls of which real samples.
 
     Args:
-        k: the ball of a real sample is closed and reaches to its k-th nearest other real sample, as in
-            precision and recall. There must be more than k real samples.
+        k: the ball of a real sample reaches to its k-th nearest other real sample and is open, as in the
+            code of the paper (prdc), while those of precision and recall are closed. The difference shows
+            only where distances are equal. There must be more than k real samples.
     """
 
     def __init__(self, k: Count) -> None:
@@ -24,7 +25,7 @@ class _RealBalls(Metric):
         """Whether generated sample j lies in the ball of real sample i: bool (N, M)."""
         return comparison.derived(
             ("real balls", self.k),
-            lambda: comparison.distances <= comparison.real.radii(self.k)[:, None],
+            lambda: comparison.distances < comparison.real.radii(self.k)[:, None],
         )
 
 

@@ -15,8 +15,9 @@ class FID(Metric):
     """Squared Fréchet distance between two Gaussians fitted to the features; the minimum is 0 (eq. 6).
 
     The bias grows as the sets get smaller: with a few hundred samples FID is far from 0 even for the same
-    distribution. So it is measured only with at least `min_references` real features. Compare values only
-    for equal numbers of samples and the same features.
+    distribution. So it is measured only with at least `min_references` real features, and with at least as
+    many generated ones as they have dimensions: with fewer, the Gaussian of the generated features is flat in
+    some direction. Compare values only for equal numbers of samples and the same features.
 
     Args:
         min_references: minimum number of real features, per class and pooled.
@@ -28,6 +29,10 @@ class FID(Metric):
 
     def __init__(self, min_references: Annotated[int, Ge(2)]) -> None:
         self.min_real = min_references
+
+    def generated_needed(self, dimensions: int) -> int:
+        """As many as dimensions, as 2,048 are for Inception-v3."""
+        return max(self.min_generated, dimensions)
 
     def __call__(self, comparison: Comparison) -> float:
         given = _Given(comparison.real.features.shape[1])
