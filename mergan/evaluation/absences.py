@@ -61,10 +61,11 @@ def check(evaluator: Evaluator, classes: Sequence[int]) -> None:
             dimensions[space] = _dimensions(evaluator, space)
         needed = metric.generated_needed(dimensions[space])
         if made * len(classes) < needed:
+            enough = math.ceil(needed / len(classes))
             raise ConfigError(
                 f"evaluation.samples_per_class={evaluator.samples_per_class}: {name} takes {needed} "
-                f"generated images of features with {dimensions[space]} dimensions, and {len(classes)} classes have "
-                f"{made * len(classes)}; use {math.ceil(needed / len(classes))} or more, or "
+                f"generated images of features with {dimensions[space]} dimensions, and "
+                f"{len(classes)} classes have {made * len(classes)}; use {enough} or more, or "
                 f"evaluation.metrics.{name.removesuffix(f'_{space}')}=null"
             )
 
