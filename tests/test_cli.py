@@ -160,7 +160,7 @@ def test_sweep_trains_every_strategy_and_survives_a_failing_job(cache_dir: Path,
             assert (done / name).exists(), f"{done / name}"
     said = result.stdout.splitlines()
     assert sum(line.startswith("device ") for line in said) == 1  # what is the same for all jobs
-    place = said.index("job 1 (2 of 30): strategy=agem objective.scale_g=1")
+    place = said.index(f"job 1 (2 of {2 * len(strategies)}): strategy=agem objective.scale_g=1")
     assert said[place + 1].startswith("agem; generated images in place of synthetic, ")
     assert said[place + 1].endswith("; 2 tasks of 2 classes; 1_agem")
     assert said.count("debug=smoke: the figures mean nothing") == 2  # at the first job and after the table

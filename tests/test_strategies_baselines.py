@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from tiny import context, strategy_of, tasks
 from torch import Tensor, nn
 
+from mergan.config.instantiate import instantiate
 from mergan.data import denormalise
 from mergan.learners import ContinualLearner
 from mergan.run import experiment
@@ -462,3 +463,11 @@ def test_bytes_kept_are_those_that_the_next_task_needs() -> None:
 def test_bytes_kept_stand_among_the_figures(compose: Compose, tmp_path: Path) -> None:
     words = ["strategy=experience_replay", "strategy.capacity=8", "epochs=1"]
     assert experiment.run(compose(*words), tmp_path)["bytes_kept"] == 8 * 256
+
+
+def test_a_memory_of_before_there_were_units_goes_on_as_it_was() -> None:
+    node = tiny.node_of("strategy", "strategy=experience_replay")
+    older = {key: value for key, value in node.items() if key not in ("unit", "balanced")}
+    now, then = (instantiate(words, "strategy") for words in (node, older))
+    assert len(older) == len(node) - 2
+    assert (now.unit, now.balanced) == (then.unit, then.balanced)

@@ -30,14 +30,14 @@ class ExperienceReplay(RealMemory):
     This strategy does not compete with those that keep no data; it is the reference to compare them with.
 
     Args:
-        balanced: half of every batch comes from the memory, whatever the numbers of classes. The generator
-            is asked for new and past classes with the same shares.
         replay_weight: weight of a replay in the discriminator's loss, relative to a real image of the
             task.
+        balanced: half of every batch comes from the memory, whatever the numbers of classes. The generator
+            is asked for new and past classes with the same shares.
         **memory: capacity and unit, see RealMemory.
     """
 
-    def __init__(self, balanced: bool, replay_weight: NonNegative, **memory: Any) -> None:
+    def __init__(self, replay_weight: NonNegative, balanced: bool = False, **memory: Any) -> None:
         super().__init__(**memory)
         self.balanced = balanced
         self.buffer = ReplayBuffer(weight=replay_weight, real_share=0.5 if balanced else None)

@@ -44,7 +44,7 @@ class RealMemory(Strategy):
     images: Tensor
     labels: Tensor
 
-    def __init__(self, capacity: Count, unit: Literal["images", "bytes"]) -> None:
+    def __init__(self, capacity: Count, unit: Literal["images", "bytes"] = "images") -> None:
         super().__init__()
         self.capacity = capacity
         self.unit = unit
