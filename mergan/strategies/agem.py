@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from mergan.config.ranges import Count
 from mergan.strategies.base import Context, Update
 from mergan.strategies.buffer import ReplayBuffer
 from mergan.strategies.memory import RealMemory
+from mergan.strategies.vectors import flat
 from mergan.system import whole_batch
 
 
@@ -59,9 +59,9 @@ class AGEM(RealMemory):
         weights = [weight for weight in update.weights if weight.grad is not None]
         stored = self.buffer.draw(self.batch_size or context.batch_size, context)
         found = torch.autograd.grad(update.loss_on(stored), weights, materialize_grads=True)
-        reference = whole_batch.mean(_flat(found))
+        reference = whole_batch.mean(flat(found))
         gradients = [weight.grad for weight in weights if weight.grad is not None]
-        projected = project(_flat(gradients), reference)
+        projected = project(flat(gradients), reference)
         parts = projected.split([gradient.numel() for gradient in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
@@ -72,7 +72,3 @@ def project(gradient: Tensor, reference: Tensor) -> Tensor:
     against = (gradient @ reference).clamp(max=0)
     square = (reference @ reference).clamp(min=torch.finfo(reference.dtype).tiny)
     return gradient - against / square * reference
-
-
-def _flat(tensors: Iterable[Tensor]) -> Tensor:
-    return torch.cat([tensor.reshape(-1) for tensor in tensors])

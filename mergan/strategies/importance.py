@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Annotated
 
 import torch
@@ -14,6 +14,7 @@ from torch.func import functional_call
 
 from mergan.config.ranges import Count, NonNegative
 from mergan.strategies.base import Context, Drawn, Strategy
+from mergan.strategies.vectors import flat
 
 GROUP = 8  # images of one class generated together; the gradient is taken for each image separately
 
@@ -103,7 +104,7 @@ class ImportancePenalty(Strategy):
         task = context.task
         if not task.past:
             return {}
-        moved = _flat(context.generator.parameters()) - _flat(context.snapshot.parameters())
+        moved = flat(context.generator.parameters()) - flat(context.snapshot.parameters())
         weight = self.weight / len(task.past) if self.divide_by_classes else self.weight
         weight *= len(task.past) / len(task.before)
         return {"importance": weight / 2 * (self.importance * moved.square()).sum()}
@@ -135,8 +136,4 @@ class ImportancePenalty(Strategy):
                 images = functional_call(snapshot, weights, (z, labels))
                 scores = self.score(images.float(), labels, context, rng)
             for score in scores:
-                yield _flat(torch.autograd.grad(score, targets, retain_graph=True, materialize_grads=True))
-
-
-def _flat(tensors: Iterable[Tensor]) -> Tensor:
-    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+                yield flat(torch.autograd.grad(score, targets, retain_graph=True, materialize_grads=True))

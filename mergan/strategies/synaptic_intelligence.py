@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from mergan.config.ranges import NonNegative, Positive
 from mergan.strategies.base import Context, Drawn, Strategy, Update
+from mergan.strategies.vectors import flat
 from mergan.system.errors import ConfigError
 
 
@@ -72,7 +73,7 @@ class SynapticIntelligence(Strategy):
         """Note where the path of the task begins; later epochs change nothing."""
         if int(self.task) != context.task.index:
             self.task.fill_(context.task.index)
-            self.start.copy_(_flat(context.generator.parameters()))
+            self.start.copy_(flat(context.generator.parameters()).detach())
             self.path.zero_()
 
     def optimise(self, update: Update, context: Context) -> None:
@@ -81,26 +82,21 @@ class SynapticIntelligence(Strategy):
             update.take()
             return
         weights = list(context.generator.parameters())
-        before = _flat(weights)
-        gradient = _flat(w.new_zeros(w.shape) if w.grad is None else w.grad for w in weights)
+        before = flat(weights).detach()
+        gradient = flat(torch.zeros_like(w) if w.grad is None else w.grad for w in weights)
         if context.task.past:
             gradient = gradient - 2 * self.weight * self.importance * (before - self.start)
         update.take()
-        self.path.sub_(gradient * (_flat(weights) - before))
+        self.path.sub_(gradient * (flat(weights).detach() - before))
 
     def generator_terms(self, context: Context, drawn: Drawn) -> dict[str, Tensor]:
         """The penalty, if there are past classes."""
         if not context.task.past:
             return {}
-        moved = torch.cat([weight.reshape(-1) for weight in context.generator.parameters()]) - self.start
+        moved = flat(context.generator.parameters()) - self.start
         return {"importance": self.weight * (self.importance * moved.square()).sum()}
 
     def end_task(self, context: Context) -> None:
         """Add the importance that the task has given each weight."""
-        moved = _flat(context.generator.parameters()) - self.start
+        moved = flat(context.generator.parameters()).detach() - self.start
         self.importance.add_(self.path.clamp(min=0) / (moved.square() + self.damping))
-
-
-def _flat(tensors: Iterable[Tensor]) -> Tensor:
-    """The values of the tensors in one vector, a copy without gradient."""
-    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
