@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from mergan.config.ranges import Count, ImageSize
-from mergan.networks.fast.thin import ThinConvTranspose2d, ThinInputConv2d
+from mergan.networks.dcgan import BASE, trunk
+from mergan.networks.fast.thin import ThinConvTranspose2d
 from mergan.networks.layers import ClassLinear, ConditionalNorm, num_doublings
-
-BASE = 4  # resolution of the generator's first and the discriminator's last feature map
 
 
 class Generator(nn.Module):
@@ -79,18 +78,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, num_classes: Count, channels: Count, image_size: ImageSize, width: Count) -> None:
         super().__init__()
-        doublings = num_doublings(image_size, BASE)
-        widths = [channels, *(width * 2**i for i in range(doublings))]
-        kinds = [ThinInputConv2d, *[nn.Conv2d] * (doublings - 1)]
-        layers: list[nn.Module] = []
-        for kind, (before, after) in zip(kinds, itertools.pairwise(widths), strict=True):
-            layers += [
-                kind(before, after, kernel_size=5, stride=2, padding=2),
-                nn.LeakyReLU(0.2, inplace=True),
-            ]
-        self.trunk = nn.Sequential(*layers, nn.Flatten())
-        self.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as in dcgan
-        self.num_features = widths[-1] * BASE * BASE
+        self.trunk, self.num_features = trunk(channels, image_size, width, kernel_size=5, padding=2)
         self.adversarial = nn.Linear(self.num_features, 1)
         self.classify = ClassLinear(self.num_features, num_classes)
         self.apply(initialise)
