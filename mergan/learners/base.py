@@ -308,9 +308,13 @@ class ContinualLearner(SampledGenerator):
         if self._logging:
             terms[f"{name}/gradient"] = gradient_norm(trained[name].networks)
         context = self.context
-        weights = [weight for network in trained[name].networks for weight in network.parameters()]
+        (group,) = optimizer.param_groups
         update = Update(
-            name, index == 0, weights, lambda batch: self.loss_on(name, batch, context), optimizer.step
+            name,
+            index == 0,
+            group["params"],
+            lambda batch: self.loss_on(name, batch, context),
+            optimizer.step,
         )
         self.strategy.optimise(update, context)
         if index == 0:
