@@ -18,7 +18,9 @@ from mergan.system.text import shortened, shown
 
 if TYPE_CHECKING:
     from mergan.data.pool import ImagePool
+    from mergan.evaluation.figures import Measured
     from mergan.evaluation.real import RealImages
+    from mergan.run.trained import CheckpointGenerator
 
 # settings of the evaluation that do not change the metrics of a task
 IRRELEVANT = {
@@ -72,14 +74,10 @@ def measure(cfg: DictConfig) -> None:
     generate = _real_images(settings, pool, classes) if real else generator
     stored = nothing_stored if real else generator.strategy.stored_images
     measured = evaluator.measure(generate, classes, stored)
-    same = _same_measures(generator.config, settings)
-    tasks = len(generator.pooled) - (epoch == stream.task_at(epoch).last_epoch)  # before this measurement
-    tasks = 0 if real else tasks
-    matrices = {
-        name: [*(generator.matrices.get(name, [])[:tasks] if same or name == "accuracy" else []), row]
-        for name, row in measured.per_class.items()
-    }
-    pooled = [*(generator.pooled[:tasks] if same else []), measured.pooled]
+    ended = len(generator.pooled) - (epoch == stream.task_at(epoch).last_epoch)  # tasks before this row
+    matrices, pooled = _continued(
+        measured, generator, 0 if real else ended, _same_measures(generator.config, settings)
+    )
     metrics: dict[str, float | str] = {
         **continual.figures(matrices, pooled, evaluator.higher_is_better, stream)
     }
@@ -101,6 +99,25 @@ def measure(cfg: DictConfig) -> None:
             tag = continual.forgetting_name(name)
             metrics |= {f"{tag}_class_{names[label]}": value for label, value in fallen.items()}
         write_text(out, json.dumps(metrics, indent=2) + "\n", new=not cfg.overwrite)
+
+
+def _continued(
+    measured: Measured, run: CheckpointGenerator, tasks: int, same: bool
+) -> tuple[dict[str, list[dict[int, float]]], list[Mapping[str, float]]]:
+    """The matrices of the run's first `tasks` tasks and the values over their pooled classes, with the new
+    measurement as the last row.
+
+    Args:
+        measured: the new measurement.
+        run: the generator with the matrices of its run.
+        tasks: how many of its rows come before.
+        same: whether the run measured as this command does; otherwise only its accuracy counts.
+    """
+    matrices = {
+        name: [*(run.matrices.get(name, [])[:tasks] if same or name == "accuracy" else []), row]
+        for name, row in measured.per_class.items()
+    }
+    return matrices, [*(run.pooled[:tasks] if same else []), measured.pooled]
 
 
 def _real_images(settings: config.TrainConfig, pool: ImagePool, classes: Sequence[int]) -> RealImages:
