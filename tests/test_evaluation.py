@@ -472,6 +472,7 @@ def test_run_folder_holds_what_was_promised(
         "config.yaml",
         "metrics.json",
         "metrics.csv",
+        "provenance.json",
         "matrices.png",
         "checkpoints/last.ckpt",
         "samples/real.png",

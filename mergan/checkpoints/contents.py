@@ -13,6 +13,7 @@ KEY = "mergan"  # what this project adds to Lightning's checkpoint
 FORMAT = 4
 LAST_OF_FORMAT = {1: "0.1.0", 2: "0.2.0", 3: "0.3.0"}  # the last version that reads each earlier format
 EVALUATION = "ContinualEvaluation"  # the callback whose state holds the matrices
+COSTS = "CountedCosts"  # the callback whose state holds what the updates took; absent in files of version 0.4
 PROCESSES = "processes"  # how many trained the run; absent in files of version 0.4
 MAX_STEPS = 2**53
 MAX_VALUES = 30_000  # of a configuration: room for the order of any data set's classes, and read in seconds
@@ -41,7 +42,10 @@ def check(content: Any) -> None:
     _table(content, "state_dict", str)
     for key, value in content["state_dict"].items():
         _require(hasattr(value, "dtype"), f"state_dict.{key}", "not a tensor")
-    _check_evaluation(_table(_table(content, "callbacks", str), EVALUATION, str), len(own["class_names"]))
+    callbacks = _table(content, "callbacks", str)
+    _check_evaluation(_table(callbacks, EVALUATION, str), len(own["class_names"]))
+    if COSTS in callbacks:
+        _check_costs(_table(callbacks, COSTS, str))
     states = content.get("optimizer_states")
     _require(
         isinstance(states, list) and all(isinstance(state, Mapping) for state in states), "optimizer_states"
@@ -104,6 +108,13 @@ def _check_evaluation(state: Mapping[str, Any], classes: int) -> None:
     for clock in ("train_seconds", "evaluation_seconds"):
         value = state.get(clock)
         _require(type(value) in (int, float) and value >= 0, f"{where}.{clock}")  # type: ignore[operator]
+
+
+def _check_costs(state: Mapping[str, Any]) -> None:
+    where = f"callbacks.{COSTS}"
+    for name in ("updates", "images"):
+        for key, count in _table(state, name, str, f"{where}.").items():
+            _require(type(count) is int and 0 <= count <= MAX_STEPS, f"{where}.{name}.{key}")
 
 
 def num_values(value: Any) -> int:

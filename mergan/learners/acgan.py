@@ -90,11 +90,12 @@ class ACGAN(ContinualLearner):
         """The adversarial and classifier terms of "g" or "d"; G draws the classes of the batch."""
         classify = self.strategy.uses_classifier
         z = context.latent(len(batch.labels))
-        with torch.set_grad_enabled(name == "g"):
-            drawn = Drawn(z, batch.labels, self.generator(z, batch.labels))
         if name == "g":
+            drawn = Drawn(z, batch.labels, context.draw(z, batch.labels))
             outputs = self._discriminate(drawn.images, drawn.labels, context)
             return self.objective.generator_loss(Judged(*outputs, drawn.labels), classify)[0]
+        with torch.no_grad():
+            drawn = Drawn(z, batch.labels, self.generator(z, batch.labels))
         real, fake = self._judge(batch, drawn, context)
         return self.objective.discriminator_loss(real, fake, batch.adversarial, batch.weights, classify)[0]
 
@@ -152,7 +153,7 @@ class ACGAN(ContinualLearner):
         self.discriminator.requires_grad_(False)
         (labels, shares), pairs = self._asked(context)
         z = context.latent(len(labels))
-        drawn = Drawn(z, labels, self.generator(z, labels), shares)
+        drawn = Drawn(z, labels, context.draw(z, labels), shares)
         adversarial, class_logits = self._discriminate(drawn.images, labels, context)
         loss, terms = self.objective.generator_loss(
             Judged(adversarial, class_logits, labels, shares), self.strategy.uses_classifier
@@ -213,6 +214,7 @@ class ACGAN(ContinualLearner):
 
     def _judge(self, batch: TrainingBatch, drawn: Drawn, context: Context) -> tuple[Judged, Judged]:
         """The discriminator's outputs for both batches, in one pass if samples are independent."""
+        context.costs.images["d"] += len(batch.images) + len(drawn.images)
 
         def judge(images: Tensor, labels: Tensor) -> Judged:
             adversarial, classes = self._discriminate(images, labels, context)

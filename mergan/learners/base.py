@@ -19,7 +19,7 @@ from mergan.learners.readings import Pace, Terms, gradient_norm, read_back
 from mergan.learners.schedules import SCHEDULES, Schedule
 from mergan.networks.layers import inherit_classes
 from mergan.scenarios.base import Scenario, Task
-from mergan.strategies import Context, Strategy, TrainingBatch, Update
+from mergan.strategies import Context, Costs, Strategy, TrainingBatch, Update
 from mergan.system import processes, whole_batch
 from mergan.system.errors import ConfigError
 
@@ -60,6 +60,7 @@ class ContinualLearner(SampledGenerator):
 
     Attributes:
         last_losses: the losses that were read back last.
+        costs: what the updates have taken so far; a resumed run is told by the callback that counts them.
         offers: what a strategy may need besides the training (Strategy.needs): "loss_on" if the method is
             there, "discriminator" if it is in the context.
 
@@ -101,6 +102,7 @@ class ContinualLearner(SampledGenerator):
         self.seed = seed
         self.log_every_n_steps = log_every_n_steps
         self.last_losses: dict[str, float] = {}
+        self.costs = Costs()
         self._context: Context | None = None
         self._pace = Pace()
         self._logging = False  # whether the losses of the current step are read back
@@ -224,6 +226,7 @@ class ContinualLearner(SampledGenerator):
             device=self.device,
             seed=self.seed,
             discriminator=self.critic,
+            costs=self.costs,
         )
         if self.current_epoch == task.first_epoch:
             self._start_task(task)
@@ -317,6 +320,7 @@ class ContinualLearner(SampledGenerator):
             optimizer.step,
         )
         self.strategy.optimise(update, context)
+        self.costs.updates[name] += 1
         if index == 0:
             self.average()
         return terms

@@ -18,7 +18,7 @@ GRID = re.compile(r"task_([0-9]{1,9})\.png")
 TASK = re.compile(r"task_([0-9]{1,9})\.ckpt")
 # what a run writes, by subfolder of the run folder
 WRITTEN = {
-    "": ("config.yaml", "metrics.json", "metrics.csv", "*_matrix.csv", "matrices.png", "*_run.json", ".*"),
+    "": ("config.yaml", "metrics.json", "metrics.csv", "*_matrix.csv", "matrices.png", "*.json", ".*"),
     CHECKPOINTS: ("*.ckpt", ".*"),
     SAMPLES: ("task_*.png", "real.png"),
     TENSORBOARD: ("events.*", "hparams.yaml"),
@@ -51,6 +51,11 @@ class RunFolder:
     def figures(self) -> Path:
         """The final figures. They are written last: if they exist, the run is finished."""
         return self.path / "metrics.json"
+
+    @property
+    def provenance(self) -> Path:
+        """What the run was made with: code, packages, machine, seconds, memory."""
+        return self.path / "provenance.json"
 
     @property
     def heat_maps(self) -> Path:

@@ -124,6 +124,24 @@ def read_figures(path: Path) -> dict[str, float | str]:
     return content
 
 
+def read_sessions(path: Path) -> list[dict[str, Any]]:
+    """The sessions of a run (`provenance.json`), see mergan.run.provenance; none if the file does not exist.
+
+    Raises:
+        ConfigError: it holds no list of JSON objects.
+    """
+    try:
+        content = json.loads(read_text(path, CONFIG_LIMIT))
+    except FileNotFoundError:
+        return []
+    except (ValueError, RecursionError) as error:
+        raise _refused(path, f"cannot be read ({reason(error)}); remove it to go on without it") from error
+    sessions = content.get("sessions") if isinstance(content, dict) else None
+    if not isinstance(sessions, list) or not all(isinstance(session, dict) for session in sessions):
+        raise _refused(path, "cannot be read (no list of sessions); remove it to go on without it")
+    return sessions
+
+
 def read_matrix(path: Path) -> Matrix:
     """A matrix (task x class) of a run.
 

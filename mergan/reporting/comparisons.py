@@ -18,6 +18,10 @@ COSTS = {  # of metrics.json: heading
     "evaluation_seconds": "evaluation, s",
     "images_per_second": "images/s",
     "steps": "steps",
+    "updates_g": "updates of G",
+    "updates_d": "updates of D",
+    "images_seen_g": "images seen by G",
+    "images_seen_d": "images seen by D",
     "bytes_kept": "bytes kept",
 }
 NO_RESULTS = (*COSTS, "judge_accuracy")  # keys that say nothing about the generator
@@ -133,14 +137,17 @@ def configuration(settings: Sequence[Setting]) -> Table:
 
 
 def costs(settings: Sequence[Setting]) -> Table:
-    """A row per setting: time, steps, and the size of its checkpoint."""
+    """A row per setting: time, steps, images, memory, and the size of its checkpoint."""
     columns = [Column("setting", "setting", words=True)]
     columns += [Column(heading, key, SPREAD) for key, heading in COSTS.items()]
+    columns.append(Column("peak memory, MB", "peak_memory_megabytes", SPREAD))
     columns.append(Column("checkpoint, MB", "checkpoint_megabytes", SPREAD))
     rows = []
     for setting in settings:
         cells = [_figure("train_seconds", statistics.figure(setting, key)) for key in COSTS]
+        peaks = [peak / MEGABYTE for run in setting.runs if (peak := run.peak_memory) is not None]
         sizes = [size for run in setting.runs if (size := _checkpoint(run)) is not None]
+        cells.append(_figure("train_seconds", statistics.moments(peaks)))
         rows.append([Cell(setting.name), *cells, _figure("fid", statistics.moments(sizes))])
     caption = (
         "Costs, mean ± standard deviation over seeds. The checkpoint holds all that a run must keep to "

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mergan.output.folder import WRITTEN, RunFolder
-from mergan.output.reading import Matrix, read_config, read_figures, read_matrix
+from mergan.output.reading import Matrix, read_config, read_figures, read_matrix, read_sessions
 from mergan.output.record import last_grid
 from mergan.reporting.records import Account, accounts
 from mergan.system import files
@@ -33,6 +33,7 @@ class Run:
         grid: the sample grid after its last task.
         state: "finished", or what has become of it.
         reason: why it is not finished, as far as it is known.
+        sessions: what it was made with, as in provenance.json; empty if it does not say.
     """
 
     folder: Path
@@ -42,6 +43,14 @@ class Run:
     grid: Path | None = None
     state: str = FINISHED
     reason: str = ""
+    sessions: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def peak_memory(self) -> float | None:
+        """The most memory that a process of the run has held, in bytes; None if a session does not say."""
+        peaks = [session.get("peak_memory_bytes") for session in self.sessions]
+        known = [float(peak) for peak in peaks if isinstance(peak, int) and 0 < peak < 2**53]
+        return max(known) if known and len(known) == len(peaks) else None
 
     @property
     def finished(self) -> bool:
@@ -108,7 +117,8 @@ def read_run(folder: Path, account: Account | None = None) -> Run:
         count = max(len(matrix.rows) for matrix in matrices.values())
         measured = f"measured after {count} task{'s' if count > 1 else ''}"
         reason = f"{reason}; {measured}" if reason else measured
-    return Run(folder, config, figures, matrices, last_grid(folder), state, reason)
+    sessions = read_sessions(place.provenance)
+    return Run(folder, config, figures, matrices, last_grid(folder), state, reason, sessions)
 
 
 def _state(run: RunFolder, account: Account | None) -> tuple[str, str]:

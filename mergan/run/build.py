@@ -13,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
 from mergan import config
+from mergan.callbacks.counted_costs import CountedCosts
 from mergan.callbacks.evaluation import ContinualEvaluation
 from mergan.callbacks.interruption import StopBetweenSteps
 from mergan.callbacks.introduction import Introduction
@@ -153,6 +154,7 @@ def build_trainer(
     folder: RunFolder,
     scenario: Scenario,
     evaluation: ContinualEvaluation,
+    costs: CountedCosts,
     checkpoints: AtomicCheckpointIO,
     links: dict[str, str],
     resume_step: int,
@@ -168,6 +170,7 @@ def build_trainer(
         folder: the run folder.
         scenario: the stream.
         evaluation: the callback that evaluates the generator.
+        costs: the callback that keeps what the updates have taken.
         checkpoints: how checkpoints are written and read.
         links: how the configuration was composed.
         resume_step: see above.
@@ -194,6 +197,7 @@ def build_trainer(
             Introduction(evaluation),
             GeneratorSnapshot(),
             evaluation,
+            costs,
             *callbacks,
         ],
         logger=loggers,

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from mergan import config
+from mergan.callbacks.counted_costs import CountedCosts
 from mergan.callbacks.evaluation import ContinualEvaluation
 from mergan.checkpoints import file as checkpoint
 from mergan.checkpoints.fitting import for_lightning
@@ -25,6 +26,7 @@ from mergan.output.folder import RunFolder
 from mergan.output.handing import hand_final
 from mergan.run import automatic, build, remarks, resources
 from mergan.run.evaluator import build_evaluator
+from mergan.run.provenance import Session
 from mergan.run.resume import Continuation
 from mergan.run.start import find_start
 from mergan.strategies import Strategy
@@ -125,9 +127,10 @@ class Experiment:
         if settings.caps is None:
             absences.check(self.evaluator, self.scenario.classes)
         self.evaluation = ContinualEvaluation(self.evaluator, remarks.trusted(settings))
+        self.costs = CountedCosts()
         checkpoints = checkpoint.AtomicCheckpointIO()
         self.trainer = build.build_trainer(
-            settings, folder, self.scenario, self.evaluation, checkpoints, links, self.start.step
+            settings, folder, self.scenario, self.evaluation, self.costs, checkpoints, links, self.start.step
         )
         if going_on is not None and settings.ckpt_path is not None:
             content, path = going_on.content, Path(settings.ckpt_path)
@@ -146,11 +149,12 @@ class Experiment:
             return processes.from_first(self._close)
 
     def _open(self) -> None:
-        """Write the settings."""
+        """Write the settings, and what the run is made with."""
         if self.start.epochs < self.scenario.total_epochs:
             self.folder.figures.unlink(missing_ok=True)  # a finished run is being extended
         settings = OmegaConf.to_yaml(OmegaConf.structured(self.settings))
         write_text(self.folder.config, f"# mergan {VERSION}\n# tasks: {self._tasks()}\n{settings}")
+        self._session = Session(self.folder, self.trainer.strategy.root_device, max(self.start.step, 0))
 
     @contextmanager
     def _failure_told(self) -> Iterator[None]:
@@ -168,6 +172,7 @@ class Experiment:
         metrics = self._final_metrics()
         remarks.say(self.settings, self.evaluator, self.scenario, metrics)
         self._log_final(metrics)
+        self._session.end()
         write_text(self.folder.figures, json.dumps(metrics, indent=2) + "\n")
         return metrics
 
@@ -201,6 +206,7 @@ class Experiment:
             "evaluation_seconds": round(clocks.evaluation_seconds, 2),
             "images_per_second": round(images / max(clocks.train_seconds, 1e-9), 1),
             "steps": float(steps),
+            **self.costs.figures(),
             "bytes_kept": float(learner.strategy.bytes_kept(learner.generator)),
             **remarks.conditions(self.settings, evaluator, self.scenario.classes),
         }

@@ -1,5 +1,11 @@
-"""Continual strategies, one file each; conf/strategy/ names them. base.py defines their interface."""
+"""Continual strategies, one file each; conf/strategy/ names them.
 
-from mergan.strategies.base import Asked, Context, Drawn, Strategy, TrainingBatch, Update
+base.py defines their interface, context.py and batches.py define what they are given.
+"""
 
-__all__ = ["Asked", "Context", "Drawn", "Strategy", "TrainingBatch", "Update"]
+from mergan.strategies.base import Strategy
+from mergan.strategies.batches import Asked, Drawn, TrainingBatch, Update
+from mergan.strategies.context import Context
+from mergan.strategies.costs import Costs
+
+__all__ = ["Asked", "Context", "Costs", "Drawn", "Strategy", "TrainingBatch", "Update"]

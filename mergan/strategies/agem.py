@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from mergan.config.ranges import Count
-from mergan.strategies.base import Context, Update
+from mergan.strategies.batches import Update
 from mergan.strategies.buffer import ReplayBuffer
+from mergan.strategies.context import Context
 from mergan.strategies.memory import RealMemory
 from mergan.strategies.vectors import flat
 from mergan.system import whole_batch

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from mergan.data import denormalise, normalise
 from mergan.scenarios.base import Task
-from mergan.strategies.base import Context, TrainingBatch
+from mergan.strategies.batches import TrainingBatch
+from mergan.strategies.context import Context
 from mergan.system import processes, whole_batch
 
 GENERATION_BATCH = 256  # images that the snapshot generates at a time

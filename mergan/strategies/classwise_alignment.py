@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from mergan.strategies.base import Context
+from mergan.strategies.context import Context
 from mergan.strategies.replay_alignment import ReplayAlignment
 
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from mergan.scenarios.base import Task
-from mergan.strategies.base import Asked, Context, TrainingBatch
+from mergan.strategies.batches import Asked, TrainingBatch
+from mergan.strategies.context import Context
 from mergan.strategies.joint_retrain import JointRetrain
 from mergan.system import whole_batch
 from mergan.system.errors import ConfigError

@@ -11,9 +11,11 @@ from mergan.config.ranges import Count, NonNegative, Share
 from mergan.data import normalise
 from mergan.networks.solver import Solver
 from mergan.scenarios.base import Task
-from mergan.strategies.base import Context, Strategy, TrainingBatch
+from mergan.strategies.base import Strategy
+from mergan.strategies.batches import TrainingBatch
 from mergan.strategies.best_candidate import BestCandidate
 from mergan.strategies.buffer import ReplayBuffer, snapshot_images
+from mergan.strategies.context import Context
 from mergan.system.errors import ConfigError
 
 LABELLING_BATCH = 500

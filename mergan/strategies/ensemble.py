@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from mergan.strategies.base import Context, Strategy, size
+from mergan.strategies.base import Strategy, size
+from mergan.strategies.context import Context
 from mergan.system.errors import ConfigError
 
 

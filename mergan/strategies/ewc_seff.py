@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mergan.strategies.base import Context
+from mergan.strategies.context import Context
 from mergan.strategies.importance import ImportancePenalty
 
 

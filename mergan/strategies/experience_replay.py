@@ -10,8 +10,9 @@ from torch import Tensor
 
 from mergan.config.ranges import NonNegative
 from mergan.scenarios.base import Task
-from mergan.strategies.base import Context, TrainingBatch
+from mergan.strategies.batches import TrainingBatch
 from mergan.strategies.buffer import ReplayBuffer
+from mergan.strategies.context import Context
 from mergan.strategies.memory import RealMemory
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mergan.strategies.base import Context
 from mergan.strategies.buffer import ReplayBuffer
+from mergan.strategies.context import Context
 from mergan.strategies.joint_retrain import JointRetrain
 from mergan.system import whole_batch
 from mergan.system.errors import ConfigError

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from mergan.config.ranges import Count, NonNegative
-from mergan.strategies.base import Context, Drawn, Strategy
+from mergan.strategies.base import Strategy
+from mergan.strategies.batches import Drawn
+from mergan.strategies.context import Context
 from mergan.strategies.vectors import flat
 
 GROUP = 8  # images of one class generated together; the gradient is taken for each image separately

@@ -10,8 +10,10 @@ from torch import Tensor
 
 from mergan.config.ranges import Count, NonNegative, Positive, Share
 from mergan.scenarios.base import Task
-from mergan.strategies.base import Context, Strategy, TrainingBatch
+from mergan.strategies.base import Strategy
+from mergan.strategies.batches import TrainingBatch
 from mergan.strategies.buffer import ReplayBuffer, snapshot_images
+from mergan.strategies.context import Context
 
 
 class JointRetrain(Strategy):

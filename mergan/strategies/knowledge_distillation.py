@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from mergan.config.ranges import Count, NonNegative
-from mergan.strategies.base import Context, Drawn, Strategy
+from mergan.strategies.base import Strategy
+from mergan.strategies.batches import Drawn
+from mergan.strategies.context import Context
 
 
 class KnowledgeDistillation(Strategy):
@@ -46,4 +48,4 @@ class KnowledgeDistillation(Strategy):
         labels, z = context.labels(past, count), context.latent(count)
         with torch.no_grad():
             taught = context.snapshot(z, labels)
-        return {"distillation": self.weight * (context.generator(z, labels) - taught).abs().mean()}
+        return {"distillation": self.weight * (context.draw(z, labels) - taught).abs().mean()}

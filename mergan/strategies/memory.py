@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from mergan.config.ranges import Count
-from mergan.strategies.base import Context, Strategy
+from mergan.strategies.base import Strategy
+from mergan.strategies.context import Context
 from mergan.system.errors import ConfigError
 
 

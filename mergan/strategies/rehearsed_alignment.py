@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from mergan.config.ranges import Count
-from mergan.strategies.base import Context, TrainingBatch
+from mergan.strategies.batches import TrainingBatch
+from mergan.strategies.context import Context
 from mergan.strategies.replay_alignment import ReplayAlignment
 
 

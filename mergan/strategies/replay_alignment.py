@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from mergan.config.ranges import Count, NonNegative, Positive
-from mergan.strategies.base import Context, Drawn, Strategy
+from mergan.strategies.base import Strategy
+from mergan.strategies.batches import Drawn
+from mergan.strategies.context import Context
 
 
 class ReplayAlignment(Strategy):
@@ -70,7 +72,7 @@ class ReplayAlignment(Strategy):
         z = context.latent(len(labels))
         with torch.no_grad():
             target = context.snapshot(self.replay_spread * z, labels)
-        return self.weighed(self.mean(self.errors(context.generator(z, labels), target), count), len(past))
+        return self.weighed(self.mean(self.errors(context.draw(z, labels), target), count), len(past))
 
     def aligned_labels(self, context: Context, count: int) -> Tensor:
         """The classes (n,) of the images to align, here `count` of them, drawn uniformly."""

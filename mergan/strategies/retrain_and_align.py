@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from mergan.config.ranges import NonNegative
-from mergan.strategies.base import Context, Drawn
+from mergan.strategies.batches import Drawn
+from mergan.strategies.context import Context
 from mergan.strategies.joint_retrain import JointRetrain
 from mergan.strategies.replay_alignment import ReplayAlignment
 from mergan.system import whole_batch

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from mergan.config.ranges import NonNegative, Positive
-from mergan.strategies.base import Context, Drawn, Strategy, Update
+from mergan.strategies.base import Strategy
+from mergan.strategies.batches import Drawn, Update
+from mergan.strategies.context import Context
 from mergan.strategies.vectors import flat
 from mergan.system.errors import ConfigError
 
