@@ -1,8 +1,9 @@
-"""Train every row of the README's table of results, and write the table.
+"""Make the tables of the documentation again: train every row, search every setting.
 
-Trainings run in parallel, one thread each; together they take hours. Finished trainings are not repeated, and
-interrupted ones resume. A run folder made with other settings than its row has now is refused. Each call
-rewrites table.md and samples.png. Settings other than those below go to the trainings.
+Commands run in parallel, one thread each; all together they take days of one core. What is finished is not
+repeated, and what was interrupted goes on. A run folder made with other settings than its row has now is
+refused. Each call rewrites the tables and pictures. Settings other than those below go to the trainings and
+searches.
 """
 
 from __future__ import annotations
@@ -21,7 +22,11 @@ DOOR = Door(
     "reproduce",
     about=__doc__ or "",
     usage="[KEY=VALUE ...]",
-    examples=("jobs=2", "only=joint,ewc out=runs/two", "debug=smoke out=runs/smoke"),
+    examples=(
+        "table=mnist jobs=2",
+        "table=mnist only=joint,ewc",
+        "table=defaults debug=smoke out=runs/smoke",
+    ),
     composed=False,
 )
 
@@ -31,7 +36,7 @@ def _reproduce(typed: Sequence[str]) -> None:
     for word in others:
         if "=" not in word and not word.startswith("~"):
             raise ConfigError(f"{shown(word)}: not understood; --help shows the usage")
-    from mergan.run import reproduction
+    from mergan.reproducing import reproduction
 
     reproduction.reproduce(reproduction.plan(own, words.overrides(others)))
 

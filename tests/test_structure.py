@@ -31,6 +31,7 @@ ROOMS = [
     "cli",
     "tuning",
     "reporting",
+    "reproducing",
 ]
 DOORS = {"__init__", "__main__", "evaluate", "export", "report", "reproduce", "sample", "search", "train"}
 ALONE = {  # modules of the core and what of this project they may import
@@ -115,7 +116,9 @@ def test_checking_a_configuration_imports_no_torch() -> None:
 
 def test_the_configuration_does_not_travel_into_the_depth() -> None:
     """Parts get values; what Hydra composes stays with the rooms that build them."""
-    deep = [name for name in ROOMS if name not in ("config", "checkpoints", "run", "cli", "tuning")]
+    deep = [
+        name for name in ROOMS if name not in ("config", "checkpoints", "run", "cli", "tuning", "reproducing")
+    ]
     for module, file in MODULES.items():
         if room(module) in deep:
             assert "omegaconf" not in file.read_text(encoding="utf-8"), module

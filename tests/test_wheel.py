@@ -106,6 +106,6 @@ def test_its_trainings_are_started_from_the_wheel_too(programs: Path, tmp_path: 
     """`mergan reproduce` runs its own package, whatever lies in the working directory."""
     (tmp_path / "mergan").mkdir()
     (tmp_path / "mergan" / "__init__.py").write_text("import pathlib; pathlib.Path('ran').touch()\n")
-    words = ["reproduce", "only=finetune", "out=out", "debug=smoke", "evaluation=accuracy"]
-    assert "finetune_seed0: done" in run(tmp_path, programs / "mergan", *words).stdout
+    words = ["reproduce", "table=cvae", "only=finetune", "out=out", "debug=smoke", "evaluation=accuracy"]
+    assert "finetune_0: done" in run(tmp_path, programs / "mergan", *words).stdout
     assert not (tmp_path / "ran").exists()

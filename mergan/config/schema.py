@@ -188,12 +188,13 @@ class ExportConfig:
 
 @dataclass
 class ReproduceConfig:
-    """The keys of conf/reproduce.yaml, and the rows of its table."""
+    """The keys of conf/reproduce.yaml."""
 
     out: str
     jobs: int | None
+    table: str | None
     only: str | None
-    rows: dict[str, dict[str, Any]]
+    publish: str | None
 
 
 def register() -> None:

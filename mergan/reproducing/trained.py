@@ -1,0 +1,239 @@
+"""A table of trainings: rows of strategies, over seeds and class orders."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+
+from mergan import config
+from mergan.config.comparison import PATHS
+from mergan.output import plots, record, tables
+from mergan.output.folder import RunFolder
+from mergan.output.reading import read_config, read_figures
+from mergan.reporting.groups import Setting
+from mergan.reporting.runs import Run, read_run
+from mergan.reproducing import figures
+from mergan.reproducing.jobs import Job
+from mergan.reproducing.table import Table
+from mergan.run import automatic
+from mergan.system.errors import ConfigError
+from mergan.system.files import write_text
+
+REAL = "real"  # the row of real training images
+COUNTS = ("samples_per_class", "references_per_class", "reverse_per_class", "k")  # of conf/evaluation
+TABLE, SUMMARY, DIFFERENCES, PICTURE = "table", "summary", "differences", "samples.png"
+
+
+class TrainedTable(Table):
+    """A row per setting, a training for each of its repeats.
+
+    Args:
+        rows: the overrides of each row.
+        repeats: the overrides of the first, second, ... training of a row: its seed, its order of classes.
+        counts: trainings of a row, if not one; at most as many as `repeats`.
+        figures: the columns: figures of metrics.json, and peak_memory_bytes.
+        summary: those of a shorter table; null: there is none.
+        real: the row whose first run lends its data and its settings to the row of real images; null: none.
+        compare: the row from which the others are subtracted, run by run; null: no differences.
+    """
+
+    def __init__(
+        self,
+        rows: Mapping[str, Sequence[str]],
+        repeats: Sequence[Sequence[str]],
+        counts: Mapping[str, int],
+        figures: Sequence[str],
+        summary: Sequence[str] | None,
+        real: str | None,
+        compare: str | None,
+    ) -> None:
+        self.rows = {name: tuple(words) for name, words in rows.items()}
+        self.repeats = [tuple(words) for words in repeats]
+        self.counts = dict(counts)
+        self.figures = list(figures)
+        self.summary = None if summary is None else list(summary)
+        self.real = real
+        self.compare = compare
+
+    # ------------------------------------------------------------------ jobs
+
+    def stages(self, folder: Path, only: Collection[str], overrides: Sequence[str]) -> list[list[Job]]:
+        """The trainings, the first of every row before any second one; then the row of real images.
+
+        Raises:
+            ConfigError: see `Table.stages`.
+        """
+        trainings = []
+        for repeat, words in enumerate(self.repeats):
+            for row in self._chosen(only):
+                if repeat < self.counts.get(row, 1):
+                    typed = (*self.rows[row], *words, *overrides)
+                    trainings.append(_training(folder / f"{row}_{repeat}", typed))
+        measurement = (
+            [] if self.real is None or self.real not in only else [self._measurement(folder, overrides)]
+        )
+        return [trainings, measurement]
+
+    def _chosen(self, only: Collection[str]) -> list[str]:
+        return [row for row in self.rows if row in only]
+
+    def _measurement(self, folder: Path, overrides: Sequence[str]) -> Job:
+        """The job that measures real images, as the first run of the row `real` was measured."""
+        assert self.real is not None
+        run, done = folder / f"{self.real}_0", RunFolder(folder / REAL).figures
+        measured = config.compose(*self.rows[self.real], *self.repeats[0], *overrides).evaluation
+        words = (
+            str(run),
+            "images=real",
+            f"out={done}",
+            *(f"evaluation.{key}={measured[key]}" for key in COUNTS),
+        )
+        return Job("mergan.evaluate", words, done.parent, done)
+
+    # ------------------------------------------------------------------ results
+
+    def texts(self, folder: Path) -> dict[str, str]:
+        """ "table"; "summary" and "differences" if the table has them."""
+        runs = self._runs(folder)
+        made = figures.made_with([run for found in runs.values() for run in found])
+        found = {TABLE: _table(runs, self.figures) + (f"\n\n{made}" if made else "")}
+        if self.summary is not None:
+            found[SUMMARY] = _table(runs, self.summary)
+        if self.compare is not None and runs[self.compare]:
+            found[DIFFERENCES] = _differences(runs, self.compare, self.figures)
+        return found
+
+    def write(self, folder: Path, only: Collection[str]) -> str:
+        """Write the texts as Markdown files, and samples.png; returns the table."""
+        texts = self.texts(folder)
+        for name, text in texts.items():
+            write_text(folder / f"{name}.md", text + "\n")
+        grids = {
+            row: grid
+            for row, runs in self._runs(folder).items()
+            if runs and row != REAL and (grid := record.last_grid(runs[0].folder)) is not None
+        }
+        if grids:
+            plots.save_png(plots.side_by_side(grids), folder / PICTURE)
+        return texts[TABLE]
+
+    def publish(self, folder: Path, to: Path) -> None:
+        """Copy settings, figures, origin, matrices and the last grid of every finished run.
+
+        Folders of the machine are replaced by their defaults in the settings.
+        """
+        for row, runs in self._runs(folder).items():
+            for run in runs:
+                place = to / run.folder.name
+                place.mkdir(parents=True, exist_ok=True)
+                if row == REAL:
+                    shutil.copy(RunFolder(run.folder).figures, place)
+                    continue
+                for path in self._kept(RunFolder(run.folder)):
+                    shutil.copy(path, place)
+                write_text(RunFolder(place).config, _without_places(run.config))
+                grid = record.last_grid(run.folder)
+                if grid is not None:
+                    (place / grid.parent.name).mkdir(exist_ok=True)
+                    shutil.copy(grid, place / grid.parent.name)
+
+    def _kept(self, folder: RunFolder) -> list[Path]:
+        named = (folder.config, folder.figures, folder.provenance, *folder.matrices.values())
+        return [path for path in named if path.is_file()]
+
+    def _runs(self, folder: Path) -> dict[str, list[Run]]:
+        """The finished runs of every row, in the order of their repeats."""
+        found = {
+            row: [
+                run
+                for repeat in range(self.counts.get(row, 1))
+                if (place := RunFolder(folder / f"{row}_{repeat}")).finished
+                and (run := read_run(place.path)).finished
+            ]
+            for row in self.rows
+        }
+        real = RunFolder(folder / REAL)
+        if self.real is not None:
+            figures_of_real = read_figures(real.figures) if real.finished else {}
+            found[REAL] = [Run(real.path, {}, figures_of_real)] if real.finished else []
+        return found
+
+
+def _table(runs: Mapping[str, Sequence[Run]], keys: Sequence[str]) -> str:
+    """A row per setting, means and standard deviations over its runs."""
+    headings = ["strategy", *(figures.SHOWN[key].heading for key in keys), "runs"]
+    lines = [
+        [
+            "real training images" if row == REAL else f"`{row}`",
+            *(figures.cell(key, found) for key in keys),
+            str(len(found)),
+        ]
+        for row, found in runs.items()
+    ]
+    return tables.markdown(headings, lines)
+
+
+def _differences(runs: Mapping[str, Sequence[Run]], compare: str, chosen: Sequence[str]) -> str:
+    """The compared row minus each other one over the repeats that both have, with bootstrap intervals."""
+    keys = [key for key in chosen if figures.SHOWN[key].spread]
+    settings = {row: Setting(row, {}, found, []) for row, found in runs.items() if row != REAL and found}
+    own = settings.pop(compare)
+    lines = [
+        [
+            f"`{compare}` - `{row}`",
+            *(figures.difference(key, other, own) for key in keys),
+            str(len(own.by_seed().keys() & other.by_seed().keys())),
+        ]
+        for row, other in settings.items()
+    ]
+    return tables.markdown(["difference", *(figures.SHOWN[key].heading for key in keys), "pairs"], lines)
+
+
+def _training(folder: Path, overrides: tuple[str, ...]) -> Job:
+    """The job of a training; refused if its settings are wrong, or the folder holds another run.
+
+    Raises:
+        ConfigError: see `Table.stages`.
+    """
+    run = RunFolder(folder)
+    wanted = config.compose(*overrides)
+    config.check(wanted)
+    if run.finished:  # an unreadable file is reported before hours of training
+        read_figures(run.figures)
+        record.last_grid(folder)
+    if run.config.is_file() or run.config.is_symlink() or run.finished:
+        _check_unchanged(folder, wanted)
+    own = (f"hydra.run.dir={folder}", "resume=auto")
+    return Job("mergan.train", (*overrides, *own), folder, run.figures)
+
+
+def _check_unchanged(folder: Path, wanted: Any) -> None:
+    """Refuse a run made with other settings than its row has now: its figures would be taken for new ones."""
+    then = read_config(RunFolder(folder).config)
+    wanted = automatic.kept(wanted, then)  # what the images decide has not changed with the settings
+    now: Any = OmegaConf.to_container(config.apply_caps(wanted), resolve=True, enum_to_str=True)
+    changed = [key for key in config.differences(then, now) if not config.harmless(key)]
+    if changed:
+        raise ConfigError(
+            f"{folder}: was trained with another {changed[0]}; remove that folder or name another out="
+        )
+
+
+def _without_places(settings: Mapping[str, Any]) -> str:
+    """The configuration as YAML, with the default of every key that names a folder or a file."""
+    content = json.loads(json.dumps(settings))
+    default: Any = OmegaConf.to_container(config.compose(), resolve=True, enum_to_str=True)
+    for key in PATHS:
+        parent, _, name = key.rpartition(".")
+        node, usual = content, default
+        for part in parent.split(".") if parent else []:
+            node, usual = node.get(part) or {}, usual.get(part) or {}
+        if name in node:
+            node[name] = usual.get(name)
+    return yaml.safe_dump(content, sort_keys=False)
