@@ -60,7 +60,7 @@ def forgetting(tasks: Sequence[Row], higher_is_better: bool = True) -> float | N
     """Mean of `losses` over the tasks; None if there is nothing to compare with.
 
     Args:
-        tasks: a matrix with a column per task (Chaudhry et al. 2018, eq. 4).
+        tasks: a matrix with a column per task (the average over j of Chaudhry et al. 2018).
         higher_is_better: the direction of the metric.
     """
     values = losses(tasks, higher_is_better).values()
@@ -70,8 +70,8 @@ def forgetting(tasks: Sequence[Row], higher_is_better: bool = True) -> float | N
 def learned(tasks: Sequence[Row]) -> float | None:
     """Mean over the tasks of the value right after the task: the learning accuracy, for any metric.
 
-    Riemer et al. 2019, arXiv 1810.11910, section 5. What was known before the stream was not learned in it
-    and does not count. None if a task has no value right after it.
+    Riemer et al. 2019, arXiv 1810.11910. What was known before the stream was not learned in it and does not
+    count. None if a task has no value right after it.
 
     Args:
         tasks: a matrix with a column per task.

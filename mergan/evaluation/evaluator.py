@@ -136,8 +136,8 @@ class Evaluator:
         """Train a new classifier on generated images only; return its accuracy on real ones of `classes`.
 
         This is the "reverse" or "train on synthetic, test on real" accuracy. It drops if the images are
-        not recognisable, and also if they lack diversity (Wu et al. 2018, section 4; Ravuri & Vinyals
-        2019, arXiv 1905.10887). Whether the classifier sees the images as they are or augmented is up to
+        not recognisable, and also if they lack diversity (Wu et al. 2018; Ravuri & Vinyals 2019,
+        arXiv 1905.10887). Whether the classifier sees the images as they are or augmented is up to
         the classifier (`augment_reverse`). All stored images of a class stand for generated ones.
         """
         images, labels = sample(

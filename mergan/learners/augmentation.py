@@ -43,7 +43,7 @@ class NoAugmentation(Augmentation):
 
 
 class DiffAugment(Augmentation):
-    """Changes of colour, shift and cutout (Zhao et al. 2020, arXiv 2006.10738, appendix).
+    """Changes of colour, shift and cutout (Zhao et al. 2020, arXiv 2006.10738).
 
     Args:
         probability: share of the images that is augmented, drawn anew for every image. At 0 nothing is drawn.

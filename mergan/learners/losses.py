@@ -44,8 +44,9 @@ def hinge_fake(logits: Tensor) -> Tensor:
 def mode_seeking(images: Tensor, z: Tensor, others: Tensor, other_z: Tensor) -> Tensor:
     """mean |z - z'| / mean |G(z, c) - G(z', c)|: large if different z give nearly the same image.
 
-    This is the inverse of the ratio that the generator maximises in Mao et al. 2019 (arXiv 1903.05628).
-    Its gradient therefore fades as the images move apart. Several processes take the means together.
+    This is the inverse of the ratio that the generator maximises in Mao et al. 2019 (arXiv 1903.05628), and
+    what their code minimises. Its gradient therefore fades as the images move apart. Several processes take
+    the means together.
 
     Args:
         images: G(z, c), (B, C, S, S).

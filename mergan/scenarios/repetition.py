@@ -18,12 +18,12 @@ MOST_DRAWS = 10**6  # one draw per class seen and per task
 class Repetition(StreamKind):
     """Class-incremental learning with repetition: classes come back in later tasks.
 
-    A drawn stream follows the paper's sampling-based generator, with two differences. New classes appear at
+    A drawn stream follows the paper's sampling-based generator, with three differences. New classes appear at
     a constant rate, `classes_per_task` in each task until all have appeared. (The paper draws the task of
     the first appearance, e.g. from a geometric distribution.) A class comes back with all its real images.
-    (The paper draws a sample of them for each task.) As in the paper, each class seen in an earlier task is
-    in task t with probability `repetition`, independently of all others. A task without any class gets one
-    class seen earlier, chosen uniformly.
+    (The paper draws a sample of them for each task.) A task without any class gets one class seen earlier,
+    chosen uniformly. (The paper's code leaves such a task out.) As in the paper, each class seen in an
+    earlier task is in task t with probability `repetition`, independently of all others.
 
     Classes that the networks know from `init_from` count as seen and come back like the others.
 

@@ -32,7 +32,7 @@ class AGEM(RealMemory):
     to tell past classes, but only kept from unlearning them.
 
     Adam moves along g' divided by the root of its second moments, and its first moments hold earlier
-    gradients. So the step itself may still raise the loss on the memory. The authors use plain SGD.
+    gradients. So the step itself may still raise the loss on the memory. The authors use SGD.
 
     Args:
         batch_size: stored images per step, for each network; null: the batch size of the training.

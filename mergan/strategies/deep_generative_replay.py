@@ -22,7 +22,7 @@ LABELLING_BATCH = 500
 
 
 class DeepGenerativeReplay(Strategy):
-    """An unconditional generator and a classifier, the solver (section 3, the "scholar").
+    """An unconditional generator and a classifier, the solver; together the "scholar" of the paper.
 
     The generator learns images without their classes. The solver learns the classes. Both train on real
     images together with replays x' = G_{t-1}(z), which the previous solver S_{t-1} has labelled:

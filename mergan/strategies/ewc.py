@@ -31,8 +31,8 @@ class EWC(ImportancePenalty):
     Args:
         weight: factor on the penalty.
         samples: generated images per task for the estimate of F.
-        decay: factor on the F of earlier classes when a task ends (gamma of online EWC, Schwarz et al.
-            2018); 1 keeps the sum over all classes.
+        decay: factor on the F of earlier classes when a task ends (online EWC, see ImportancePenalty); 1
+            keeps the sum over all classes.
         divide_by_classes: take the mean over the past classes, see ImportancePenalty.
     """
 

@@ -41,7 +41,10 @@ class ImportancePenalty(Strategy):
     so their importance is zero and they stay free.
 
     One Omega and one anchor theta* serve all classes, as in online EWC (Schwarz et al. 2018,
-    arXiv 1805.06370, section 3.2). So memory and cost per step do not grow with the number of tasks.
+    arXiv 1805.06370, section 4). So memory and cost per step do not grow with the number of tasks. Their
+    gamma is `decay` (eq. 9), but also multiplies the penalty (eq. 8), a constant factor on `weight`; and
+    they normalise what each task adds.
+
     Discriminator and data are those of fine-tuning. After `init_from`, Omega is measured for the classes
     that the networks know.
 

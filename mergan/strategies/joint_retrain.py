@@ -1,4 +1,4 @@
-"""Joint retraining on self-generated replays (MeRGAN-JTR: Wu et al. 2018, section 3.1)."""
+"""Joint retraining on self-generated replays (MeRGAN-JTR: Wu et al. 2018, arXiv 1809.02058)."""
 
 from __future__ import annotations
 

@@ -16,16 +16,17 @@ class KnowledgeDistillation(Strategy):
 
         L_KD = weight * E_{z, c} mean over pixels of |G_t(z, c) - G_{t-1}(z, c)|
 
-    with z ~ N(0, I) and c uniform over the past classes; images in [-1, 1]. Zhai et al. distil the outputs of
-    an image-to-image translator with the L1 norm, on auxiliary input images that they compose of those of the
-    current task, because the earlier inputs are gone. A label is no image: all past conditions can be asked
-    for, so none need be composed.
+    with z ~ N(0, I) and c uniform over the past classes; images in [-1, 1]. Zhai et al. distil a BicycleGAN
+    with the L1 norm: its images and the codes of its encoder. They do so on auxiliary inputs that they
+    compose of the current task's images. The inputs of earlier tasks are gone, and on those of the current
+    one distillation and training would contradict each other. Here all past labels can be asked for, so no
+    input need be composed, and there is no encoder.
 
     It differs from replay_alignment in the norm and in the objective. The absolute error pulls at every pixel
     with the same force, however small its error; the squared error lets small errors pass, which add up over
     tasks. The force does not weaken near the teacher, so the images do not come to rest there. The objective
-    keeps all its terms, the classifier's too, as in the source; replay_alignment leaves those out by default,
-    as the text of its source does.
+    keeps all its terms, as in the source, and so the classifier's; replay_alignment leaves those out by
+    default, as the text of its source does.
 
     Args:
         weight: factor on the mean absolute error.

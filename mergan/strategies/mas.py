@@ -12,8 +12,8 @@ from mergan.strategies.importance import ImportancePenalty
 class MAS(ImportancePenalty):
     """Measures the importance of a weight by how much it changes the output's squared norm.
 
-    See eq. 2 to 4 of Aljundi et al.; the output is the image G(z, c) with P = channels * height * width
-    values:
+    Omega is eq. 2 of Aljundi et al. for the squared norm of the output. The output is the image G(z, c) with
+    P = channels * height * width values:
 
         penalty = weight / 2 * sum_i Omega_i (theta_i - theta*_i)^2
         Omega_i = E_{z, c} |d (||G(z, c)||_2^2 / P) / d theta_i|
@@ -26,7 +26,8 @@ class MAS(ImportancePenalty):
     Args:
         weight: factor on the penalty.
         samples: generated images per task for the estimate of Omega.
-        decay: factor on the Omega of earlier classes when a task ends; 1 (the paper) keeps their sum.
+        decay: factor on the Omega of earlier classes when a task ends; 1 (the paper's code) keeps their
+            sum.
         divide_by_classes: take the mean over the past classes, see ImportancePenalty.
     """
 

@@ -14,7 +14,7 @@ from mergan.strategies.replay_alignment import ReplayAlignment
 
 
 class RehearsedAlignment(ReplayAlignment):
-    """Replay alignment (Wu et al. 2018, section 3.2), with replays for the classifier but not for the critic.
+    """Replay alignment (Wu et al. 2018), with replays for the classifier but not for the critic.
 
         L_D = adv on real and generated images of the new classes + lambda_cls_d * CE_D
         L_G = adv + lambda_cls_g * CE(C(G(z, c)), c), c new, + L_RA, c past

@@ -1,4 +1,4 @@
-"""Replay alignment (MeRGAN-RA: Wu et al. 2018, section 3.2)."""
+"""Replay alignment (MeRGAN-RA: Wu et al. 2018, arXiv 1809.02058)."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ class RetrainAndAlign(JointRetrain):
     The discriminator sees real images and replays. The generator is aligned with its snapshot for the
     same z and class:
 
-        L_D = L_D of joint retraining (Wu et al. 2018, section 3.1)
-        L_G = L_G of joint retraining + L_RA (section 3.2)
+        L_D = L_D of joint retraining
+        L_G = L_G of joint retraining + L_RA
 
     Alignment uses the images of past classes that the generator draws for the discriminator anyway. So
     its only extra cost is to generate the snapshot's images for the same z (times `replay_spread`).

@@ -28,7 +28,8 @@ class SynapticIntelligence(Strategy):
 
     The loss of a GAN's generator is no fixed function: it changes with the discriminator, and in equilibrium
     it does not fall. So omega measures progress against the discriminator of each step. A negative omega_i,
-    from steps that did harm, is taken as zero, since the penalty would reward change.
+    from steps that did harm, is taken as zero, since the penalty would reward change. (The authors' code
+    takes the positive part of Omega after each task, so that such steps also lower what earlier ones gave.)
 
     Omega costs no images and no backward passes of its own. It cannot be split by class: classes that return
     stay protected. With `learner.ema` the path is that of the generator in training, not of its average.

@@ -14,8 +14,8 @@ class _PrecisionRecall(Metric):
     """The base of both: one pass of torch-fidelity computes the two.
 
     Args:
-        k: each sample represents the closed ball that reaches to its k-th nearest other sample
-            (eq. 1). Both sets must have more than k samples.
+        k: each sample represents the closed ball that reaches to its k-th nearest other sample, as in the
+            code of the paper. Both sets must have more than k samples.
     """
 
     key: str
@@ -40,13 +40,13 @@ class _PrecisionRecall(Metric):
 
 
 class Precision(_PrecisionRecall):
-    """Share of the generated samples that lie in the ball of some real sample, 0 to 1 (eq. 2)."""
+    """Share of the generated samples that lie in the ball of some real sample, 0 to 1."""
 
     key = KEY_METRIC_PRECISION
 
 
 class Recall(_PrecisionRecall):
-    """Share of the real samples that lie in the ball of some generated sample, 0 to 1 (eq. 2).
+    """Share of the real samples that lie in the ball of some generated sample, 0 to 1.
 
     Near 0 for a collapsed generator, because its balls have almost no extent.
     """
