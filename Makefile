@@ -49,7 +49,7 @@ smoke: $(READY) ## all strategies in seconds, on generated images
 tour: $(READY) ## run docs/tour.ipynb again and keep its outputs (3 minutes)
 	$(BIN)/python docs/tour.py
 
-reproduce: $(READY) ## train every row of the table of results, and write the table (hours; goes on where it stopped)
+reproduce: $(READY) ## make the tables of the documentation again (days; goes on where it stopped; ARGS=table=NAME)
 	$(BIN)/python -m mergan.reproduce $(ARGS)
 
 benchmark: $(READY) ## how fast training is, as ratios (an idle machine, about 35 minutes)

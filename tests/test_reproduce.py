@@ -155,7 +155,7 @@ def test_a_failed_training_is_named_and_the_table_written_all_the_same(plan: Pla
     with pytest.raises(TrainingError, match="finetune_0: failed"):
         reproduction.reproduce(failing)
     text = (tmp_path / "small" / "table.md").read_text()
-    assert cells(text)["`finetune`"]["accuracy %"] == "-"
+    assert text.startswith("| strategy |") and not cells(text)  # rows that have run would stand there
     assert "README.md" in (tmp_path / "small" / "finetune_0.log").read_text()
 
 

@@ -116,9 +116,8 @@ def test_checking_a_configuration_imports_no_torch() -> None:
 
 def test_the_configuration_does_not_travel_into_the_depth() -> None:
     """Parts get values; what Hydra composes stays with the rooms that build them."""
-    deep = [
-        name for name in ROOMS if name not in ("config", "checkpoints", "run", "cli", "tuning", "reproducing")
-    ]
+    composing = {"config", "checkpoints", "run", "cli", "tuning", "reproducing"}
+    deep = [name for name in ROOMS if name not in composing]
     for module, file in MODULES.items():
         if room(module) in deep:
             assert "omegaconf" not in file.read_text(encoding="utf-8"), module

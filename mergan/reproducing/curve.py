@@ -41,7 +41,7 @@ class CurveTable(TrainedTable):
 
     def draw(self, folder: Path) -> None:
         """Write curve.png of the runs in a folder; nothing as long as no row has run."""
-        runs = {row: found for row, found in self._runs(folder).items() if found and row != REAL}
+        runs = {row: found for row, found in self._runs(folder).items() if row != REAL}
         joined = {row for rows in self.lines.values() for row in rows}
         curves = self.lines | {row: [row] for row in runs if row not in joined}
         if not runs:

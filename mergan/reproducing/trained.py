@@ -105,7 +105,7 @@ class TrainedTable(Table):
         found = {TABLE: _table(runs, self.figures) + (f"\n\n{made}" if made else "")}
         if self.summary is not None:
             found[SUMMARY] = _table(runs, self.summary)
-        if self.compare is not None and runs[self.compare]:
+        if self.compare in runs:
             found[DIFFERENCES] = _differences(runs, self.compare, self.figures)
         return found
 
@@ -117,7 +117,7 @@ class TrainedTable(Table):
         grids = {
             row: grid
             for row, runs in self._runs(folder).items()
-            if runs and row != REAL and (grid := record.last_grid(runs[0].folder)) is not None
+            if row != REAL and (grid := record.last_grid(runs[0].folder)) is not None
         }
         if grids:
             plots.save_png(plots.side_by_side(grids), folder / PICTURE)
@@ -148,7 +148,7 @@ class TrainedTable(Table):
         return [path for path in named if path.is_file()]
 
     def _runs(self, folder: Path) -> dict[str, list[Run]]:
-        """The finished runs of every row, in the order of their repeats."""
+        """The finished runs of every row that has one, in the order of their repeats."""
         found = {
             row: [
                 run
@@ -160,9 +160,8 @@ class TrainedTable(Table):
         }
         real = RunFolder(folder / REAL)
         if self.real is not None:
-            figures_of_real = read_figures(real.figures) if real.finished else {}
-            found[REAL] = [Run(real.path, {}, figures_of_real)] if real.finished else []
-        return found
+            found[REAL] = [Run(real.path, {}, read_figures(real.figures))] if real.finished else []
+        return {row: each for row, each in found.items() if each}
 
 
 def _table(runs: Mapping[str, Sequence[Run]], keys: Sequence[str]) -> str:
@@ -182,7 +181,7 @@ def _table(runs: Mapping[str, Sequence[Run]], keys: Sequence[str]) -> str:
 def _differences(runs: Mapping[str, Sequence[Run]], compare: str, chosen: Sequence[str]) -> str:
     """The compared row minus each other one over the repeats that both have, with bootstrap intervals."""
     keys = [key for key in chosen if figures.SHOWN[key].spread]
-    settings = {row: Setting(row, {}, found, []) for row, found in runs.items() if row != REAL and found}
+    settings = {row: Setting(row, {}, found, []) for row, found in runs.items() if row != REAL}
     own = settings.pop(compare)
     lines = [
         [
