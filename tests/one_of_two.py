@@ -35,6 +35,9 @@ RUNS = {
     "solver": ["strategy=deep_generative_replay", "strategy.solver_steps=2", "strategy.solver_width=4"],
     "memory": ["strategy=experience_replay", "strategy.capacity=8"],
     "penalty": ["strategy=ewc", "strategy.samples=4"],
+    "projected": ["strategy=agem", "strategy.capacity=8"],
+    "path": ["strategy=synaptic_intelligence"],
+    "rehearsed": ["strategy=rehearsed_alignment", "objective.critic_steps=2"],
     "by_class": [  # three past classes share a batch of eight: 2 images each, so the parts are even
         *("strategy._target_=mergan.strategies.classwise_retrain.ClasswiseRetrain", "strategy.mode=live"),
         # not the Wasserstein loss: the gradient of D's bias is zero, and Adam steps along its rounding errors
