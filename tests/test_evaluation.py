@@ -16,7 +16,6 @@ from tiny import metric_of
 from torch import Tensor
 
 from mergan import config
-from mergan.callbacks.evaluation import write_matrix
 from mergan.checkpoints import file as checkpoint
 from mergan.data import cache, normalise
 from mergan.data.image_set import ImageSet
@@ -30,6 +29,7 @@ from mergan.evaluation.metrics import Comparison, Metric
 from mergan.evaluation.metrics.diversity import Diversity
 from mergan.evaluation.sampling import sample
 from mergan.evaluation.training import train_classifier
+from mergan.output.matrix import write_matrix
 from mergan.reporting.comparisons import COSTS
 from mergan.run import experiment
 from mergan.run.measurement import measure
@@ -443,7 +443,7 @@ def test_there_is_no_forgetting_after_one_task() -> None:
 
 def test_matrix_file_has_a_line_per_task_and_a_column_per_class(tmp_path: Path) -> None:
     rows = [{2: 0.5}, {2: 0.25, 0: 1.0}]
-    write_matrix(tmp_path / "matrix.csv", rows, ["cat", "dog", "a, b"])
+    write_matrix(tmp_path / "matrix.csv", rows, {0: "cat", 1: "dog", 2: "a, b"})
     assert (tmp_path / "matrix.csv").read_text().splitlines() == [
         'task,cat,"a, b"',
         "0,,0.5000",

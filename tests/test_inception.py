@@ -12,7 +12,7 @@ from torch_fidelity import feature_extractor_inceptionv3 as theirs
 from mergan.config import inception_weights
 from mergan.evaluation.features.inception import Inception
 from mergan.run import experiment
-from mergan.system.errors import DataError
+from mergan.system.errors import ConfigError, DataError
 
 
 @pytest.fixture(autouse=True)
@@ -101,3 +101,21 @@ def test_run_measures_on_inception_features(cache_dir: Path, tmp_path: Path, wei
     assert metrics["evaluation_features"] == "judge,inception"
     names = {"precision", "coverage", "kid", "diversity"}
     assert names | {f"{name}_inception" for name in names} <= set(metrics)
+
+
+def test_clog_is_refused_without_weights_and_with_too_few_images(
+    cache_dir: Path, tmp_path: Path, weights: Path
+) -> None:
+    """Its 2,048 images of a task take minutes; test_clog.py has runs that end well, with other features."""
+    with pytest.raises(DataError, match=r"^evaluation\.spaces\.inception: .* is missing; fetch "):
+        tiny.compose(cache_dir, "evaluation=clog")
+    own = ["evaluation=clog", f"evaluation.inception_weights={weights}", "evaluation.samples_per_class=1023"]
+    few = ["evaluation.metrics.fid_per_task.min_references=2", "evaluation.references_per_class=1"]
+    with pytest.raises(ConfigError) as told:
+        experiment.run(tiny.compose(cache_dir, *own, *few), tmp_path / "run")
+    assert str(told.value) == (
+        "evaluation.samples_per_class=1023: fid_per_task_inception takes 2048 generated images of features "
+        "with 2048 dimensions, and 2 classes have 2046; use 1024 or more, or "
+        "evaluation.metrics.fid_per_task=null"
+    )
+    assert not (tmp_path / "run").exists()

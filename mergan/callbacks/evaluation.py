@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -15,8 +14,8 @@ from mergan.evaluation import continual
 from mergan.evaluation.evaluator import Evaluator
 from mergan.learners import ContinualLearner, TaskCallback
 from mergan.output.folder import RunFolder
+from mergan.output.matrix import write_matrix
 from mergan.scenarios.base import Scenario
-from mergan.system.files import replacing
 from mergan.system.text import shortened, shown
 
 log = logging.getLogger(__name__)
@@ -38,7 +37,8 @@ class ContinualEvaluation(TaskCallback):
             they never do.
 
     Attributes:
-        matrices: matrices by metric name, with one row per task.
+        matrices: matrices with a column per class by metric name, with one row per task.
+        per_task: those with a column per task (`Metric.per_task`).
         pooled: for each task, the values over all classes together by metric name.
         train_seconds: time spent in epochs.
         evaluation_seconds: time spent in the evaluation between them.
@@ -46,7 +46,8 @@ class ContinualEvaluation(TaskCallback):
 
     def __init__(self, evaluator: Evaluator, trusted: float | None) -> None:
         self.evaluator, self.trusted = evaluator, trusted
-        self.matrices: dict[str, list[dict[int, float]]] = {name: [] for name in evaluator.higher_is_better}
+        self.matrices: dict[str, list[dict[int, float]]] = {name: [] for name in evaluator.per_class}
+        self.per_task: dict[str, list[dict[int, float]]] = {name: [] for name in evaluator.per_task}
         self.pooled: list[dict[str, float]] = []
         self.train_seconds = 0.0
         self.evaluation_seconds = 0.0
@@ -59,7 +60,8 @@ class ContinualEvaluation(TaskCallback):
 
     def figures(self, scenario: Scenario) -> dict[str, float]:
         """The continual summaries of all matrices; see mergan.evaluation.continual.figures."""
-        return continual.figures(self.matrices, self.pooled, self.evaluator.higher_is_better, scenario)
+        better = self.evaluator.higher_is_better
+        return continual.figures(self.matrices, self.pooled, better, scenario, self.per_task)
 
     def weak_judge(self, classes: Sequence[int]) -> float | None:
         """The judge's accuracy on the real images of `classes`, if it is too low to trust its figures."""
@@ -84,16 +86,27 @@ class ContinualEvaluation(TaskCallback):
         self.train_seconds += ended - self._started
         if not trainer.is_global_zero:
             return
-        measured = self.evaluator.measure(learner.generate, learner.task.seen, learner.strategy.stored_images)
+        stored, brought = learner.strategy.stored_images, learner.scenario.brought
+        measured = self.evaluator.measure(learner.generate, learner.task.seen, stored, brought)
         for name, row in measured.per_class.items():
             self.matrices[name].append(row)
+        for name, row in measured.per_task.items():
+            self.per_task[name].append(row)
         self.pooled.append(measured.pooled)
         names: list[str] = trainer.datamodule.pool.class_names  # type: ignore[attr-defined]
         self._log(trainer, learner, names)
-        write_matrices(RunFolder(Path(trainer.default_root_dir)), self.matrices, names)
+        self._write(RunFolder(Path(trainer.default_root_dir)), names)
         self._report(learner, names)
         self._warn_of_collapse(names)
         self.evaluation_seconds += time.perf_counter() - ended
+
+    def _write(self, folder: RunFolder, names: Sequence[str]) -> None:
+        """Write `NAME_matrix.csv` for every matrix that has a value."""
+        of_tasks = continual.task_names(self.per_task.values())
+        for matrices, columns in ((self.matrices, dict(enumerate(names))), (self.per_task, of_tasks)):
+            for name, rows in matrices.items():
+                if any(rows):
+                    write_matrix(folder.matrix(name), rows, columns)
 
     def _report(self, learner: ContinualLearner, names: Sequence[str]) -> None:
         """Log one line for the terminal."""
@@ -147,6 +160,13 @@ class ContinualEvaluation(TaskCallback):
             if name in self.pooled[-1]:
                 values[f"{name}/pooled"] = self.pooled[-1][name]
             values |= self._losses(name, learner.scenario, names)
+        for name, rows in self.per_task.items():
+            values |= {f"{name}/{continual.task_name(task)}": value for task, value in rows[-1].items()}
+            if rows[-1]:
+                values[f"{name}/average"] = continual.average(rows[-1])
+            forgotten = continual.forgetting(rows, self.evaluator.higher_is_better[name])
+            if forgotten is not None:
+                values[f"{continual.forgetting_name(name)}/average"] = forgotten
         for logger in trainer.loggers:
             logger.log_metrics({**values, "epoch": trainer.current_epoch}, step=trainer.global_step)
 
@@ -171,6 +191,7 @@ class ContinualEvaluation(TaskCallback):
         """The matrices and times so far, saved with every checkpoint."""
         return {
             "matrices": {name: [dict(row) for row in rows] for name, rows in self.matrices.items()},
+            "per_task": {name: [dict(row) for row in rows] for name, rows in self.per_task.items()},
             "pooled": [dict(row) for row in self.pooled],
             "train_seconds": self.train_seconds,
             "evaluation_seconds": self.evaluation_seconds,
@@ -178,30 +199,13 @@ class ContinualEvaluation(TaskCallback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the matrices of the resumed run; a new metric has no earlier values."""
-        earlier, tasks = state_dict["matrices"], len(state_dict["pooled"])
-        self.matrices = {
-            name: [dict(row) for row in earlier.get(name, [{}] * tasks)]
-            for name in self.evaluator.higher_is_better
-        }
+        tasks = len(state_dict["pooled"])
+
+        def restored(earlier: Mapping[str, list[dict[int, float]]], names: Sequence[str]) -> dict[str, Any]:
+            return {name: [dict(row) for row in earlier.get(name, [{}] * tasks)] for name in names}
+
+        self.matrices = restored(state_dict["matrices"], self.evaluator.per_class)
+        self.per_task = restored(state_dict.get("per_task", {}), self.evaluator.per_task)
         self.pooled = [dict(row) for row in state_dict["pooled"]]
         self.train_seconds = state_dict["train_seconds"]
         self.evaluation_seconds = state_dict["evaluation_seconds"]
-
-
-def write_matrices(
-    folder: RunFolder, matrices: Mapping[str, Sequence[Mapping[int, float]]], names: Sequence[str]
-) -> None:
-    """Write `NAME_matrix.csv` for every matrix that has a value."""
-    for name, rows in matrices.items():
-        if any(rows):
-            write_matrix(folder.matrix(name), rows, names)
-
-
-def write_matrix(path: Path, rows: Sequence[Mapping[int, float]], names: Sequence[str]) -> None:
-    """Write a matrix: one line per task, one column per class; missing values stay empty."""
-    labels = sorted(set().union(*rows))
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["task", *(names[label] for label in labels)])
-        for index, row in enumerate(rows):
-            writer.writerow([index, *(f"{row[label]:.4f}" if label in row else "" for label in labels)])

@@ -8,6 +8,7 @@ import lightning.pytorch as pl
 import numpy as np
 
 from mergan.callbacks.evaluation import ContinualEvaluation
+from mergan.evaluation import continual
 from mergan.learners import ContinualLearner, TaskCallback
 from mergan.output import plots
 from mergan.output.folder import RunFolder
@@ -35,6 +36,8 @@ class HeatMaps(TaskCallback):
 def _drawn(trainer: pl.Trainer, names: tuple[str, ...] | None = None) -> np.ndarray:
     """The matrices of these names, None for all, as one picture."""
     (evaluation,) = (part for part in trainer.callbacks if isinstance(part, ContinualEvaluation))  # type: ignore[attr-defined]
-    chosen = {name: rows for name, rows in evaluation.matrices.items() if names is None or name in names}
+    drawn = evaluation.matrices | evaluation.per_task
+    chosen = {name: rows for name, rows in drawn.items() if names is None or name in names}
     classes: list[str] = trainer.datamodule.pool.class_names  # type: ignore[attr-defined]
-    return plots.heat_maps(chosen, classes, evaluation.evaluator.higher_is_better)
+    tasks = {name: continual.task_names([rows]) for name, rows in evaluation.per_task.items()}
+    return plots.heat_maps(chosen, classes, evaluation.evaluator.higher_is_better, tasks)

@@ -14,6 +14,7 @@ FORMAT = 4
 LAST_OF_FORMAT = {1: "0.1.0", 2: "0.2.0", 3: "0.3.0"}  # the last version that reads each earlier format
 EVALUATION = "ContinualEvaluation"  # the callback whose state holds the matrices
 COSTS = "CountedCosts"  # the callback whose state holds what the updates took; absent in files of version 0.4
+PER_TASK = "per_task"  # its matrices with a column per task; absent in files of version 0.4
 PROCESSES = "processes"  # how many trained the run; absent in files of version 0.4
 MAX_STEPS = 2**53
 MAX_VALUES = 30_000  # of a configuration: room for the order of any data set's classes, and read in seconds
@@ -105,6 +106,10 @@ def _check_evaluation(state: Mapping[str, Any], classes: int) -> None:
         for row in rows:
             labelled = _is_row(row, int) and all(0 <= label < classes for label in row)
             _require(labelled, f"{where}.matrices.{name}")
+    if PER_TASK in state:
+        for name, rows in _table(state, PER_TASK, str, f"{where}.").items():
+            whole = isinstance(rows, list) and len(rows) == len(pooled)  # type: ignore[arg-type]
+            _require(whole and all(_is_row(row, int) for row in rows), f"{where}.{PER_TASK}.{name}")
     for clock in ("train_seconds", "evaluation_seconds"):
         value = state.get(clock)
         _require(type(value) in (int, float) and value >= 0, f"{where}.{clock}")  # type: ignore[operator]

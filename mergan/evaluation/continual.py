@@ -7,7 +7,8 @@ summaries speak of tasks; `by_task` makes a matrix with a column per task of it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from mergan.scenarios.base import Scenario
 
@@ -110,6 +111,16 @@ def over_the_stream(values: Sequence[float | None]) -> float | None:
     return _mean(known) if known and len(known) == len(values) else None
 
 
+def task_name(task: int) -> str:
+    """The name of the column of a task, counted from 1; what was known before the stream is "before"."""
+    return "before" if task < 0 else f"task_{task + 1:02d}"
+
+
+def task_names(matrices: Iterable[Sequence[Row]]) -> dict[int, str]:
+    """The names of all columns of matrices with a column per task."""
+    return {task: task_name(task) for rows in matrices for row in rows for task in row}
+
+
 def forgetting_name(name: str) -> str:
     """The name under which a metric's forgetting is reported; for the accuracy it is just "forgetting"."""
     return "forgetting" if name == "accuracy" else f"{name}_forgetting"
@@ -120,6 +131,7 @@ def figures(
     pooled: Sequence[Mapping[str, float]],
     higher_is_better: Mapping[str, bool],
     scenario: Scenario,
+    per_task: Mapping[str, Sequence[Row]] = MappingProxyType({}),
 ) -> dict[str, float]:
     """The summaries of all matrices as a flat dict, as in metrics.json; docs/metrics.md defines each.
 
@@ -132,6 +144,7 @@ def figures(
         pooled: values over the pooled classes by metric name, after each task.
         higher_is_better: whether higher is better, by metric name.
         scenario: the stream of the rows.
+        per_task: matrices with a column per task, by metric name.
     """
     found: dict[str, float | None] = {}
     for name, rows in matrices.items():
@@ -142,19 +155,39 @@ def figures(
             whole = [average(row) if row else None for row in rows]
         if rows[-1]:
             found[name if name not in pooled[-1] else f"{name}_average"] = average(rows[-1])
-        if len(rows) == 1:
-            continue
-        tasks, better = by_task(rows, scenario.brought), higher_is_better[name]
-        found[f"{name}{STREAM}"] = over_the_stream(whole)
-        if rows[-1]:
-            first = [value for label, value in rows[-1].items() if label in scenario.tasks[0].classes]
-            found |= {
-                forgetting_name(name): forgetting(tasks, better),
-                f"{name}{LEARNED}": learned(tasks),
-                f"{name}{TRANSFER}": backward_transfer(tasks, better),
-                f"{name}{FIRST}": _mean(first) if first else None,
-            }
+        first = [value for label, value in rows[-1].items() if label in scenario.tasks[0].classes]
+        tasks = by_task(rows, scenario.brought)
+        found |= _summaries(name, tasks, whole, first, higher_is_better[name])
+    for name, rows in per_task.items():
+        whole = [average(row) if row else None for row in rows]
+        first = [rows[-1][0]] if 0 in rows[-1] else []
+        found |= {name: whole[-1]} | _summaries(name, rows, whole, first, higher_is_better[name])
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _summaries(
+    name: str, tasks: Sequence[Row], whole: Sequence[float | None], first: Collection[float], better: bool
+) -> dict[str, float | None]:
+    """The summaries of a metric that need a second task.
+
+    Args:
+        name: of the metric.
+        tasks: its matrix with a column per task.
+        whole: its value for all classes seen, after each task.
+        first: the values of the classes of the first task after the last task.
+        better: whether higher is better.
+    """
+    if len(tasks) == 1:
+        return {}
+    found = {f"{name}{STREAM}": over_the_stream(whole)}
+    if tasks[-1]:
+        found |= {
+            forgetting_name(name): forgetting(tasks, better),
+            f"{name}{LEARNED}": learned(tasks),
+            f"{name}{TRANSFER}": backward_transfer(tasks, better),
+            f"{name}{FIRST}": _mean(first) if first else None,
+        }
+    return found
 
 
 def _mean(values: Collection[float]) -> float:

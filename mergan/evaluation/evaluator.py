@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from mergan.data.image_set import ImageSet
 from mergan.data.splits import at_most
+from mergan.evaluation import united
 from mergan.evaluation.classifiers import Classifier
 from mergan.evaluation.features import FeatureSpace
 from mergan.evaluation.features.judge import JudgeFeatures
@@ -18,6 +20,8 @@ from mergan.evaluation.metrics import Comparison, FeatureSet, Metric
 from mergan.evaluation.sampling import Generate, Stored, nothing_stored, sample, sample_class
 from mergan.evaluation.training import Fresh, train_classifier
 from mergan.system import interrupts
+
+NO_TASKS: Mapping[int, Collection[int]] = MappingProxyType({})
 
 
 class Evaluator:
@@ -80,6 +84,16 @@ class Evaluator:
             space.to(device)
 
     @property
+    def per_class(self) -> list[str]:
+        """The figures that have a value per class: the accuracy, and all metrics but those per task."""
+        return ["accuracy", *(name for name, figure in self.figures.items() if not figure.metric.per_task)]
+
+    @property
+    def per_task(self) -> list[str]:
+        """The figures that have a value per task."""
+        return [name for name, figure in self.figures.items() if figure.metric.per_task]
+
+    @property
     def higher_is_better(self) -> dict[str, bool]:
         """Whether higher is better, for the accuracy and every metric in every feature space, by name."""
         return {"accuracy": True} | {
@@ -94,14 +108,19 @@ class Evaluator:
         return self._judged[key]
 
     def measure(
-        self, generate: Generate, classes: Sequence[int], stored: Stored = nothing_stored
+        self,
+        generate: Generate,
+        classes: Sequence[int],
+        stored: Stored = nothing_stored,
+        tasks: Mapping[int, Collection[int]] = NO_TASKS,
     ) -> Measured:
         """Measure accuracy and all metrics for each of `classes`, on the same generated images.
 
         The accuracy is the share of a class's images that the judge assigns to that class. The first
         `samples_per_class` stored images of a class stand for generated ones; see Strategy.stored_images.
+        Metrics per task are measured for those of `tasks` (see `Scenario.brought`) whose classes are there.
         """
-        measured = Measured({name: {} for name in self.higher_is_better})
+        measured = Measured({name: {} for name in self.per_class}, {name: {} for name in self.per_task})
         pairs: dict[int, dict[str, Comparison]] = {}
         for label in classes:
             interrupts.check()
@@ -113,10 +132,9 @@ class Evaluator:
             references = self.references(label)
             pairs[label] = {name: Comparison(references[name], features[name]) for name in self.spaces}
             for name, (space, metric) in self.figures.items():
-                if metric.measurable(pairs[label][space]):
+                if not metric.per_task and metric.measurable(pairs[label][space]):
                     measured.per_class[name][label] = metric(pairs[label][space])
-        in_order = [pairs[label] for label in sorted(pairs)]  # independent of the order of the stream
-        self._compare_pooled(in_order, measured)
+        united.compare(self.figures, pairs, tasks, measured)
         return measured
 
     def references(self, label: int) -> dict[str, FeatureSet]:
@@ -177,25 +195,8 @@ class Evaluator:
             features[name] = FeatureSet(of_judge[: len(some)] if own else space(some))
         return features, taken_for
 
-    def _compare_pooled(self, pairs: Sequence[Mapping[str, Comparison]], measured: Measured) -> None:
-        united: dict[str, Comparison] = {}
-        for name, (space, metric) in self.figures.items():
-            if not metric.pooled:
-                continue
-            if space not in united:
-                united[space] = Comparison(
-                    _union([pair[space].real for pair in pairs]),
-                    _union([pair[space].generated for pair in pairs]),
-                )
-            if metric.measurable(united[space]):
-                measured.pooled[name] = metric(united[space])
-
     def _real(self, classes: Sequence[int]) -> ImageSet:
         return self.test.subset(self.test.indices_of(classes))
-
-
-def _union(sets: Sequence[FeatureSet]) -> FeatureSet:
-    return FeatureSet(torch.cat([part.features for part in sets]))
 
 
 def accuracy_on(model: Classifier, images: ImageSet) -> float:

@@ -28,10 +28,13 @@ class Measured:
     Attributes:
         per_class: values by name, then by class; the accuracy comes first. A class with too few images for
             a metric is absent from its row.
+        per_task: values by name, then by task, for metrics with `per_task`. A task whose classes have not all
+            been measured, or that has too few images, is absent from its row.
         pooled: values over all classes together by name, for metrics with `pooled`.
     """
 
     per_class: dict[str, dict[int, float]]
+    per_task: dict[str, dict[int, float]] = field(default_factory=dict)
     pooled: dict[str, float] = field(default_factory=dict)
 
 

@@ -36,12 +36,17 @@ class Matrix:
     """A `NAME_matrix.csv`.
 
     Attributes:
-        classes: the names of the columns.
+        classes: the names of the columns, those of tasks in a matrix with a column per task.
         rows: one per task, one value per class; None where the class had not been seen.
     """
 
     classes: list[str]
     rows: list[list[float | None]]
+
+    @property
+    def per_task(self) -> bool:
+        """Whether it has a column per task."""
+        return all(re.fullmatch(r"before|task_\d{2,}", name, re.ASCII) for name in self.classes)
 
 
 def read_bytes(path: Path, limit: int) -> bytes:

@@ -23,12 +23,22 @@ FURTHER = {
     "accuracy": {"judge_accuracy": "judge on real"},
     "recall": {"recall_random": "recall random"},
     "coverage": {"coverage_random": "coverage random", "coverage_pixels": "coverage pixels"},
-    "fid": {"fid_random": "FID random", "fid_inception": "FID inception"},
+    "fid": {
+        "fid_random": "FID random",
+        "fid_inception": "FID inception",
+        "fid_per_task_inception": "FID per task",
+    },
     "forgetting": {"recall_forgetting": "of recall", "coverage_forgetting": "of coverage"},
 }
 
 LARGE = 1e9  # figures from here on are written with three digits and an exponent
-DIGITS = {"train_seconds": 0, "fid": 1, "fid_random": 1, "fid_inception": 1}  # decimals, if not 3
+DIGITS = {  # decimals, if not 3
+    "train_seconds": 0,
+    "fid": 1,
+    "fid_random": 1,
+    "fid_inception": 1,
+    "fid_per_task_inception": 1,
+}
 
 
 def columns(runs: Sequence[Mapping[str, float | str]]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from mergan.system.text import natural_order, shortened, shown
 ABSENT = "-"  # a setting that a configuration does not have
 LONGEST = 60  # characters of a setting's name
 SEED, TARGET = "seed", "_target_"
+FOLLOWING = (SEED, "order_seed", "order")  # last parts of keys that may be composed as `${seed}`
 # what names a setting first, where it suffices to tell the settings apart
 FIRST = ("strategy._target_", "network.name", "network.generator._target_", "objective._target_",
          "learner._target_", "data.source.dataset", "data.source._target_", "lr", "epochs", "batch_size",
@@ -109,7 +110,7 @@ def _matters(key: str) -> bool:
 
 def _follows_the_seed(key: str, tables: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a key is the seed, or was composed as `${seed}`."""
-    return key.rpartition(".")[2] == SEED and all(
+    return key.rpartition(".")[2] in FOLLOWING and all(
         table[key] == table.get(SEED) for table in tables if key in table
     )
 

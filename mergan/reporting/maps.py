@@ -46,10 +46,14 @@ def matrices(settings: Sequence[Setting]) -> Iterator[Drawing]:
             if found is None:
                 continue
             names, rows = found
-            picture = plots.heat_maps({metric: rows}, names, {metric: statistics.higher_is_better(metric)})
+            column = "task" if statistics.is_per_task([setting], metric) else "class"
+            tasks = {metric: dict(enumerate(names))} if column == "task" else {}
+            picture = plots.heat_maps(
+                {metric: rows}, names, {metric: statistics.higher_is_better(metric)}, tasks
+            )
             title = title_of(metric)
             yield Drawing(
                 file_name("matrix_", f"{setting.name}_{metric}", taken, "png"), f"{setting.name}: {title}",
-                f"Heat map of {shown(title)}: a row per task, a column per class, {shown(setting.name)}.",
+                f"Heat map of {shown(title)}: a row per task, a column per {column}, {shown(setting.name)}.",
                 png(picture),
             )  # fmt: skip

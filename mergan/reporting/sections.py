@@ -55,7 +55,11 @@ def _forgetting(settings: Sequence[Setting]) -> Section:
         "nothing to forget.",
     )  # fmt: skip
     taken: set[str] = set()
-    for metric in statistics.metrics_of(settings, drawing.METRICS)[:MOST_FORGOTTEN]:
+    of_classes = [
+        metric for metric in statistics.metrics_of(settings, drawing.METRICS)
+        if not statistics.is_per_task(settings, metric)
+    ]  # fmt: skip
+    for metric in of_classes[:MOST_FORGOTTEN]:
         name = drawing.file_name("forgetting_", metric, taken, "svg").removesuffix(".svg")
         table = comparisons.forgetting(settings, metric, name)
         if table is not None:

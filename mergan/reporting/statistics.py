@@ -118,6 +118,12 @@ def _interval(values: Sequence[float]) -> tuple[float, float]:
     return float(found.low), float(found.high)
 
 
+def is_per_task(settings: Sequence[Setting], metric: str) -> bool:
+    """Whether the matrices of a metric have a column per task, and not per class."""
+    found = [run.matrices[metric] for setting in settings for run in setting.runs if metric in run.matrices]
+    return any(matrix.per_task for matrix in found)
+
+
 def averages(run: Run, metric: str) -> dict[int, float]:
     """Mean of a metric over the classes seen, by task, counted from 1; empty if it was not measured."""
     rows = enumerate(_rows(run, metric), start=1)

@@ -63,7 +63,8 @@ def _figures(generator: CheckpointGenerator, path: Path) -> dict[str, float | st
     run = RunFolder.holding(path)
     if run is not None and run.finished:
         return read_figures(run.figures)
-    last = {name: rows[-1] for name, rows in generator.matrices.items() if rows and rows[-1]}
+    matrices = generator.matrices | generator.per_task
+    last = {name: rows[-1] for name, rows in matrices.items() if rows and rows[-1]}
     return {name: sum(row.values()) / len(row) for name, row in last.items()}
 
 

@@ -125,7 +125,7 @@ class Experiment:
         self.data = build.build_data(settings, self.pool, self.learner)
         self.evaluator = build_evaluator(settings, self.pool, resources.device(settings.trainer))
         if settings.caps is None:
-            absences.check(self.evaluator, self.scenario.classes)
+            absences.check(self.evaluator, self.scenario.classes, self.scenario.brought)
         self.evaluation = ContinualEvaluation(self.evaluator, remarks.trusted(settings))
         self.costs = CountedCosts()
         checkpoints = checkpoint.AtomicCheckpointIO()

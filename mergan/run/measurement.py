@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from mergan.evaluation.real import RealImages
     from mergan.run.trained import CheckpointGenerator
 
+Matrices = dict[str, list[dict[int, float]]]  # rows by name of the metric
+
 # settings of the evaluation that do not change the metrics of a task
 IRRELEVANT = {
     *("reverse_per_class", "reverse_steps", "inception_weights", "spaces.inception.weights"),
@@ -69,17 +71,17 @@ def measure(cfg: DictConfig) -> None:
     except ConfigError as error:
         raise CheckpointError(f"checkpoint {path}: {error}") from error
     if settings.caps is None:
-        absences.check(evaluator, classes)
+        absences.check(evaluator, classes, stream.brought)
     real = cfg.images == config.Images.real
     generate = _real_images(settings, pool, classes) if real else generator
     stored = nothing_stored if real else generator.strategy.stored_images
-    measured = evaluator.measure(generate, classes, stored)
+    measured = evaluator.measure(generate, classes, stored, stream.brought)
     ended = len(generator.pooled) - (epoch == stream.task_at(epoch).last_epoch)  # tasks before this row
-    matrices, pooled = _continued(
+    matrices, per_task, pooled = _continued(
         measured, generator, 0 if real else ended, _same_measures(generator.config, settings)
     )
     metrics: dict[str, float | str] = {
-        **continual.figures(matrices, pooled, evaluator.higher_is_better, stream)
+        **continual.figures(matrices, pooled, evaluator.higher_is_better, stream, per_task)
     }
     if evaluator.reverse_per_class > 0:
         metrics["reverse_accuracy"] = evaluator.reverse_accuracy(generate, classes, stored)
@@ -98,14 +100,16 @@ def measure(cfg: DictConfig) -> None:
             fallen = continual.losses(rows, evaluator.higher_is_better[name])
             tag = continual.forgetting_name(name)
             metrics |= {f"{tag}_class_{names[label]}": value for label, value in fallen.items()}
+        for name, rows in per_task.items():
+            metrics |= {f"{name}_{continual.task_name(task)}": value for task, value in rows[-1].items()}
         write_text(out, json.dumps(metrics, indent=2) + "\n", new=not cfg.overwrite)
 
 
 def _continued(
     measured: Measured, run: CheckpointGenerator, tasks: int, same: bool
-) -> tuple[dict[str, list[dict[int, float]]], list[Mapping[str, float]]]:
-    """The matrices of the run's first `tasks` tasks and the values over their pooled classes, with the new
-    measurement as the last row.
+) -> tuple[Matrices, Matrices, list[Mapping[str, float]]]:
+    """The matrices of the run's first `tasks` tasks, those with a column per task, and the values over the
+    pooled classes, with the new measurement as the last row.
 
     Args:
         measured: the new measurement.
@@ -117,7 +121,11 @@ def _continued(
         name: [*(run.matrices.get(name, [])[:tasks] if same or name == "accuracy" else []), row]
         for name, row in measured.per_class.items()
     }
-    return matrices, [*(run.pooled[:tasks] if same else []), measured.pooled]
+    per_task = {
+        name: [*(run.per_task.get(name, [])[:tasks] if same else []), row]
+        for name, row in measured.per_task.items()
+    }
+    return matrices, per_task, [*(run.pooled[:tasks] if same else []), measured.pooled]
 
 
 def _real_images(settings: config.TrainConfig, pool: ImagePool, classes: Sequence[int]) -> RealImages:

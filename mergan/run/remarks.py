@@ -36,7 +36,7 @@ def say(settings: TrainConfig, evaluator: Evaluator, scenario: Scenario, figures
         return
     warn_of_judge(settings, evaluator, scenario.classes)
     removed = [name for name, node in settings.evaluation.metrics.items() if node is None]
-    for line in absences.reasons(evaluator, figures, removed, scenario.classes, len(scenario.tasks)):
+    for line in absences.reasons(evaluator, figures, removed, scenario):
         said.say(log, line)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from mergan import config
 from mergan.checkpoints import generator_file
-from mergan.checkpoints.contents import AVERAGED, EVALUATION, KEY, STRATEGY, TRAINED, below
+from mergan.checkpoints.contents import AVERAGED, EVALUATION, KEY, PER_TASK, STRATEGY, TRAINED, below
 from mergan.checkpoints.file import read, run_config
 from mergan.checkpoints.trust import Trust, of_command
 from mergan.run.exported import load_exported
@@ -30,6 +30,11 @@ class CheckpointGenerator(TrainedGenerator):
     def matrices(self) -> dict[str, list[dict[int, float]]]:
         """The matrices (task x class) of the run up to the checkpoint, by name of the metric."""
         return dict(self.content["callbacks"][EVALUATION]["matrices"])
+
+    @property
+    def per_task(self) -> dict[str, list[dict[int, float]]]:
+        """The matrices with a column per task, likewise."""
+        return dict(self.content["callbacks"][EVALUATION].get(PER_TASK, {}))
 
     @property
     def pooled(self) -> list[dict[str, float]]:

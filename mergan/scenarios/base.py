@@ -79,9 +79,15 @@ class Task:
 
 @dataclass(frozen=True)
 class Scenario:
-    """A stream: tasks, each a block of epochs. Classes may come back in later tasks."""
+    """A stream: tasks, each a block of epochs. Classes may come back in later tasks.
+
+    Attributes:
+        tasks: the tasks.
+        joined: the classes of the tasks that the single task of joint training replaces; otherwise empty.
+    """
 
     tasks: tuple[Task, ...]
+    joined: tuple[tuple[int, ...], ...] = ()
 
     @classmethod
     def from_classes(
@@ -103,7 +109,7 @@ class Scenario:
         Raises:
             ConfigError: `epochs` does not fit the tasks, or there are too many tasks.
         """
-        span = 1
+        span, apart = 1, tuple(tuple(classes) for classes in tasks)
         every = list(dict.fromkeys(label for classes in tasks for label in classes))
         if joined:
             span, tasks = len(tasks), [every]
@@ -116,7 +122,7 @@ class Scenario:
             task = Task(index, tuple(classes), before, duration, first, span)
             built.append(task)
             before, first = task.seen, first + duration
-        return cls(tuple(built))
+        return cls(tuple(built), apart if joined else ())
 
     @property
     def total_epochs(self) -> int:
@@ -132,9 +138,13 @@ class Scenario:
     def brought(self) -> dict[int, tuple[int, ...]]:
         """The classes by the number of the task that brought them; what was known before the stream is -1.
 
-        A task that brings no class is absent, and so is -1 if nothing was known.
+        A task that brings no class is absent, and so is -1 if nothing was known. For joint training, the
+        tasks are those that the single task replaces.
         """
-        groups = {-1: self.tasks[0].before} | {task.index: task.new for task in self.tasks}
+        groups, seen = {-1: self.tasks[0].before}, set(self.tasks[0].before)
+        for index, classes in enumerate(self.joined or [task.classes for task in self.tasks]):
+            groups[index] = tuple(label for label in classes if label not in seen)
+            seen.update(classes)
         return {index: classes for index, classes in groups.items() if classes}
 
     def task_at(self, epoch: int) -> Task:

@@ -91,7 +91,12 @@ def _quoted(name: str) -> str:
     return f"'{shortened(shown(name))}'"
 
 
-def ordered(classes: Classes, class_order: str | Sequence[int | str], order_seed: int) -> list[int]:
+def ordered(
+    classes: Classes,
+    class_order: str | Sequence[int | str],
+    order_seed: int,
+    key: str = "scenario.class_order",
+) -> list[int]:
     """The labels in the order in which they appear in a stream.
 
     Args:
@@ -99,11 +104,11 @@ def ordered(classes: Classes, class_order: str | Sequence[int | str], order_seed
         class_order: "fixed" (0, 1, 2, ...), "shuffled", or an explicit order of numbers and names, which may
             leave classes out.
         order_seed: seed of the shuffled order; the training seed has no influence.
+        key: the configuration key that gives the order, for messages.
 
     Raises:
         ConfigError: the order is of another kind, has an unknown or repeated class, or too many classes.
     """
-    key = "scenario.class_order"
     if not isinstance(class_order, str):
         if not class_order:
             raise ConfigError(f"{key} is empty: name at least one class, e.g. [2,0,1]")

@@ -73,12 +73,15 @@ class Metric(ABC):
     Attributes:
         higher_is_better: the direction of improvement, for the continual summaries.
         pooled: whether the metric is also computed over all classes seen together.
+        per_task: whether it compares all images of a task's classes at once, in place of those of a class.
+            Its matrix has a column per task.
         min_real: minimum number of real features. With fewer, the value is absent instead of wrong.
         min_generated: minimum number of generated features, see also `generated_needed`.
     """
 
     higher_is_better: bool = True
     pooled: bool = False
+    per_task: bool = False
     min_real: int = 1
     min_generated: int = 1
 

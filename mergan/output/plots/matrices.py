@@ -1,10 +1,11 @@
-"""Matrices (task x class) as heat maps, with a colour bar, and with numbers where a cell has room."""
+"""Matrices (task x class, or task x task) as heat maps: a colour bar, and numbers where a cell has room."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,13 +30,15 @@ def heat_maps(
     matrices: Mapping[str, Sequence[Mapping[int, float]]],
     names: Sequence[str],
     higher_is_better: Mapping[str, bool],
+    tasks: Mapping[str, Mapping[int, str]] = MappingProxyType({}),
 ) -> np.ndarray:
     """Matrices side by side; bright is good.
 
     Args:
-        matrices: by name of the metric, a row per task, values by class; those without values are left out.
+        matrices: by name of the metric, a row per task, values by column; those without values are left out.
         names: names of the classes.
         higher_is_better: by name of the metric.
+        tasks: the names of the columns of those of the matrices that have a column per task.
 
     Returns:
         A picture uint8 (H, W, 3).
@@ -43,7 +46,15 @@ def heat_maps(
     from PIL import Image, ImageDraw
 
     panels = [
-        _Panel(name, rows, names, higher_is_better[name]) for name, rows in matrices.items() if any(rows)
+        _Panel(
+            name,
+            rows,
+            tasks.get(name, dict(enumerate(names))),
+            "task" if name in tasks else "class",
+            higher_is_better[name],
+        )
+        for name, rows in matrices.items()
+        if any(rows)
     ]
     broad, high = max(panel.width for panel in panels), max(panel.height for panel in panels)
     columns = min(4, len(panels), max(1, ACROSS // broad))
@@ -69,7 +80,8 @@ class _Panel:
 
     metric: str
     rows: Sequence[Mapping[int, float]]
-    names: Sequence[str]
+    names: Mapping[int, str]
+    column: str
     higher_is_better: bool
 
     @cached_property
@@ -78,7 +90,7 @@ class _Panel:
 
     @cached_property
     def values(self) -> np.ndarray:
-        """(tasks, classes); NaN where a class had not been seen."""
+        """(tasks, columns); NaN where there is no value."""
         return np.array([[row.get(label, np.nan) for label in self.labels] for row in self.rows])
 
     @cached_property
@@ -194,7 +206,7 @@ class _Panel:
             else:
                 write(draw, (middle, y + 4), name, SMALL, INK, "mt")
         last = y + self.below - SMALL - 2 * MARGIN + 2
-        write(draw, (x + self.size[0] // 2, last), "class", SMALL, FAINT, "mt")
+        write(draw, (x + self.size[0] // 2, last), self.column, SMALL, FAINT, "mt")
 
     def _bar(self, picture: Image.Image, draw: ImageDraw.ImageDraw, x: int, y: int) -> None:
         from PIL import Image
