@@ -197,7 +197,7 @@ def test_a_curve_shows_what_is_kept(plan: Plan, made: list[Job], tmp_path: Path)
         lines={"both": ["joint", "finetune"]}, charts=["accuracy", "reverse_accuracy"], rows=own.rows,
         repeats=own.repeats, counts=own.counts, figures=FIGURES, summary=None, real=None, compare=None,
     )  # fmt: skip
-    curve.write(folder, list(own.rows))
+    curve.write(folder)
     check_picture(folder / "curve.png")
 
 

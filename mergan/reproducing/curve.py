@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,9 @@ class CurveTable(TrainedTable):
         self.lines = {name: list(rows) for name, rows in lines.items()}
         self.charts = list(charts)
 
-    def write(self, folder: Path, only: Collection[str]) -> str:
+    def write(self, folder: Path) -> str:
         """Write what TrainedTable writes, and curve.png."""
-        text = super().write(folder, only)
+        text = super().write(folder)
         self.draw(folder)
         return text
 

@@ -94,9 +94,8 @@ def reproduce(plan: Plan) -> None:
         if not failed:  # the next stage needs this one
             failed = pool.run([job for job in wave if not job.finished])
     for name, each in plan.tables.items():
-        rows = [row for row in each.rows if row in plan.rows]
-        if rows:
-            print(f"\n{name}\n\n{each.write(plan.out / name, rows)}")
+        if each.rows.keys() & set(plan.rows):
+            print(f"\n{name}\n\n{each.write(plan.out / name)}")
         if plan.publish is not None:
             each.publish(plan.out / name, plan.publish / name)
     if failed:

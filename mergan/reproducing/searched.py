@@ -99,7 +99,7 @@ class SearchedTable(Table):
                 raise ConfigError(shown(f"{path}: cannot be read (a trial without {self.metric})")) from error
         return found
 
-    def write(self, folder: Path, only: Collection[str]) -> str:
+    def write(self, folder: Path) -> str:
         """Write table.md; returns it."""
         text = self.texts(folder)[TABLE]
         write_text(folder / f"{TABLE}.md", text + "\n")

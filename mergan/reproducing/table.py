@@ -46,8 +46,8 @@ class Table(ABC):
         """Markdown by name, of the runs in a folder: "table", and what the table has besides."""
 
     @abstractmethod
-    def write(self, folder: Path, only: Collection[str]) -> str:
-        """Write the texts and the pictures of the rows into the folder of the table; returns the table."""
+    def write(self, folder: Path) -> str:
+        """Write the texts and the pictures into the folder of the table; returns the table."""
 
     @abstractmethod
     def publish(self, folder: Path, to: Path) -> None:

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import yaml
-from omegaconf import OmegaConf
 
 from mergan import config
-from mergan.config.comparison import PATHS
 from mergan.output import plots, record, tables
 from mergan.output.folder import RunFolder
-from mergan.output.reading import read_config, read_figures
+from mergan.output.reading import read_figures
 from mergan.reporting.groups import Setting
 from mergan.reporting.runs import Run, read_run
 from mergan.reproducing import figures
 from mergan.reproducing.jobs import Job
 from mergan.reproducing.table import Table
-from mergan.run import automatic
-from mergan.system.errors import ConfigError
+from mergan.reproducing.training import training, without_places
 from mergan.system.files import write_text
 
 REAL = "real"  # the row of real training images
@@ -74,7 +67,7 @@ class TrainedTable(Table):
             for row in self._chosen(only):
                 if repeat < self.counts.get(row, 1):
                     typed = (*self.rows[row], *words, *overrides)
-                    trainings.append(_training(folder / f"{row}_{repeat}", typed))
+                    trainings.append(training(folder / f"{row}_{repeat}", typed))
         measurement = (
             [] if self.real is None or self.real not in only else [self._measurement(folder, overrides)]
         )
@@ -109,7 +102,7 @@ class TrainedTable(Table):
             found[DIFFERENCES] = _differences(runs, self.compare, self.figures)
         return found
 
-    def write(self, folder: Path, only: Collection[str]) -> str:
+    def write(self, folder: Path) -> str:
         """Write the texts as Markdown files, and samples.png; returns the table."""
         texts = self.texts(folder)
         for name, text in texts.items():
@@ -137,7 +130,7 @@ class TrainedTable(Table):
                     continue
                 for path in self._kept(RunFolder(run.folder)):
                     shutil.copy(path, place)
-                write_text(RunFolder(place).config, _without_places(run.config))
+                write_text(RunFolder(place).config, without_places(run.config))
                 grid = record.last_grid(run.folder)
                 if grid is not None:
                     (place / grid.parent.name).mkdir(exist_ok=True)
@@ -192,47 +185,3 @@ def _differences(runs: Mapping[str, Sequence[Run]], compare: str, chosen: Sequen
         for row, other in settings.items()
     ]
     return tables.markdown(["difference", *(figures.SHOWN[key].heading for key in keys), "pairs"], lines)
-
-
-def _training(folder: Path, overrides: tuple[str, ...]) -> Job:
-    """The job of a training; refused if its settings are wrong, or the folder holds another run.
-
-    Raises:
-        ConfigError: see `Table.stages`.
-    """
-    run = RunFolder(folder)
-    wanted = config.compose(*overrides)
-    config.check(wanted)
-    if run.finished:  # an unreadable file is reported before hours of training
-        read_figures(run.figures)
-        record.last_grid(folder)
-    if run.config.is_file() or run.config.is_symlink() or run.finished:
-        _check_unchanged(folder, wanted)
-    own = (f"hydra.run.dir={folder}", "resume=auto")
-    return Job("mergan.train", (*overrides, *own), folder, run.figures)
-
-
-def _check_unchanged(folder: Path, wanted: Any) -> None:
-    """Refuse a run made with other settings than its row has now: its figures would be taken for new ones."""
-    then = read_config(RunFolder(folder).config)
-    wanted = automatic.kept(wanted, then)  # what the images decide has not changed with the settings
-    now: Any = OmegaConf.to_container(config.apply_caps(wanted), resolve=True, enum_to_str=True)
-    changed = [key for key in config.differences(then, now) if not config.harmless(key)]
-    if changed:
-        raise ConfigError(
-            f"{folder}: was trained with another {changed[0]}; remove that folder or name another out="
-        )
-
-
-def _without_places(settings: Mapping[str, Any]) -> str:
-    """The configuration as YAML, with the default of every key that names a folder or a file."""
-    content = json.loads(json.dumps(settings))
-    default: Any = OmegaConf.to_container(config.compose(), resolve=True, enum_to_str=True)
-    for key in PATHS:
-        parent, _, name = key.rpartition(".")
-        node, usual = content, default
-        for part in parent.split(".") if parent else []:
-            node, usual = node.get(part) or {}, usual.get(part) or {}
-        if name in node:
-            node[name] = usual.get(name)
-    return yaml.safe_dump(content, sort_keys=False)
