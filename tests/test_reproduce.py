@@ -244,12 +244,13 @@ def test_bad_arguments_are_refused(
 @pytest.mark.parametrize("name", table.names())
 def test_every_row_of_every_table_can_be_made(name: str, tmp_path: Path) -> None:
     found = table.load(name)
-    jobs = [job for stage in found.stages(tmp_path, list(found.rows), []) for job in stage]
-    assert len(jobs) >= len(found.rows) and len({job.folder for job in jobs}) == len(jobs)
     if isinstance(found, TrainedTable):
         assert set(found.figures) | set(found.summary or []) <= figures.SHOWN.keys()
         assert {*found.counts, *filter(None, (found.real, found.compare))} <= found.rows.keys()
         assert max(found.counts.values(), default=1) <= len(found.repeats)
+        found.counts = {}  # the later repeats of a row differ in seed and order alone
+    jobs = [job for stage in found.stages(tmp_path, list(found.rows), []) for job in stage]
+    assert len(jobs) >= len(found.rows) and len({job.folder for job in jobs}) == len(jobs)
     if isinstance(found, CurveTable):
         joined: Sequence[str] = [row for rows in found.lines.values() for row in rows]
         assert set(joined) <= found.rows.keys() and set(found.charts) <= set(found.figures)
