@@ -33,6 +33,7 @@ from mergan.data.synthetic import Synthetic
 from mergan.run.build import build_pool
 
 SIDE, CLASSES, BATCH = 64, 10, 64
+FEWEST = 100  # evaluation images of a class: some whole batches of the judge
 LOADED = 30_000  # images of a measurement of the loader alone
 LIMITS: Mapping[str, int] = {"streamed": 0, "in memory": sys.maxsize}  # bytes that are read into memory
 
@@ -156,7 +157,7 @@ def main(kind: str, cache_dir: str, images: str, steps: str, threads: str, *over
         "data=synthetic",
         "data.source._target_=benchmarks.streaming.Noise",
         f"data.source.train_per_class={int(images) // CLASSES}",
-        f"data.source.test_per_class={max(1, int(images) // CLASSES // 10)}",
+        f"data.source.test_per_class={max(FEWEST, int(images) // CLASSES // 10)}",
         f"data.image_size={SIDE}",
         "data.channels=3",
         ONE_TASK,
@@ -175,7 +176,8 @@ def main(kind: str, cache_dir: str, images: str, steps: str, threads: str, *over
         rate = loader_rate(pool, min(seen, LOADED))
     del pool
     forget(folder)
-    fit = Fit(settings, folder)
+    with stage("building", peaks):  # trains the judge
+        fit = Fit(settings, folder)
     with stage("training", peaks):
         seconds = fit.run(skip=min(5, int(steps) - 1))
     with stage("evaluation", peaks):

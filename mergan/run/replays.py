@@ -35,8 +35,9 @@ def check(settings: TrainConfig, data: ClassIncrementalDataModule, learner: Cont
         per_class = buffer.needed(task, settings.batch_size, counts, batches)
         size = float(per_class) * len(task.past) * channels * side**2
         if there is not None and size > there:
+            given = "null" if node[KEY] is None else node[KEY]
             raise ConfigError(
-                f"strategy.{KEY}={node[KEY]}: {per_class} replays of each of the {len(task.past)} past "
+                f"strategy.{KEY}={given}: {per_class} replays of each of the {len(task.past)} past "
                 f"classes of task {task.index + 1} need {resources.shown(size)} of memory, there are "
                 f"{resources.shown(there)}; give a smaller number"
             )
