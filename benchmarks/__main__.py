@@ -18,7 +18,7 @@ from typing import Any
 import lightning
 import torch
 
-from benchmarks import framework, gpu, growth, loading, reference, roofline, startup, sweeps
+from benchmarks import framework, gpu, growth, loading, reference, roofline, startup, streaming, sweeps
 from benchmarks.measure import Figure
 from mergan.output import tables
 from mergan.system.files import write_text
@@ -29,6 +29,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "framework": lambda cache, _: framework.run(cache),
     "growth": lambda cache, _: growth.run(cache),
     "loading": lambda cache, _: loading.run(cache),
+    "streaming": lambda cache, _: streaming.run(cache),
     "startup": startup.run,
     "roofline": lambda cache, _: roofline.run(cache),
     "sweeps": sweeps.run,

@@ -37,7 +37,7 @@ def load(
     image_size: int,
     cache_dir: str | Path,
     progress: bool = True,
-    memory_limit: int = MEMORY_LIMIT,
+    memory_limit: int | None = None,
 ) -> ImageSet:
     """Read a split from the cache; if it is missing, decode it into the cache first.
 
@@ -47,7 +47,8 @@ def load(
         image_size: side of the images in pixels.
         cache_dir: the cache folder, created if necessary; several processes may share it.
         progress: whether to show a progress bar when many images are decoded.
-        memory_limit: if the images have more bytes, they stay on disk and are mapped into memory.
+        memory_limit: if the images have more bytes, they stay on disk and are mapped into memory. None:
+            MEMORY_LIMIT.
 
     Returns:
         The split; its images are uint8 (N, source.channels, image_size, image_size) and read-only.
@@ -56,6 +57,7 @@ def load(
         DataError: the data is missing or cannot be read, or `cache_dir` cannot be written.
     """
     source.prepare()
+    memory_limit = MEMORY_LIMIT if memory_limit is None else memory_limit
     shape = (source.channels, image_size, image_size)
     stem = Path(cache_dir).expanduser() / _key(source, split, shape)
     classes = len(source.class_names)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
+
+from mergan.data.ahead import ahead
 
 
 class ImageSet:
@@ -43,6 +45,18 @@ class ImageSet:
         """Copies of the images uint8 (n, C, S, S) and labels int64 (n,) at `indices` (n,)."""
         rows = indices if self._rows is None else self._rows[indices]
         return self._stored[rows], self.labels[indices]
+
+    def batches(self, indices: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """What `take` gives for each of `indices`, in order.
+
+        Of a mapped file the next batches are read while the caller works on one.
+        """
+        return ahead(self.take, indices) if isinstance(self._stored, np.memmap) else map(self.take, indices)
+
+    def in_order(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """All images and labels in batches of `size`; the last batch may be smaller."""
+        starts = range(0, len(self), size)
+        return self.batches(np.arange(start, min(start + size, len(self))) for start in starts)
 
     def indices_of(self, classes: Iterable[int]) -> np.ndarray:
         """Indices of the images of these classes: int64 (n,), ascending."""

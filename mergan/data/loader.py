@@ -81,6 +81,11 @@ class TaskLoader:
         return self._num_steps
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for images, labels in self._set.batches(self._indices()):
+            yield torch.from_numpy(images), torch.from_numpy(labels)
+
+    def _indices(self) -> Iterator[np.ndarray]:
+        """Which images this process delivers in each step."""
         passes = self._passes()
         upcoming = next(passes)
         for step in range(self._num_steps):
@@ -89,9 +94,7 @@ class TaskLoader:
                 upcoming = np.concatenate([upcoming, next(passes)])
             batches = np.array_split(upcoming[:size], self._batches_per_step)
             upcoming = upcoming[size:]
-            mine = np.concatenate([batch[self._rank :: self._world_size] for batch in batches])
-            images, labels = self._set.take(mine)
-            yield torch.from_numpy(images), torch.from_numpy(labels)
+            yield np.concatenate([batch[self._rank :: self._world_size] for batch in batches])
 
     def images_in(self, step: int) -> int:
         """Images that all processes together deliver in a step."""

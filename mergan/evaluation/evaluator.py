@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +12,7 @@ from mergan.data.image_set import ImageSet
 from mergan.data.splits import at_most
 from mergan.evaluation import united
 from mergan.evaluation.classifiers import Classifier
+from mergan.evaluation.classifiers.base import BATCH
 from mergan.evaluation.features import FeatureSpace
 from mergan.evaluation.features.judge import JudgeFeatures
 from mergan.evaluation.figures import Measured, named
@@ -201,5 +201,5 @@ class Evaluator:
 
 def accuracy_on(model: Classifier, images: ImageSet) -> float:
     """Share of the images that `model` classifies correctly."""
-    pixels, labels = (torch.from_numpy(part) for part in images.take(np.arange(len(images))))
-    return (model.predict(pixels) == labels).double().mean().item()
+    _, taken_for = model.look_through(torch.from_numpy(batch) for batch, _ in images.in_order(BATCH))
+    return (taken_for == torch.from_numpy(images.labels)).double().mean().item()

@@ -50,8 +50,7 @@ def train_classifier(
         )
         order = torch.cat([torch.randperm(count) for _ in range(-(-steps * BATCH // count))])
         model.train()
-        for step in range(steps):
-            images, labels = train.take(order[step * BATCH : (step + 1) * BATCH].numpy())
+        for images, labels in train.batches(part.numpy() for part in order[: steps * BATCH].split(BATCH)):
             # without waiting until the device has done the last step
             batch, wanted = (
                 torch.from_numpy(part).to(device, non_blocking=True) for part in (images, labels)

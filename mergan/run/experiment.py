@@ -24,7 +24,7 @@ from mergan.evaluation import absences
 from mergan.output import places
 from mergan.output.folder import RunFolder
 from mergan.output.handing import hand_final
-from mergan.run import automatic, build, remarks, resources
+from mergan.run import automatic, build, remarks, replays, resources
 from mergan.run.evaluator import build_evaluator
 from mergan.run.provenance import Session
 from mergan.run.resume import Continuation
@@ -123,6 +123,7 @@ class Experiment:
         self.start.load(self.learner)
         self.start.check(self.scenario)
         self.data = build.build_data(settings, self.pool, self.learner)
+        replays.check(settings, self.data, self.learner)
         self.evaluator = build_evaluator(settings, self.pool, resources.device(settings.trainer))
         if settings.caps is None:
             absences.check(self.evaluator, self.scenario.classes, self.scenario.brought)

@@ -64,10 +64,14 @@ class ReplayBuffer:
 
     def size(self, context: Context) -> int:
         """Replays needed per past class: `per_class`, else the average, capped at what the task can draw."""
-        wanted = self._per_class(context.counts)
-        batch = context.batch_size * processes.me().count
-        replays = batch - self.real_per_step(context.task, batch, context.counts)
-        drawn = context.num_batches * replays / len(context.task.past)
+        return self.needed(context.task, context.batch_size, context.counts, context.num_batches)
+
+    def needed(self, task: Task, batch_size: int, counts: Mapping[int, int], num_batches: int) -> int:
+        """The same, of a task with past classes that has not begun; see Context for the arguments."""
+        wanted = self._per_class(counts)
+        batch = batch_size * processes.me().count
+        replays = batch - self.real_per_step(task, batch, counts)
+        drawn = num_batches * replays / len(task.past)
         return max(1, math.ceil(wanted if self.per_class else min(wanted, drawn)))
 
     def refill(self, context: Context, replays: Callable[[], tuple[Tensor, Tensor]]) -> None:
@@ -80,7 +84,9 @@ class ReplayBuffer:
         """
         if self._task != context.task.index:
             self._task = context.task.index
-            self.images, self.labels = replays() if context.task.past else (torch.empty(0), torch.empty(0))
+            self.images, self.labels = torch.empty(0), torch.empty(0)  # freed before the new ones are made
+            if context.task.past:
+                self.images, self.labels = replays()
 
     def picks(self, context: Context, total: int, first: int) -> Tensor:
         """Which replays fill up a batch; here drawn with replacement. See Context.picks."""
@@ -119,8 +125,13 @@ def snapshot_images(context: Context, labels: Tensor, spread: float = 1.0) -> Te
         spread: standard deviation of z.
     """
     rng = context.task_rng()
-    images = []
-    for part in labels.split(GENERATION_BATCH):
+    images = torch.empty(0)
+    for start, part in zip(
+        range(0, len(labels), GENERATION_BATCH), labels.split(GENERATION_BATCH), strict=True
+    ):
         z = torch.randn(len(part), context.latent_dim, generator=rng, device=context.device)
-        images.append(denormalise(context.snapshot(spread * z, part)))
-    return torch.cat(images)
+        made = denormalise(context.snapshot(spread * z, part))
+        if start == 0:  # a list of parts, put together at the end, would need the memory twice
+            images = made.new_empty(len(labels), *made.shape[1:])
+        images[start : start + len(part)] = made
+    return images

@@ -156,11 +156,8 @@ class DeepGenerativeReplay(Strategy):
         picks = torch.randint(len(context.real), shape, generator=rng, device=context.device).cpu().numpy()
         self.solver.requires_grad_(True)
         optimizer = torch.optim.Adam(self.solver.parameters(), lr=self.solver_lr, fused=True)
-        for step in range(steps):
-            images, labels = (
-                torch.from_numpy(part).to(context.device, non_blocking=True)
-                for part in context.real.take(picks[step])
-            )
+        for batch in context.real.batches(picks):
+            images, labels = (torch.from_numpy(part).to(context.device, non_blocking=True) for part in batch)
             loss = real_share * self._cross_entropy(images, labels)
             if replay_labels is not None:
                 drawn = torch.randint(len(replay_labels), shape[1:], generator=rng, device=context.device)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
 from mergan.config.ranges import Count, NonNegative, Positive, Share
 from mergan.data import normalise
+
+BATCH = 200  # images that a classifier looks at at a time
 
 
 class Classifier(nn.Module):
@@ -58,22 +62,21 @@ class Classifier(nn.Module):
         """images (B, C, S, S) in [-1, 1] -> class logits (B, num_classes)."""
         return self.head(self.drop(self.features(images)))
 
+    def look(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """images uint8 (N, C, S, S) -> what `look_through` gives for them."""
+        return self.look_through(images.split(BATCH))
+
     @torch.no_grad()
-    def look(self, images: Tensor, batch_size: int = 200) -> tuple[Tensor, Tensor]:
+    def look_through(self, batches: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
         """Features and classes in one pass, in eval mode.
 
         Args:
-            images: uint8 (N, C, S, S).
-            batch_size: images at a time.
+            batches: images uint8 (B, C, S, S) each; a batch is not kept once the next one is asked for.
 
         Returns:
             Penultimate features (N, num_features) and predicted classes (N,), on the CPU.
         """
         self.eval()
-        parts = (normalise(part.to(self.device)) for part in images.split(batch_size))
+        parts = (normalise(part.to(self.device)) for part in batches)
         features = torch.cat([self.features(part) for part in parts])
         return features.cpu(), self.head(features).argmax(dim=1).cpu()
-
-    def predict(self, images: Tensor) -> Tensor:
-        """images uint8 (N, C, S, S) -> predicted classes (N,), in eval mode."""
-        return self.look(images)[1]
