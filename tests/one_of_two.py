@@ -49,6 +49,10 @@ RUNS = {
         *("strategy=replay_alignment", "scenario.tasks=[[0,1,2],[3]]"),
         "strategy._target_=mergan.strategies.classwise_alignment.ClasswiseAlignment",
     ],
+    "batch_per_class": [
+        "strategy._target_=mergan.strategies.batch_per_class_retrain.BatchPerClassRetrain",
+        *("strategy.mode=live", "objective.critic_steps=2"),
+    ],
     "passes": ["strategy._target_=mergan.strategies.full_pass_retrain.FullPassRetrain"],
 }
 HALF = ["batch_size=4", "trainer=ddp"]

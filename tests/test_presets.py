@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from mergan import config
 from mergan.run import experiment
+from mergan.scenarios.base import Scenario
 
 PRESETS = sorted(path.stem for path in (tiny.ROOT / "conf" / "experiment").glob("*.yaml"))
 EXPECTED = {
@@ -33,6 +34,7 @@ EXPECTED = {
     "paper_svhn_retrain",
     "paper_svhn_align",
     *(f"paper_{data}_{kind}" for data in ("mnist", "svhn") for kind in ("ewc", "dgr", "joint_5")),
+    *(f"paper_lsun_{kind}" for kind in ("joint", "finetune", "retrain", "align", "ewc", "dgr")),
 }
 
 
@@ -40,6 +42,10 @@ def preset(name: str, *overrides: str) -> DictConfig:
     cfg = config.compose(f"experiment={name}", *overrides)
     config.check(cfg)
     return cfg
+
+
+def stream_of(cfg: DictConfig) -> Scenario:
+    return config.scenario(cfg, cfg.data.num_classes)
 
 
 def test_every_preset_of_the_sources_is_there() -> None:
@@ -78,26 +84,31 @@ def test_preset_runs_with_debug_smoke(name: str, cache_dir: Path, tmp_path: Path
         ("paper_mnist_align", [1] * 10, [40] * 10),
         ("paper_svhn_joint", [10], [80]),
         ("paper_mnist_joint_5", [5], [40]),
+        ("paper_lsun_align", [1] * 4, [200] * 4),
     ],
 )
 def test_preset_has_the_stream_of_its_source(name: str, classes: list[int], epochs: list[int]) -> None:
-    stream = config.scenario(preset(name), 10)
+    stream = stream_of(preset(name))
     assert [len(task.classes) for task in stream.tasks] == classes
     assert [task.epochs for task in stream.tasks] == epochs
 
 
 def test_paper_iterations() -> None:
-    """4,000 generator iterations per task on MNIST, 8,000 on SVHN, joint training ten times that."""
+    """4,000 generator iterations per task on MNIST, 8,000 on SVHN, 20,000 on LSUN; joint training as many for
+    every class.
+    """
 
     def iterations(name: str) -> list[int]:
         cfg = preset(name)
-        return [cfg.steps_per_epoch * task.span * task.epochs for task in config.scenario(cfg, 10).tasks]
+        return [cfg.steps_per_epoch * task.span * task.epochs for task in stream_of(cfg).tasks]
 
     assert iterations("paper_mnist_retrain") == [4000] * 10
     assert iterations("paper_mnist_joint") == [40_000]
     assert iterations("paper_mnist_joint_5") == [20_000]
     assert iterations("paper_svhn_align") == [8000] * 10
     assert iterations("paper_svhn_joint") == [80_000]
+    assert iterations("paper_lsun_retrain") == [20_000] * 4
+    assert iterations("paper_lsun_joint") == [80_000]
 
 
 def test_paper_alignment_weight_is_lambda_in_our_reduction() -> None:
@@ -109,6 +120,13 @@ def test_paper_alignment_weight_is_lambda_in_our_reduction() -> None:
         strategy = preset(name).strategy
         assert strategy.divide_by_classes
         assert strategy.weight == pytest.approx(scale * 64 * values / 2)
+
+
+def test_alignment_on_lsun_has_the_weight_of_a_batch_per_class() -> None:
+    """lambda * sum(squares) / 2 over 64 images of each past class is lambda * 64 * P / 2 times each mean."""
+    strategy = preset("paper_lsun_align").strategy
+    assert not strategy.divide_by_classes
+    assert strategy.weight == pytest.approx(1e-3 * 64 * (3 * 64 * 64) / 2)
 
 
 def test_sources_constants() -> None:

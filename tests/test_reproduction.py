@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -87,7 +88,7 @@ def settings_of(file: str) -> Iterator[str]:
     content: Any = OmegaConf.to_container(OmegaConf.load(FOLDER / file))
     for entry in content.pop("defaults"):
         if isinstance(entry, str) and entry != "_self_":
-            yield from settings_of(f"{entry}.yaml")
+            yield from settings_of(f"{Path(file).parent / entry}.yaml")
     yield from leaves(content)
 
 

@@ -21,6 +21,8 @@ from mergan.learners.objectives import Judged
 from mergan.networks.memory_replay import BatchMomentsNorm, ClassMomentsNorm
 from mergan.networks.plain import plain_form
 from mergan.run import experiment
+from mergan.strategies.batch_per_class_alignment import BatchPerClassAlignment
+from mergan.strategies.batch_per_class_retrain import BatchPerClassRetrain
 from mergan.strategies.classwise_alignment import ClasswiseAlignment
 from mergan.strategies.classwise_retrain import ClasswiseRetrain
 from mergan.strategies.full_pass_retrain import FullPassRetrain
@@ -175,6 +177,46 @@ def test_alignment_is_the_papers_sum_over_classes() -> None:
     z = again.latent(6)
     squares = (again.generator(z, labels) - again.snapshot(z, labels)).square()
     assert loss.item() == pytest.approx(scale / 3 * squares.sum().item() / 2, rel=1e-4)
+
+
+def test_alignment_on_lsun_is_the_papers_sum_over_whole_batches() -> None:
+    """lambda times the sum over classes of half the sum of squares, of N images each."""
+    scale, count, values = 1e-3, 8, 16 * 16
+    settings = {"batch_size": None, "classifier": True, "replay_spread": 1.0, "edges": 0.0}
+    strategy = BatchPerClassAlignment(weight=scale * count * values / 2, divide_by_classes=False, **settings)
+    loss = strategy.generator_terms(tiny.context(TASK), tiny.NOTHING)["alignment"]
+    again = tiny.context(TASK)
+    labels = torch.arange(3).repeat_interleave(count)
+    z = again.latent(len(labels))
+    squares = (again.generator(z, labels) - again.snapshot(z, labels)).square()
+    assert loss.item() == pytest.approx(scale * squares.sum().item() / 2, rel=1e-4)
+
+
+def test_retrain_on_lsun_averages_whole_batches_of_the_past_classes() -> None:
+    strategy, context = BatchPerClassRetrain(**LIVE), tiny.context(TASK)
+    batch = strategy.training_batch(torch.zeros(8, 1, 16, 16), torch.full((8,), 3), context)
+    assert batch.labels.tolist() == [3] * 8 + [0] * 8 + [1] * 8 + [2] * 8
+    assert batch.weights.tolist() == pytest.approx([1 / 8] * 8 + [1 / 3 / 8] * 24)
+    assert batch.regularised == 8
+    asked, shares = strategy.asked(context, 8)
+    assert asked.tolist() == batch.labels.tolist()
+    assert shares is not None and (2 * shares).tolist() == pytest.approx(batch.weights.tolist())
+
+
+def test_the_pair_for_lsun_has_the_channels_of_the_papers() -> None:
+    shape = {"num_classes": 4, "channels": 3, "image_size": 64}
+    pair = [
+        part(f"network.{name}", "experiment=paper_lsun_joint", **shape)
+        for name in ("generator", "discriminator")
+    ]
+    after = [
+        [block.second.out_channels for block in blocks] for blocks in (pair[0].blocks, pair[1].trunk[:4])
+    ]
+    assert after == [[512, 256, 128, 64], [128, 256, 512, 512]]
+    assert [sum(weights.numel() for weights in network.parameters()) for network in pair] == [
+        8_293_379,
+        7_322_629,
+    ]
 
 
 def test_another_mode_is_refused_with_its_remedy() -> None:

@@ -100,6 +100,7 @@ class CapsConfig:
     steps_per_epoch: Count = MISSING
     batch_size: Count = MISSING
     buffer_per_class: Count = MISSING
+    width: Count = MISSING  # of the networks; not with init_from, whose weights have their widths
     samples_per_class: Count = MISSING
     classifier_steps: Count = MISSING
     data: Any = MISSING  # the data set that replaces the configured one

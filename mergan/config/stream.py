@@ -18,6 +18,8 @@ MEANINGLESS = "debug=smoke: the figures mean nothing"  # what is said where ther
 # of the generated images, if they are unknown until the data is read
 SMOKE_CLASSES, SMOKE_CHANNELS, SMOKE_SIZE = 10, 3, 32
 
+WIDTHS = ("width", "max_width")  # settings of networks that the caps limit
+
 
 def scenario(
     cfg: DictConfig | TrainConfig, classes: int | Sequence[str], known: Sequence[int] = ()
@@ -90,8 +92,18 @@ def apply_caps(cfg: DictConfig) -> DictConfig:
     for key in ("buffer_per_class", "max_per_class"):
         if key in cfg.strategy:
             cfg.strategy[key] = min(caps.buffer_per_class, cfg.strategy[key] or caps.buffer_per_class)
+    if cfg.init_from is None:
+        _cap_widths(cfg.network, caps.width)
     cfg.data.num_classes = cfg.data.num_classes or SMOKE_CLASSES
     cfg.data.channels = cfg.data.channels or SMOKE_CHANNELS
     cfg.data.image_size = cfg.data.image_size or SMOKE_SIZE
     cfg.data.source = caps.data
     return cfg
+
+
+def _cap_widths(network: DictConfig, most: int) -> None:
+    """Make the networks at most so wide; a width that is null is chosen from the images later."""
+    for node in network.values():
+        for key in WIDTHS if isinstance(node, DictConfig) else ():
+            if node.get(key):
+                node[key] = min(most, node[key])

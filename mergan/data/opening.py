@@ -55,11 +55,15 @@ def opened(path: str) -> Iterator[Image.Image]:
         raise
     # For broken files, PIL's decoders raise errors of many kinds.
     except Exception as error:
-        too_large = isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning)
-        reason = "too large" if too_large else type(error).__name__
         raise DataError(
-            f"image_folder: cannot decode {shown(path)} ({reason}), replace or remove it"
+            f"image_folder: cannot decode {shown(path)} ({failure(error)}), replace or remove it"
         ) from error
+
+
+def failure(error: Exception) -> str:
+    """Why Pillow did not decode a picture, in a few words."""
+    too_large = isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning)
+    return "too large" if too_large else type(error).__name__
 
 
 @contextmanager

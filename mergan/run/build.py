@@ -66,8 +66,8 @@ def _check_num_classes(settings: TrainConfig, source: str, count: int) -> None:
     """Refuse a `data.num_classes` that the data does not have, before any image is decoded."""
     if settings.data.num_classes not in (None, count):
         raise ConfigError(
-            f"data.num_classes={settings.data.num_classes}: {source} has {count} classes; leave it out "
-            "(scenario.tasks names the classes to learn)"
+            f"data.num_classes={settings.data.num_classes}: {source} has {count} classes; use "
+            f"data.num_classes={count} (scenario.tasks names the classes to learn)"
         )
 
 

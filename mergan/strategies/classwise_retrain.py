@@ -60,16 +60,20 @@ class ClasswiseRetrain(JointRetrain):
         past, of_past = self._of_past(context, whole_batch.total(count))
         of_new = torch.full_like(of_past[:1], 1 / count).expand(count)
         weights = torch.cat([of_new, of_past])
-        total = 1 + self._weight(context.task) * len(context.task.past)
+        total = 1 + self.past_weight(context.task) * len(context.task.past)
         return Asked(torch.cat([labels, past]), weights / total)
+
+    def replays_of_a_step(self, context: Context) -> int:
+        """The number of replays that the past classes share."""
+        return self.replay_per_step or context.batch_size
+
+    def past_weight(self, task: Task) -> float:
+        """The weight of a past class; the task's classes have 1 together."""
+        return self.replay_weight / len(task.classes)
 
     def _of_past(self, context: Context, first: int) -> tuple[Tensor, Tensor]:
         """Labels (n,) of the images of past classes, and the weight (n,) of each in the loss."""
-        past, count = context.task.past, self.replay_per_step or context.batch_size
+        past, count = context.task.past, self.replays_of_a_step(context)
         labels = context.each_label(past, count, first)
-        weight = self._weight(context.task) * len(past) / len(labels)
+        weight = self.past_weight(context.task) * len(past) / len(labels)
         return labels, torch.full(labels.shape, weight, device=context.device)
-
-    def _weight(self, task: Task) -> float:
-        """The weight of a past class; the task's classes have 1 together."""
-        return self.replay_weight / len(task.classes)
