@@ -66,7 +66,7 @@ SEEN = {  # words, images of G, images of D, updates of D per step
 @pytest.mark.parametrize("case", SEEN)
 def test_images_and_updates_are_counted(case: str, compose: Compose, tmp_path: Path) -> None:
     words, of_g, of_d, updates = SEEN[case]
-    found = experiment.run(compose(*words, "evaluation.reverse_per_class=0"), tmp_path)
+    found = experiment.run(compose(*words, "evaluation=accuracy", "evaluation.reverse_per_class=0"), tmp_path)
     assert (found["images_seen_g"], found["images_seen_d"]) == (of_g, of_d)
     assert (found["updates_g"], found["updates_d"]) == (STEPS, STEPS * updates)
 

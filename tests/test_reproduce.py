@@ -85,7 +85,7 @@ def test_a_row_has_the_mean_and_the_deviation_over_its_runs(plan: Plan, made: li
 
 def test_real_images_are_measured_as_the_runs_were(plan: Plan, made: list[Job]) -> None:
     keys = ("evaluation_samples_per_class", "evaluation_references_per_class", "evaluation_split")
-    real = json.loads((plan.out / "small" / "real" / "metrics.json").read_text())
+    real = json.loads((plan.out / "small" / "real.json").read_text())
     run = json.loads((plan.out / "small" / "joint_0" / "metrics.json").read_text())
     assert {key: real[key] for key in keys} == {key: run[key] for key in keys}
     assert real["evaluation_images"] == "real"
@@ -110,7 +110,7 @@ def test_orders_of_classes_are_part_of_a_repeat(plan: Plan, made: list[Job]) -> 
 def test_what_the_table_is_made_of_is_published_without_places(plan: Plan, made: list[Job]) -> None:
     assert plan.publish is not None
     folder = plan.publish / "small"
-    assert {path.name for path in folder.iterdir()} == {"joint_0", "joint_1", "finetune_0", "real"}
+    assert {path.name for path in folder.iterdir()} == {"joint_0", "joint_1", "finetune_0", "real.json"}
     texts = plan.tables["small"].texts(folder)
     for name, text in texts.items():
         assert (plan.out / "small" / f"{name}.md").read_text() == text + "\n"

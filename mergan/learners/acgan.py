@@ -91,7 +91,7 @@ class ACGAN(ContinualLearner):
         classify = self.strategy.uses_classifier
         z = context.latent(len(batch.labels))
         if name == "g":
-            drawn = Drawn(z, batch.labels, context.draw(z, batch.labels))
+            drawn = Drawn(z, batch.labels, self.draw(z, batch.labels, context))
             outputs = self._discriminate(drawn.images, drawn.labels, context)
             return self.objective.generator_loss(Judged(*outputs, drawn.labels), classify)[0]
         with torch.no_grad():
@@ -153,7 +153,7 @@ class ACGAN(ContinualLearner):
         self.discriminator.requires_grad_(False)
         (labels, shares), pairs = self._asked(context)
         z = context.latent(len(labels))
-        drawn = Drawn(z, labels, context.draw(z, labels), shares)
+        drawn = Drawn(z, labels, self.draw(z, labels, context), shares)
         adversarial, class_logits = self._discriminate(drawn.images, labels, context)
         loss, terms = self.objective.generator_loss(
             Judged(adversarial, class_logits, labels, shares), self.strategy.uses_classifier

@@ -285,6 +285,21 @@ class ContinualLearner(SampledGenerator):
             if self._logging:
                 self._log(terms)
 
+    def draw(self, z: Tensor, labels: Tensor, context: Context) -> Tensor:
+        """G(z, c) for the generator's own update, counted among the images that it has seen.
+
+        Args:
+            z: (B, latent_dim).
+            labels: (B,), the requested classes.
+            context: what the strategy sees.
+
+        Returns:
+            Images (B, C, S, S) in [-1, 1], with their graph.
+        """
+        context.costs.images["g"] += len(labels)
+        images: Tensor = self.generator(z, labels)
+        return images
+
     def minimise(self, name: str, loss: Tensor) -> Terms:
         """Take one optimizer step through the strategy; several processes first average their gradients.
 

@@ -18,7 +18,16 @@ GRID = re.compile(r"task_([0-9]{1,9})\.png")
 TASK = re.compile(r"task_([0-9]{1,9})\.ckpt")
 # what a run writes, by subfolder of the run folder
 WRITTEN = {
-    "": ("config.yaml", "metrics.json", "metrics.csv", "*_matrix.csv", "matrices.png", "*.json", ".*"),
+    "": (
+        "config.yaml",
+        "metrics.json",
+        "metrics.csv",
+        "*_matrix.csv",
+        "matrices.png",
+        "provenance.json",
+        "*_run.json",
+        ".*",
+    ),
     CHECKPOINTS: ("*.ckpt", ".*"),
     SAMPLES: ("task_*.png", "real.png"),
     TENSORBOARD: ("events.*", "hparams.yaml"),

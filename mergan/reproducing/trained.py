@@ -18,7 +18,7 @@ from mergan.reproducing.table import Table
 from mergan.reproducing.training import training, without_places
 from mergan.system.files import write_text
 
-REAL = "real"  # the row of real training images
+REAL, REAL_FIGURES = "real", "real.json"  # the row of real training images; the file of its figures
 COUNTS = ("samples_per_class", "references_per_class", "reverse_per_class", "k")  # of conf/evaluation
 TABLE, SUMMARY, DIFFERENCES, PICTURE = "table", "summary", "differences", "samples.png"
 
@@ -79,7 +79,7 @@ class TrainedTable(Table):
     def _measurement(self, folder: Path, overrides: Sequence[str]) -> Job:
         """The job that measures real images, as the first run of the row `real` was measured."""
         assert self.real is not None
-        run, done = folder / f"{self.real}_0", RunFolder(folder / REAL).figures
+        run, done = folder / f"{self.real}_0", folder / REAL_FIGURES
         measured = config.compose(*self.rows[self.real], *self.repeats[0], *overrides).evaluation
         words = (
             str(run),
@@ -87,7 +87,7 @@ class TrainedTable(Table):
             f"out={done}",
             *(f"evaluation.{key}={measured[key]}" for key in COUNTS),
         )
-        return Job("mergan.evaluate", words, done.parent, done)
+        return Job("mergan.evaluate", words, folder / REAL, done)
 
     # ------------------------------------------------------------------ results
 
@@ -122,12 +122,13 @@ class TrainedTable(Table):
         Folders of the machine are replaced by their defaults in the settings.
         """
         for row, runs in self._runs(folder).items():
+            if row == REAL:
+                to.mkdir(parents=True, exist_ok=True)
+                shutil.copy(folder / REAL_FIGURES, to)
+                continue
             for run in runs:
                 place = to / run.folder.name
                 place.mkdir(parents=True, exist_ok=True)
-                if row == REAL:
-                    shutil.copy(RunFolder(run.folder).figures, place)
-                    continue
                 for path in self._kept(RunFolder(run.folder)):
                     shutil.copy(path, place)
                 write_text(RunFolder(place).config, without_places(run.config))
@@ -151,9 +152,9 @@ class TrainedTable(Table):
             ]
             for row in self.rows
         }
-        real = RunFolder(folder / REAL)
-        if self.real is not None:
-            found[REAL] = [Run(real.path, {}, read_figures(real.figures))] if real.finished else []
+        real = folder / REAL_FIGURES
+        if self.real is not None and real.is_file():
+            found[REAL] = [Run(folder / REAL, {}, read_figures(real))]
         return {row: each for row, each in found.items() if each}
 
 
