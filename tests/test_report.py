@@ -206,7 +206,7 @@ def test_the_runs_of_the_results_can_be_reported(tmp_path: Path) -> None:
     assert len(found.finished) == len(folders) > 5 and not found.missing
     assert all(run.grid for run in found.finished)
     names = {run.folder.name.rpartition("_")[0] for run in found.finished}
-    assert {setting.name for setting in groups.grouped(found.finished)} == names
+    assert {setting.name.split(",")[0] for setting in groups.grouped(found.finished)} == names
 
 
 @pytest.mark.parametrize("case", ["missing", "unfinished", "broken", "nothing"])
