@@ -46,6 +46,8 @@ class CurveTable(TrainedTable):
         curves = self.lines | {row: [row] for row in runs if row not in joined}
         if not runs:
             return
+        from matplotlib.ticker import LogLocator, NullFormatter
+
         own = figure(WIDTH * len(self.charts), HEIGHT + 0.2 * len(curves) / 3)
         axes = own.subplots(1, len(self.charts), squeeze=False)[0]
         for chart, key in zip(axes, self.charts, strict=True):
@@ -54,6 +56,9 @@ class CurveTable(TrainedTable):
                 if points:
                     chart.plot(*zip(*points, strict=True), label=name, **style.line(number))
             chart.set_xscale("log")
+            chart.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            chart.xaxis.set_major_formatter("{x:g}")
+            chart.xaxis.set_minor_formatter(NullFormatter())
             chart.set_xlabel("kept from task to task, MB")
             chart.set_title(figures.SHOWN[key].heading, fontsize=10)
             chart.grid(alpha=0.3, which="both")
