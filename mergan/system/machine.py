@@ -25,11 +25,7 @@ def commit(root: Path) -> str | None:
     """
     if not _git(root, "ls-files", TRACKED):
         return None
-    found = _git(root, "rev-parse", "--short=12", "HEAD")
-    if found is None:
-        return None
-    changed = _git(root, "status", "--porcelain", "--untracked-files=no")
-    return found + ("+" if changed else "")
+    return _git(root, "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+")
 
 
 def _git(root: Path, *words: str) -> str | None:
