@@ -11,7 +11,8 @@ from pathlib import Path
 from mergan.output.reading import read_text
 from mergan.output.sweep import SweepFolder
 from mergan.output.sweep_jobs import Job
-from mergan.system.errors import ConfigError
+from mergan.system.errors import ConfigError, reason
+from mergan.system.text import shown
 
 TRIALS = "trials.csv"  # of a search folder
 
@@ -59,10 +60,24 @@ def _name(sweep: SweepFolder, job: Job) -> str:
     return str(sweep.path / job.folder) if job.folder else own
 
 
+def trials(folder: Path) -> list[dict[str, str]]:
+    """The rows of a search folder's trials.csv.
+
+    Raises:
+        FileNotFoundError: it has none.
+        ConfigError: the file cannot be read.
+    """
+    text = read_text(folder / TRIALS)
+    try:
+        return list(csv.DictReader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise ConfigError(shown(f"{folder / TRIALS}: cannot be read ({reason(error)})")) from error
+
+
 def _of_search(folder: Path) -> dict[Path, Account]:
     try:
-        rows = list(csv.DictReader(io.StringIO(read_text(folder / TRIALS), newline="")))
-    except (FileNotFoundError, ConfigError, csv.Error):
+        rows = trials(folder)
+    except (FileNotFoundError, ConfigError):
         return {}
     return {
         (folder / row["folder"]).resolve(): Account(

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from mergan.output import tables
-from mergan.output.reading import read_text
+from mergan.reporting.records import TRIALS, trials
+from mergan.reporting.runs import FINISHED
 from mergan.reproducing.jobs import Job
-from mergan.reproducing.table import Table
+from mergan.reproducing.table import TABLE, Table
 from mergan.system.errors import ConfigError
 from mergan.system.files import write_text
 from mergan.system.text import shown
 
-TRIALS, BEST = "trials.csv", "best_command.txt"  # what a search leaves in its folder (docs/search.md)
-FINISHED = "finished"  # state of a trial with figures
-TABLE = "table"
+BEST = "best_command.txt"  # what a search leaves in its folder at last (docs/search.md)
 
 
 class SearchedTable(Table):
@@ -63,16 +60,16 @@ class SearchedTable(Table):
         """ "table": the values of the best trial of each search, and its figures."""
         lines = []
         for row in self.rows:
-            trials = self._trials(folder / row / TRIALS)
-            if trials:
-                best = max(trials, key=lambda trial: float(trial[self.metric]))
+            found = self._finished(folder / row)
+            if found:
+                best = max(found, key=lambda trial: float(trial[self.metric]))
                 searched = ", ".join(f"`{key}={best[key]}`" for key in self._searched(row))
                 lines.append(
                     [
                         f"`{row}`",
                         searched,
                         *(_figure(best.get(key)) for key in self.figures),
-                        str(len(trials)),
+                        str(len(found)),
                     ]
                 )
         return {TABLE: tables.markdown(["strategy", "chosen", *self.figures, "trials"], lines)}
@@ -81,21 +78,21 @@ class SearchedTable(Table):
         """The keys that a search varies."""
         return [word.partition("=")[0] for word in self.rows[row] if word.endswith(")")]
 
-    def _trials(self, path: Path) -> list[dict[str, str]]:
+    def _finished(self, folder: Path) -> list[dict[str, str]]:
         """The finished trials of a search, none if it has not begun.
 
         Raises:
             ConfigError: the file cannot be read.
         """
         try:
-            trials = list(csv.DictReader(io.StringIO(read_text(path), newline="")))
+            found = [trial for trial in trials(folder) if trial.get("state") == FINISHED]
         except FileNotFoundError:
             return []
-        found = [trial for trial in trials if trial.get("state") == FINISHED]
         for trial in found:
             try:
                 float(trial[self.metric])
             except (KeyError, TypeError, ValueError) as error:
+                path = folder / TRIALS
                 raise ConfigError(shown(f"{path}: cannot be read (a trial without {self.metric})")) from error
         return found
 

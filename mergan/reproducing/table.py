@@ -16,6 +16,7 @@ from mergan.system.errors import ConfigError
 from mergan.system.text import shown
 
 TABLES = config.CONF / "reproduce"
+TABLE = "table"  # name of the text that every table has
 
 
 class Table(ABC):

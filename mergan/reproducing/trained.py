@@ -14,13 +14,13 @@ from mergan.reporting.groups import Setting
 from mergan.reporting.runs import Run, read_run
 from mergan.reproducing import figures
 from mergan.reproducing.jobs import Job
-from mergan.reproducing.table import Table
+from mergan.reproducing.table import TABLE, Table
 from mergan.reproducing.training import training, without_places
 from mergan.system.files import write_text
 
 REAL, REAL_FIGURES = "real", "real.json"  # the row of real training images; the file of its figures
 COUNTS = ("samples_per_class", "references_per_class", "reverse_per_class", "k")  # of conf/evaluation
-TABLE, SUMMARY, DIFFERENCES, PICTURE = "table", "summary", "differences", "samples.png"
+SUMMARY, DIFFERENCES, PICTURE = "summary", "differences", "samples.png"
 
 
 class TrainedTable(Table):

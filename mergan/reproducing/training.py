@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ from omegaconf import OmegaConf
 
 from mergan import config
 from mergan.config.comparison import PATHS
-from mergan.output import record
 from mergan.output.folder import RunFolder
-from mergan.output.reading import read_config, read_figures
+from mergan.output.reading import read_config
+from mergan.reporting.runs import read_run
 from mergan.reproducing.jobs import Job
 from mergan.run import automatic
 from mergan.system.errors import ConfigError
@@ -29,10 +30,9 @@ def training(folder: Path, overrides: tuple[str, ...]) -> Job:
     run = RunFolder(folder)
     wanted = config.compose(*overrides)
     config.check(wanted)
-    if run.finished:  # an unreadable file is reported before hours of training
-        read_figures(run.figures)
-        record.last_grid(folder)
-    if run.config.is_file() or run.config.is_symlink() or run.finished:
+    if run.finished:
+        read_run(folder)  # a file that cannot be read is reported before hours of training
+    if os.path.lexists(run.config):
         _check_unchanged(folder, wanted)
     own = (f"hydra.run.dir={folder}", "resume=auto")
     return Job("mergan.train", (*overrides, *own), folder, run.figures)
