@@ -112,7 +112,8 @@ class Discriminator(nn.Module):
             for before, after in itertools.pairwise(widths)
         ]
         first = DownBlock(channels, width, max(1, width // bottleneck), normalise, activate=False)
-        self.trunk = nn.Sequential(first, *blocks, nn.LeakyReLU(SLOPE), nn.Flatten())
+        # flattened first, see mergan.networks.dcgan.trunk
+        self.trunk = nn.Sequential(first, *blocks, nn.Flatten(), nn.LeakyReLU(SLOPE))
         self.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.num_features = widths[-1] * BASE * BASE
         self.adversarial = normalise(nn.Linear(self.num_features, 1))

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv2d
 from torch.nn.grad import conv2d_weight
 
 Pair = tuple[int, ...]  # values along height and width
@@ -30,8 +31,9 @@ def scatter_patches(x: Tensor, weight: Tensor, size: Sequence[int], stride: Pair
         (B, C_out, H', W').
     """
     kernels = weight.flatten(1)
-    if x.is_contiguous(memory_format=torch.channels_last):
-        taps = kernels.shape[1]
+    taps = kernels.shape[1]
+    # the second way needs a copy of x, the first one of the patches, which pays for a single channel
+    if weight.shape[1] == 1 and x.is_contiguous(memory_format=torch.channels_last):
         whole = nn.functional.pad(
             kernels, (0, -taps % 16)
         )  # products with 9 columns take three times as long as with 16
@@ -42,10 +44,33 @@ def scatter_patches(x: Tensor, weight: Tensor, size: Sequence[int], stride: Pair
     return nn.functional.fold(patches, tuple(size), weight.shape[2:], padding=padding, stride=stride)
 
 
-class ThinConvTranspose2d(nn.ConvTranspose2d):
-    """A transposed convolution to very few channels, computed by `scatter_patches`.
+class _ThinTransposed(torch.autograd.Function):
+    """`scatter_patches` with PyTorch's own kernels for the gradients, where they are fast."""
 
-    Parameters and initialisation are those of the base class.
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, size: Sequence[int], stride: Pair, padding: Pair
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.stride, ctx.padding = stride, padding
+        return scatter_patches(x, weight, size, stride, padding)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = gradients
+        x, weight = (saved.to(gradient.dtype) for saved in ctx.saved_tensors)  # autocast may use another dtype
+        by_x = by_weight = None
+        if ctx.needs_input_grad[0]:
+            by_x = conv2d(gradient, weight, None, ctx.stride, ctx.padding)
+        if ctx.needs_input_grad[1]:
+            by_weight = conv2d_weight(gradient, weight.shape, x, ctx.stride, ctx.padding)
+        return by_x, by_weight, None, None, None
+
+
+class ThinConvTranspose2d(nn.ConvTranspose2d):
+    """A transposed convolution to very few channels, whose output `scatter_patches` computes.
+
+    Parameters and initialisation are those of the base class. It can be differentiated any number of times.
     """
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
@@ -59,7 +84,7 @@ class ThinConvTranspose2d(nn.ConvTranspose2d):
         size = [
             (side - 1) * stride + kernel - 2 * padding + more for side, kernel, stride, padding, more in sides
         ]
-        image = scatter_patches(x, self.weight, size, self.stride, self.padding)
+        image = _ThinTransposed.apply(x, self.weight, size, self.stride, self.padding)  # type: ignore[no-untyped-call]
         return image if self.bias is None else image + self.bias[:, None, None]
 
     def plain(self) -> nn.ConvTranspose2d:
@@ -84,7 +109,7 @@ class ThinInputConv2d(nn.Conv2d):
 
 
 class ThinOutputConv2d(nn.Conv2d):
-    """A convolution to very few channels with stride 1, computed by `scatter_patches`.
+    """A convolution to very few channels with stride 1, whose output `scatter_patches` computes.
 
     It equals the transposed convolution with the flipped kernel. Parameters and initialisation are those of
     the base class; no groups, no dilation.
@@ -102,7 +127,8 @@ class ThinOutputConv2d(nn.Conv2d):
             side - 2 * padding + kernel - 1
             for side, kernel, padding in zip(x.shape[2:], self.kernel_size, outer, strict=True)
         ]
-        image = scatter_patches(x, self.weight.flip(2, 3).transpose(0, 1), size, (1, 1), outer)
+        kernel = self.weight.flip(2, 3).transpose(0, 1)
+        image = _ThinTransposed.apply(x, kernel, size, (1, 1), outer)  # type: ignore[no-untyped-call]
         return image if self.bias is None else image + self.bias[:, None, None]
 
     def plain(self) -> nn.Conv2d:
@@ -122,7 +148,7 @@ class _ThinConvolution(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.stride, ctx.padding = stride, padding
-        return nn.functional.conv2d(x, weight, bias, stride, padding)
+        return conv2d(x, weight, bias, stride, padding)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
