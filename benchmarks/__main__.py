@@ -18,7 +18,18 @@ from typing import Any
 import lightning
 import torch
 
-from benchmarks import framework, gpu, growth, loading, reference, roofline, startup, streaming, sweeps
+from benchmarks import (
+    framework,
+    gpu,
+    growth,
+    loading,
+    plain_steps,
+    reference,
+    roofline,
+    startup,
+    streaming,
+    sweeps,
+)
 from benchmarks.measure import Figure
 from mergan.output import tables
 from mergan.system.files import write_text
@@ -26,6 +37,7 @@ from mergan.system.files import write_text
 Benchmark = Callable[[Path, Path], list[Figure]]
 BENCHMARKS: dict[str, Benchmark] = {
     "reference": lambda cache, _: reference.run(cache),
+    "plain_steps": lambda cache, _: plain_steps.run(cache),
     "framework": lambda cache, _: framework.run(cache),
     "growth": lambda cache, _: growth.run(cache),
     "loading": lambda cache, _: loading.run(cache),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,37 +31,51 @@ TINY = (
 EPOCHS = 5  # of a task by default
 
 
-class BareSteps(pl.Callback):
-    """Takes a step of a bare loop after every step of the fit, so that a machine that wavers slows both.
+class StepsBeside(pl.Callback):
+    """Takes another step after every step of the fit, so that a machine that wavers slows both.
 
     Args:
-        loop: before its first step.
+        step: takes it; returns its seconds.
 
     Attributes:
-        seconds: what each of its steps took, fetching the batch included.
+        seconds: what each of these steps took.
+        away: the seconds of the fit that all of them took, waiting included.
     """
 
-    def __init__(self, loop: BareLoop) -> None:
-        self.loop, self.batches = loop, loop.batches()
+    def __init__(self, step: Callable[[], float]) -> None:
+        self.step = step
         self.seconds: list[float] = []
-
-    def on_train_start(self, *unused: Any) -> None:
-        self.loop.learner.train()
+        self.away: list[float] = []
 
     def on_train_batch_end(self, *unused: Any) -> None:
         begun = time.perf_counter()
-        self.loop.step(*next(self.batches))
-        self.seconds.append(time.perf_counter() - begun)
+        self.seconds.append(self.step())
+        self.away.append(time.perf_counter() - begun)
 
 
-def step_by_step(stream: Sequence[str], cache_dir: Path, skip: int) -> tuple[float, float]:
-    """Seconds per step of a fit and of the bare loop, after the first `skip`."""
-    bare = BareSteps(BareLoop(Fit(stream, cache_dir)))
-    both = Fit(stream, cache_dir, [bare]).run(skip)
-    steps = len(bare.seconds) - skip
-    # the fit's clock runs on during the bare step that follows the last one skipped
-    fit = both - sum(bare.seconds[skip - 1 :]) / steps
-    return fit, sum(bare.seconds[skip:]) / steps
+def fit_beside(
+    step: Callable[[], float], stream: Sequence[str], cache_dir: Path, skip: int
+) -> tuple[float, float]:
+    """Seconds per step of a fit and of the steps beside it, after the first `skip`."""
+    beside = StepsBeside(step)
+    both = Fit(stream, cache_dir, [beside]).run(skip)
+    steps = len(beside.seconds) - skip
+    # the fit's clock runs on during the step that follows the last one skipped
+    fit = both - sum(beside.away[skip - 1 :]) / steps
+    return fit, sum(beside.seconds[skip:]) / steps
+
+
+def step_of(loop: BareLoop) -> Callable[[], float]:
+    """A step of the loop, which returns its seconds, fetching the batch included."""
+    batches = loop.batches()
+    loop.learner.train()
+
+    def step() -> float:
+        begun = time.perf_counter()
+        loop.step(*next(batches))
+        return time.perf_counter() - begun
+
+    return step
 
 
 def run(cache_dir: Path, steps: int = 500, rounds: int = 5) -> list[Figure]:
@@ -82,7 +96,9 @@ def run(cache_dir: Path, steps: int = 500, rounds: int = 5) -> list[Figure]:
         module = minimal_lightning.MinimalGAN(fit.learner.generator, fit.learner.discriminator, 8, 10)
         return minimal_lightning.run(module, normalise(images), labels, 8, steps)
 
-    measured = [step_by_step(stream, cache_dir, skip) for _ in range(rounds)]
+    measured = [
+        fit_beside(step_of(BareLoop(Fit(stream, cache_dir))), stream, cache_dir, skip) for _ in range(rounds)
+    ]
     default = Pairs([fit for fit, _ in measured], [bare for _, bare in measured])
     small = alternate(lambda: tiny().run(skip), minimal, rounds)
     return [

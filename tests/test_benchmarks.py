@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import subprocess
 import sys
@@ -17,13 +18,16 @@ import warm
 from torch.autograd import DeviceType
 
 from benchmarks import __main__ as command
-from benchmarks import breakdown, framework, gpu, growth, loading, reference, roofline
+from benchmarks import breakdown, framework, gpu, growth, loading, plain_steps, reference, roofline
 from benchmarks.bare_loop import BareLoop
 from benchmarks.fits import Fit
 from benchmarks.gpu_plan import Plan
 from benchmarks.measure import Figure, Pairs, alternate, seconds
 from benchmarks.on_device import OnDevice, covered, summary
-from benchmarks.plain_v2 import PlainLoop
+from benchmarks.plain_networks import PLAIN, make_plain
+from benchmarks.plain_steps import PlainLoop
+from benchmarks.plain_v2 import PlainLoop as V2Loop
+from mergan.networks import dcgan
 from mergan.strategies import Context, Drawn, Strategy
 
 ONE_TASK = [
@@ -49,30 +53,56 @@ def test_the_bare_loop_ends_with_the_weights_of_the_fit(cache_dir: Path) -> None
         ), part
 
 
-PLAIN_DCGAN = [
-    f"network.{part.lower()}._target_=benchmarks.plain_dcgan.{part}"
-    for part in ("Generator", "Discriminator")
-]
+@pytest.mark.parametrize("more", [(), ("network=resnet",), ("network.generator.modulation=class_and_z",)])
+def test_the_plain_loop_takes_the_same_steps(
+    cache_dir: Path, more: tuple[str, ...], request: pytest.FixtureRequest
+) -> None:
+    fast, plain = (Fit((*ONE_TASK, *more), cache_dir) for _ in range(2))
+    request.addfinalizer(lambda: torch.set_default_dtype(torch.float32))
+    torch.set_default_dtype(torch.float64)
+    ends = []
+    for fit, kind in ((fast, BareLoop), (plain, PlainLoop)):
+        fit.learner.double()
+        loop = kind(fit)
+        for images, labels in itertools.islice(loop.batches(), 3):
+            loop.step(images.double(), labels)
+        ends.append([*tiny.weights(fit.learner.generator), *tiny.weights(fit.learner.discriminator)])
+    for mine, other in zip(*ends, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-7)
+    kinds = [
+        {
+            type(module)
+            for network in (fit.learner.generator, fit.learner.discriminator)
+            for module in network.modules()
+        }
+        for fit in (fast, plain)
+    ]
+    assert PLAIN.keys() & kinds[0]
+    assert not PLAIN.keys() & kinds[1]
 
 
-def test_the_plain_dcgan_is_the_same_function(cache_dir: Path) -> None:
-    fast, plain = (Fit((*tiny.SETTINGS, *more), cache_dir).learner.double() for more in ([], PLAIN_DCGAN))
+def test_plain_dcgan_trains_as_a_network_of_its_own(cache_dir: Path) -> None:
+    parts = [
+        f"network.{part.lower()}._target_=benchmarks.plain_dcgan.{part}"
+        for part in ("Generator", "Discriminator")
+    ]
+    fast, plain = (Fit((*tiny.SETTINGS, *more), cache_dir).learner for more in ([], parts))
     assert tiny.equal(tiny.state(fast), tiny.state(plain))
     assert type(fast.generator.convs[-1]) is not type(plain.generator.convs[-1])
-    z, labels = torch.randn(5, fast.latent_dim, dtype=torch.float64), torch.tensor([0, 1, 2, 1, 0])
-    gradients = []
-    for module in (fast, plain):
-        images = module.generator(z, labels)
-        module.discriminator(images, labels)[0].sum().backward()
-        gradients.append([images, *(p.grad for p in module.generator.parameters())])
-    torch.testing.assert_close(*gradients)
+
+
+def test_what_has_no_plain_form_is_refused() -> None:
+    for network in (
+        dcgan.Discriminator(2, 1, 16, 2, spectral=True, projection=False),
+        dcgan.Generator(4, 2, 1, 16, 2, norm="batch", modulation="class", private_z=0),
+    ):
+        with pytest.raises(ValueError, match="has no plain form here"):
+            make_plain(network)
 
 
 def test_the_plain_loop_has_the_networks_of_upsample(cache_dir: Path) -> None:
     fit = Fit((*reference.STREAM, "network.generator.width=4", "epochs=1", "debug=smoke"), cache_dir)
-    plain = PlainLoop(
-        torch.zeros(64, 1, 32, 32, dtype=torch.uint8), torch.zeros(64, dtype=torch.int64), width=4
-    )
+    plain = V2Loop(torch.zeros(64, 1, 32, 32, dtype=torch.uint8), torch.zeros(64, dtype=torch.int64), width=4)
     for ours, theirs in (
         (fit.learner.generator, plain.generator),
         (fit.learner.discriminator, plain.discriminator),
@@ -88,7 +118,7 @@ def test_the_plain_loop_learns(cache_dir: Path) -> None:
     labels = torch.arange(64) % 2
     images = (labels * 255).to(torch.uint8)[:, None, None, None].expand(-1, 1, 32, 32).contiguous()
     torch.manual_seed(0)
-    loop = PlainLoop(images, labels, width=2)
+    loop = V2Loop(images, labels, width=2)
     loop.run(150, skip=1)
     accuracies = [accuracy for _, _, accuracy in loop.history]
     assert np.mean(accuracies[-20:]) > np.mean(accuracies[:20]) + 0.2
@@ -118,18 +148,20 @@ def test_every_benchmark_runs_in_small(cache_dir: Path, monkeypatch: pytest.Monk
     for name in others:
         tiny.compose(cache_dir, *growth.STRATEGIES[name])
     monkeypatch.setattr(growth, "STRATEGIES", {first: growth.STRATEGIES[first]})
+    monkeypatch.setattr(plain_steps, "SUBJECTS", {"tiny": tuple(ONE_TASK)})
     figures = [
+        *plain_steps.run(cache_dir, steps=8, rounds=1),
         *reference.run(cache_dir, steps=8, rounds=1, width=2),
         *framework.run(cache_dir, steps=9, rounds=1),
         *growth.run(cache_dir, tasks=3, steps=6, rounds=1),
         *loading.run(cache_dir, rounds=1, passes=1),
         *roofline.run(cache_dir, steps=6, rounds=1, side=128),  # bf16 is slow where the CPU lacks it
     ]
-    assert len(figures) == 2 + 2 + 2 + 1 + 2
+    assert len(figures) == 1 + 2 + 2 + 2 + 1 + 2
     assert all(0 < figure.low <= figure.reached <= figure.high for figure in figures)
     lines = command.table(figures).splitlines()
     assert len(lines) == 2 + len(figures)
-    assert lines[2].startswith("| images/s over the plain loop, fp32 | >= 2.5 x |")
+    assert lines[3].startswith("| images/s over the plain loop, fp32 | >= 2.5 x |")
 
 
 def test_the_command_writes_table_and_figures(tmp_path: Path) -> None:
