@@ -181,6 +181,15 @@ def test_a_run_folder_that_cannot_be_read_is_named_before_anything_is_trained(
     assert os.listdir(tmp_path / "out" / "small") == [first.name]
 
 
+def test_a_finished_run_without_its_settings_is_named(plan: Plan, made: list[Job], tmp_path: Path) -> None:
+    folder = tmp_path / "out" / "small" / made[0].folder.name
+    shutil.copytree(made[0].folder, folder)
+    (folder / "config.yaml").unlink()
+    with pytest.raises(ConfigError, match=r"config\.yaml") as error:
+        reproduction.reproduce(replace(plan, out=tmp_path / "out", publish=None))
+    assert str(folder) in str(error.value) and "\n" not in str(error.value)
+
+
 def test_results_are_not_written_into_a_run(plan: Plan, made: list[Job]) -> None:
     for place in (made[0].folder, made[0].folder / "metrics.json"):
         with pytest.raises(ConfigError, match="out="):
