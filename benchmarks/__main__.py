@@ -1,5 +1,6 @@
 """Run the benchmarks: python -m benchmarks [out=benchmarks/results] [only=reference,growth] [threads=2]
 
+data.root=FOLDER says where the files of MNIST are, for `quality`, which downloads them otherwise.
 python -m benchmarks gpu measures a GPU instead, see benchmarks/gpu.py.
 """
 
@@ -24,6 +25,7 @@ from benchmarks import (
     growth,
     loading,
     plain_steps,
+    quality,
     reference,
     roofline,
     startup,
@@ -34,17 +36,18 @@ from benchmarks.measure import Figure
 from mergan.output import tables
 from mergan.system.files import write_text
 
-Benchmark = Callable[[Path, Path], list[Figure]]
+Benchmark = Callable[[Path, Path, list[str]], list[Figure]]
 BENCHMARKS: dict[str, Benchmark] = {
-    "reference": lambda cache, _: reference.run(cache),
-    "plain_steps": lambda cache, _: plain_steps.run(cache),
-    "framework": lambda cache, _: framework.run(cache),
-    "growth": lambda cache, _: growth.run(cache),
-    "loading": lambda cache, _: loading.run(cache),
-    "streaming": lambda cache, _: streaming.run(cache),
-    "startup": startup.run,
-    "roofline": lambda cache, _: roofline.run(cache),
-    "sweeps": sweeps.run,
+    "reference": lambda cache, *_: reference.run(cache),
+    "plain_steps": lambda cache, *_: plain_steps.run(cache),
+    "framework": lambda cache, *_: framework.run(cache),
+    "growth": lambda cache, *_: growth.run(cache),
+    "loading": lambda cache, *_: loading.run(cache),
+    "streaming": lambda cache, *_: streaming.run(cache),
+    "startup": lambda cache, folder, _: startup.run(cache, folder),
+    "roofline": lambda cache, *_: roofline.run(cache),
+    "sweeps": lambda cache, folder, _: sweeps.run(cache, folder),
+    "quality": lambda cache, _, overrides: quality.run(cache, overrides),
 }
 
 
@@ -85,6 +88,7 @@ def main(arguments: list[str]) -> None:
         "out": "benchmarks/results",
         "only": ",".join(BENCHMARKS),
         "threads": str(torch.get_num_threads()),
+        "data.root": "",
     }
     for argument in arguments:
         key, _, value = argument.partition("=")
@@ -95,10 +99,12 @@ def main(arguments: list[str]) -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning.*")
     figures: list[Figure] = []
+    root = options["data.root"]
+    overrides = [f"data.root={Path(root).absolute()}"] if root else []
     with tempfile.TemporaryDirectory() as folder:
         for name in options["only"].split(","):
             print(f"{name} ...", file=sys.stderr, flush=True)
-            figures += BENCHMARKS[name](Path(folder) / "cache", Path(folder))
+            figures += BENCHMARKS[name](Path(folder) / "cache", Path(folder), overrides)
     facts = machine()
     text = f"{table(figures)}\n\n{', '.join(f'{key} {value}' for key, value in facts.items())}\n"
     out = Path(options["out"])

@@ -18,7 +18,7 @@ import warm
 from torch.autograd import DeviceType
 
 from benchmarks import __main__ as command
-from benchmarks import breakdown, framework, gpu, growth, loading, plain_steps, reference, roofline
+from benchmarks import breakdown, framework, gpu, growth, loading, plain_steps, quality, reference, roofline
 from benchmarks.bare_loop import BareLoop
 from benchmarks.fits import Fit
 from benchmarks.gpu_plan import Plan
@@ -162,6 +162,21 @@ def test_every_benchmark_runs_in_small(cache_dir: Path, monkeypatch: pytest.Monk
     lines = command.table(figures).splitlines()
     assert len(lines) == 2 + len(figures)
     assert lines[3].startswith("| images/s over the plain loop, fp32 | >= 2.5 x |")
+
+
+def test_the_quality_of_whole_runs_counts_those_that_reach_it(
+    cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quality, "RECIPE", tuple(tiny.SETTINGS))
+    monkeypatch.setattr(quality, "LEAST", {"accuracy": 0.0, "coverage": 1.1})
+    spent, good, passes = quality.run(cache_dir, ["lr=1e-4"], runs=1, steps=8, width=2)
+    assert 0 < spent.reached < 60
+    assert good.name == "... reaches accuracy 0, coverage 1.1"
+    assert (good.reached, good.met) == (0, False)
+    assert passes.reached > 0
+    monkeypatch.setattr(quality, "RECIPE", (*tiny.SETTINGS, "no_such_key=1"))
+    with pytest.raises(subprocess.CalledProcessError):
+        quality.run(cache_dir, [], runs=1, steps=8, width=2)
 
 
 def test_the_command_writes_table_and_figures(tmp_path: Path) -> None:
