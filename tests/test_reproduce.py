@@ -118,6 +118,7 @@ def test_what_the_table_is_made_of_is_published_without_places(plan: Plan, made:
     names = {path.name for path in (folder / "joint_0").iterdir()}
     assert {"config.yaml", "metrics.json", "provenance.json", "recall_matrix.csv", "samples"} <= names
     assert not names & {"checkpoints", "metrics.csv", "tensorboard"}
+    assert not (folder / "joint_1" / "samples").exists()  # one grid of a row is enough
     published = yaml.safe_load((folder / "joint_0" / "config.yaml").read_text())
     own = yaml.safe_load((plan.out / "small" / "joint_0" / "config.yaml").read_text())
     assert set(config.differences(own, published)) == {"cache_dir", "data.root"}

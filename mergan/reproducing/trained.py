@@ -117,7 +117,7 @@ class TrainedTable(Table):
         return texts[TABLE]
 
     def publish(self, folder: Path, to: Path) -> None:
-        """Copy settings, figures, origin, matrices and the last grid of every finished run.
+        """Copy settings, figures, origin and matrices of every finished run, and the last grid of a row's first.
 
         Folders of the machine are replaced by their defaults in the settings.
         """
@@ -132,10 +132,11 @@ class TrainedTable(Table):
                 for path in self._kept(RunFolder(run.folder)):
                     shutil.copy(path, place)
                 write_text(RunFolder(place).config, without_places(run.config))
-                grid = record.last_grid(run.folder)
-                if grid is not None:
-                    (place / grid.parent.name).mkdir(exist_ok=True)
-                    shutil.copy(grid, place / grid.parent.name)
+            grid = record.last_grid(runs[0].folder)
+            if grid is not None:
+                place = to / runs[0].folder.name / grid.parent.name
+                place.mkdir(exist_ok=True)
+                shutil.copy(grid, place)
 
     def _kept(self, folder: RunFolder) -> list[Path]:
         named = (folder.config, folder.figures, folder.provenance, *folder.matrices.values())
