@@ -40,22 +40,47 @@ def timed(command: list[str], status: int) -> float:
     return spent
 
 
+def first_line(command: list[str]) -> float:
+    """Seconds until the command, which is then ended, has printed its first line.
+
+    Raises:
+        RuntimeError: it ended without one.
+    """
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    begun = time.perf_counter()
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        spent = time.perf_counter() - begun
+        process.kill()
+    if not line:
+        raise RuntimeError(f"{' '.join(command)}: printed nothing")
+    return spent
+
+
 def run(cache_dir: Path, folder: Path, rounds: int = 5) -> list[Figure]:
-    """Help, the refusal of a misspelt key, and the first step beyond the import of the libraries."""
+    """Help, the refusal of a misspelt key, the first line and the first step of a run."""
     train = [sys.executable, "train.py"]
     libraries = [sys.executable, "-c", "import lightning.pytorch, torchvision"]
     stop = "+callbacks.first_step._target_=benchmarks.startup.FirstStep"
-    helped, others, refused, beyond = [], [], [], []
+    helped, others, refused, lines, steps, beyond = [], [], [], [], [], []
     for index in range(rounds + 1):  # the first round warms the caches and is dropped
         run_dir = f"hydra.run.dir={folder / f'first_step_{index}'}"
         helped.append(timed([*train, "--help"], 0))
         others.append(max(timed([sys.executable, "-m", "mergan", door, "--help"], 0) for door in DOORS[1:]))
         refused.append(timed([*train, "leraning_rate=1", run_dir], 2))
-        first = timed([*train, f"cache_dir={cache_dir}", stop, run_dir], 0)
-        beyond.append(first - timed(libraries, 0))
+        lines.append(
+            first_line([*train, f"cache_dir={cache_dir}", f"hydra.run.dir={folder / f'line_{index}'}"])
+        )
+        steps.append(timed([*train, f"cache_dir={cache_dir}", stop, run_dir], 0))
+        beyond.append(steps[-1] - timed(libraries, 0))
     return [
         seconds("train.py --help", "<= 1.5", helped[1:]),
         seconds("--help of the other commands, the slowest", "<= 1.5", others[1:]),
         seconds("refusal of a misspelt key", "<= 1.5", refused[1:]),
+        seconds("first line of a run", "<= 1", lines[1:]),
+        seconds("first step", "<= 4", steps[1:]),
         seconds("first step, beyond importing lightning and torchvision", "<= 2", beyond[1:]),
     ]
