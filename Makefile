@@ -52,7 +52,7 @@ tour: $(READY) ## run docs/tour.ipynb again and keep its outputs (3 minutes)
 reproduce: $(READY) ## make the tables of the documentation again (days; goes on where it stopped; ARGS=table=NAME)
 	$(BIN)/python -m mergan.reproduce $(ARGS)
 
-benchmark: $(READY) ## how fast training is, as ratios (an idle machine, about 40 minutes)
+benchmark: $(READY) ## how fast training is, as ratios (an idle machine, about an hour)
 	$(BIN)/python -m benchmarks $(ARGS)
 
 torture: $(READY) ## kill, starve, mislead and attack runs, and count what is lost (about 40 minutes)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import platform
+import shlex
+import subprocess
 import sys
 import tempfile
 import warnings
@@ -82,8 +84,8 @@ def table(figures: list[Figure]) -> str:
     return tables.markdown(["figure", "target", "reached", "spread", "met"], rows)
 
 
-def main(arguments: list[str]) -> None:
-    """Run what is asked for, print the table, write it as Markdown and JSON."""
+def options_of(arguments: list[str]) -> dict[str, str]:
+    """The options, with those that were given; ends the process in one line if they are wrong."""
     options = {
         "out": "benchmarks/results",
         "only": ",".join(BENCHMARKS),
@@ -95,16 +97,29 @@ def main(arguments: list[str]) -> None:
         if key not in options:
             sys.exit(f"error: {argument}: use {', '.join(f'{name}=' for name in options)}")
         options[key] = value
+    for name in options["only"].split(","):
+        if name not in BENCHMARKS:
+            sys.exit(f"error: only={name}: use some of {','.join(BENCHMARKS)}")
+    return options
+
+
+def main(arguments: list[str]) -> None:
+    """Run what is asked for, print the table, write it as Markdown and JSON."""
+    options = options_of(arguments)
     torch.set_num_threads(int(options["threads"]))
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning.*")
     figures: list[Figure] = []
+    failed: list[str] = []
     root = options["data.root"]
     overrides = [f"data.root={Path(root).absolute()}"] if root else []
     with tempfile.TemporaryDirectory() as folder:
         for name in options["only"].split(","):
             print(f"{name} ...", file=sys.stderr, flush=True)
-            figures += BENCHMARKS[name](Path(folder) / "cache", Path(folder), overrides)
+            try:
+                figures += BENCHMARKS[name](Path(folder) / "cache", Path(folder), overrides)
+            except subprocess.CalledProcessError as error:  # it has said why
+                failed.append(f"{name}: {shlex.join(error.cmd)} ended with status {error.returncode}")
     facts = machine()
     text = f"{table(figures)}\n\n{', '.join(f'{key} {value}' for key, value in facts.items())}\n"
     out = Path(options["out"])
@@ -113,6 +128,8 @@ def main(arguments: list[str]) -> None:
     content = {"machine": facts, "figures": [figure.as_dict() for figure in figures]}
     write_text(out / "benchmarks.json", json.dumps(content, indent=2) + "\n")
     print(text)
+    if failed:
+        sys.exit("error: " + "; ".join(failed))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from benchmarks.fits import FIRST_LOG, Fit
 from benchmarks.measure import Figure, alternate
 from mergan import config
 
+PRECISIONS = {"fp32": ("32-true", ">= 2.5"), "bf16": ("bf16-mixed", ">= 5")}  # the argument, the target
 STREAM = ("experiment=v2_online_2", "data=mnist_5k", "callbacks.progress.bar=true", "epochs=1")
 
 
@@ -34,7 +35,7 @@ def run(cache_dir: Path, steps: int = 400, rounds: int = 3, width: int = 64) -> 
         images = Path(folder) / "images.npz"
         real = Fit((*STREAM, *size), cache_dir).pool.real_set
         np.savez(images, images=real.images, labels=real.labels)
-        for name, precision, target in (("fp32", "32-true", ">= 2.5"), ("bf16", "bf16-mixed", ">= 5")):
+        for name, (precision, target) in PRECISIONS.items():
             overrides = (*STREAM, *size, f"trainer.precision={precision}")
             pairs = alternate(
                 lambda: plain(images, width, min(steps, 40)),

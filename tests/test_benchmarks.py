@@ -148,6 +148,7 @@ def test_every_benchmark_runs_in_small(cache_dir: Path, monkeypatch: pytest.Monk
     for name in others:
         tiny.compose(cache_dir, *growth.STRATEGIES[name])
     monkeypatch.setattr(growth, "STRATEGIES", {first: growth.STRATEGIES[first]})
+    monkeypatch.setattr(reference, "PRECISIONS", {"fp32": reference.PRECISIONS["fp32"]})
     monkeypatch.setattr(plain_steps, "SUBJECTS", {"tiny": tuple(ONE_TASK)})
     figures = [
         *plain_steps.run(cache_dir, steps=8, rounds=1),
@@ -157,7 +158,7 @@ def test_every_benchmark_runs_in_small(cache_dir: Path, monkeypatch: pytest.Monk
         *loading.run(cache_dir, rounds=1, passes=1),
         *roofline.run(cache_dir, steps=6, rounds=1, side=128),  # bf16 is slow where the CPU lacks it
     ]
-    assert len(figures) == 1 + 2 + 2 + 2 + 1 + 2
+    assert len(figures) == 1 + 1 + 2 + 2 + 1 + 2
     assert all(0 < figure.low <= figure.reached <= figure.high for figure in figures)
     lines = command.table(figures).splitlines()
     assert len(lines) == 2 + len(figures)
@@ -188,6 +189,22 @@ def test_the_command_writes_table_and_figures(tmp_path: Path) -> None:
     content = json.loads((tmp_path / "benchmarks.json").read_text())
     assert content["machine"]["threads"] == 1
     assert content["figures"][0]["name"] in done.stdout
+
+
+def test_a_benchmark_that_fails_is_named_and_the_others_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: object) -> list[Figure]:
+        raise subprocess.CalledProcessError(2, ["python", "train.py", "data.root=a b"])
+
+    monkeypatch.setattr(
+        command, "BENCHMARKS", {"good": lambda *_: [Figure("name", "<= 2", 1, 1, 1, "s")], "bad": fails}
+    )
+    with pytest.raises(SystemExit, match=r"^error: bad: .* 'data.root=a b' ended with status 2$"):
+        command.main([f"out={tmp_path}", "only=bad,good", "threads=1"])
+    assert "| name | <= 2 s | 1.00 s |" in (tmp_path / "benchmarks.md").read_text()
+    with pytest.raises(SystemExit, match=r"^error: only=worse: use some of good,bad$"):
+        command.main(["only=worse"])
 
 
 def test_the_breakdown_names_every_kind_of_work(capsys: pytest.CaptureFixture[str]) -> None:
