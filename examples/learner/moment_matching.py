@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mergan.learners import ContinualLearner
-from mergan.learners.base import Trained
+from mergan.learners.updates import Trained
 from mergan.scenarios.base import Scenario
 from mergan.strategies import Context, Drawn, Strategy
 

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from mergan.config.ranges import Positive
 from mergan.learners.augmentation import Augmentation
-from mergan.learners.base import ContinualLearner, Trained
+from mergan.learners.base import ContinualLearner
 from mergan.learners.objectives import Judged, Objective
 from mergan.learners.readings import Terms, class_accuracy
+from mergan.learners.updates import Trained
 from mergan.scenarios.base import Scenario, Task
 from mergan.strategies import Asked, Context, Drawn, Strategy, TrainingBatch
 from mergan.system import whole_batch

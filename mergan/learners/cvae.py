@@ -7,8 +7,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from mergan.config.ranges import Positive
-from mergan.learners.base import ContinualLearner, Trained
+from mergan.learners.base import ContinualLearner
 from mergan.learners.readings import Terms
+from mergan.learners.updates import Trained
 from mergan.networks.layers import ClassTable
 from mergan.scenarios.base import Scenario
 from mergan.strategies import Context, Drawn, Strategy, TrainingBatch

@@ -117,8 +117,9 @@ class TrainedTable(Table):
         return texts[TABLE]
 
     def publish(self, folder: Path, to: Path) -> None:
-        """Copy settings, figures, origin and matrices of every finished run, and the last grid of a row's first.
+        """Copy settings, figures, origin and matrices of every finished run.
 
+        Of a row, the last grid of its first run is copied too.
         Folders of the machine are replaced by their defaults in the settings.
         """
         for row, runs in self._runs(folder).items():

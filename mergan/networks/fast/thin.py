@@ -58,7 +58,9 @@ class _ThinTransposed(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = gradients
-        x, weight = (saved.to(gradient.dtype) for saved in ctx.saved_tensors)  # autocast may use another dtype
+        x, weight = (
+            saved.to(gradient.dtype) for saved in ctx.saved_tensors
+        )  # autocast may use another dtype
         by_x = by_weight = None
         if ctx.needs_input_grad[0]:
             by_x = conv2d(gradient, weight, None, ctx.stride, ctx.padding)
