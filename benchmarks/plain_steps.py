@@ -83,7 +83,7 @@ class PlainProcess:
         self._process.communicate()
 
 
-def run(cache_dir: Path, steps: int = 120, rounds: int = 3) -> list[Figure]:
+def run(cache_dir: Path, steps: int = 100, rounds: int = 3) -> list[Figure]:
     """Steps per second of a fit over those of the plain loop, which takes a step after every step of the fit.
 
     Args:
