@@ -149,9 +149,9 @@ def test_every_benchmark_runs_in_small(cache_dir: Path, monkeypatch: pytest.Monk
         tiny.compose(cache_dir, *growth.STRATEGIES[name])
     monkeypatch.setattr(growth, "STRATEGIES", {first: growth.STRATEGIES[first]})
     monkeypatch.setattr(reference, "PRECISIONS", {"fp32": reference.PRECISIONS["fp32"]})
-    monkeypatch.setattr(plain_steps, "SUBJECTS", {"tiny": tuple(ONE_TASK)})
+    monkeypatch.setattr(plain_steps, "SUBJECTS", {"tiny": (tuple(ONE_TASK), 8)})
     figures = [
-        *plain_steps.run(cache_dir, steps=8, rounds=1),
+        *plain_steps.run(cache_dir, rounds=1),
         *reference.run(cache_dir, steps=8, rounds=1, width=2),
         *framework.run(cache_dir, steps=9, rounds=1),
         *growth.run(cache_dir, tasks=3, steps=6, rounds=1),
