@@ -201,12 +201,14 @@ def test_the_last_grid_is_that_of_the_last_task(tmp_path: Path) -> None:
 
 
 def test_the_runs_of_the_results_can_be_reported(tmp_path: Path) -> None:
-    folders = sorted(tiny.ROOT.glob("docs/results/mnist/*_[0-9]"))
+    folders = sorted(tiny.ROOT.glob("docs/results/*/*_[0-9]"))
     found = runs.collect([tiny.ROOT / "docs"])
     assert len(found.finished) == len(folders) > 5 and not found.missing
-    assert all(run.grid for run in found.finished)
-    names = {run.folder.name.rpartition("_")[0] for run in found.finished}
-    assert {setting.name.split(",")[0] for setting in groups.grouped(found.finished)} == names
+    assert all(run.grid for run in found.finished if run.folder.name.endswith("_0"))
+    for table in ("mnist", "defaults"):
+        of_table = [run for run in found.finished if run.folder.parent.name == table]
+        names = {run.folder.name.rpartition("_")[0] for run in of_table}
+        assert {setting.name.split(",")[0] for setting in groups.grouped(of_table)} == names
 
 
 @pytest.mark.parametrize("case", ["missing", "unfinished", "broken", "nothing"])
