@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 from omegaconf import DictConfig
 
 from mergan import config
@@ -57,6 +58,11 @@ class Fit:
         self.learner, self.scenario = learner, self.experiment.scenario
         self.data, self.pool = self.experiment.data, self.experiment.pool
         self._callbacks = callbacks
+
+    def save_images(self, path: Path) -> None:
+        """Write the training images and labels as the .npz file that benchmarks.plain_v2 reads."""
+        real = self.pool.real_set
+        np.savez(path, images=real.images, labels=real.labels)
 
     def run(self, skip: int = 5) -> float:
         """Train; returns seconds per step from the end of step `skip` to the end of the training, epoch

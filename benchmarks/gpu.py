@@ -16,7 +16,6 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from benchmarks.fits import Fit
@@ -103,7 +102,7 @@ def measure_plain(plan: Plan, cache_dir: Path) -> Row:
     fit = Fit((*NETWORKS["v2"], *STREAM, "trainer.accelerator=cpu", *plan.overrides), cache_dir)
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder) / "images.npz"
-        np.savez(images, images=fit.pool.real_set.images, labels=fit.pool.real_set.labels)
+        fit.save_images(images)
         width = fit.cfg.network.generator.width
         seconds = plain(images, width, max(10, plan.timed), plan.device)
     return Row(PLAIN, "fp32", fit.cfg.batch_size / seconds, OnDevice(seconds))

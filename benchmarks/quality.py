@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import subprocess
@@ -12,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from benchmarks import reference
@@ -20,6 +18,8 @@ from benchmarks.fits import Fit
 from benchmarks.measure import Figure, seconds
 from benchmarks.plain_v2 import BATCH
 from mergan import config
+from mergan.output.folder import RunFolder
+from mergan.output.reading import read_figures
 
 RECIPE = ("experiment=mnist_fast",)
 LEAST = {"accuracy": 0.985, "reverse_accuracy": 0.94, "coverage": 0.65}  # in metrics.json
@@ -43,8 +43,7 @@ def run(
     trained, passes = [], []
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder) / "images.npz"
-        real = Fit(reference.STREAM, cache_dir).pool.real_set
-        np.savez(images, images=real.images, labels=real.labels)
+        Fit(reference.STREAM, cache_dir).save_images(images)
         for seed in range(runs):
             trained.append(
                 _figures_of((*RECIPE, *overrides, f"seed={seed}"), cache_dir, Path(folder) / str(seed))
@@ -68,5 +67,4 @@ def _figures_of(overrides: Sequence[str], cache_dir: Path, folder: Path) -> dict
     command = [sys.executable, "train.py", *overrides, f"cache_dir={cache_dir}", f"hydra.run.dir={folder}"]
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     subprocess.run(command, cwd=config.CONF.parent, env=environment, stdout=subprocess.DEVNULL, check=True)
-    figures: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    return figures
+    return read_figures(RunFolder(folder).figures)

@@ -7,7 +7,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from benchmarks.fits import FIRST_LOG, Fit
@@ -33,8 +32,7 @@ def run(cache_dir: Path, steps: int = 400, rounds: int = 3, width: int = 64) -> 
     figures = []
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder) / "images.npz"
-        real = Fit((*STREAM, *size), cache_dir).pool.real_set
-        np.savez(images, images=real.images, labels=real.labels)
+        Fit((*STREAM, *size), cache_dir).save_images(images)
         for name, (precision, target) in PRECISIONS.items():
             overrides = (*STREAM, *size, f"trainer.precision={precision}")
             pairs = alternate(

@@ -31,9 +31,8 @@ def timed(command: list[str], status: int) -> float:
     Raises:
         RuntimeError: it ended with another one.
     """
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     begun = time.perf_counter()
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=_environment(), capture_output=True, text=True, check=False)
     spent = time.perf_counter() - begun
     if done.returncode != status:
         raise RuntimeError(f"{' '.join(command)}: status {done.returncode}\n{done.stderr}")
@@ -46,10 +45,9 @@ def first_line(command: list[str]) -> float:
     Raises:
         RuntimeError: it ended without one.
     """
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     begun = time.perf_counter()
     with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command, cwd=ROOT, env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -58,6 +56,10 @@ def first_line(command: list[str]) -> float:
     if not line:
         raise RuntimeError(f"{' '.join(command)}: printed nothing")
     return spent
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 def run(cache_dir: Path, folder: Path, rounds: int = 5) -> list[Figure]:

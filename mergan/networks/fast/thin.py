@@ -44,6 +44,11 @@ def scatter_patches(x: Tensor, weight: Tensor, size: Sequence[int], stride: Pair
     return nn.functional.fold(patches, tuple(size), weight.shape[2:], padding=padding, stride=stride)
 
 
+def _saved(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+    """The saved tensors in the type of the gradient; autocast may use another one."""
+    return tuple(saved.to(gradient.dtype) for saved in ctx.saved_tensors)
+
+
 class _ThinTransposed(torch.autograd.Function):
     """`scatter_patches` with PyTorch's own kernels for the gradients, where they are fast."""
 
@@ -58,9 +63,7 @@ class _ThinTransposed(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = gradients
-        x, weight = (
-            saved.to(gradient.dtype) for saved in ctx.saved_tensors
-        )  # autocast may use another dtype
+        x, weight = _saved(ctx, gradient)
         by_x = by_weight = None
         if ctx.needs_input_grad[0]:
             by_x = conv2d(gradient, weight, None, ctx.stride, ctx.padding)
@@ -154,9 +157,8 @@ class _ThinConvolution(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
         (gradient,) = gradients
-        x, weight = x.to(gradient.dtype), weight.to(gradient.dtype)  # autocast may use another dtype
+        x, weight = _saved(ctx, gradient)
         by_x = by_weight = by_bias = None
         if ctx.needs_input_grad[0]:
             by_x = scatter_patches(gradient, weight, x.shape[2:], ctx.stride, ctx.padding)
