@@ -40,7 +40,8 @@ def test_the_divergence_is_that_of_two_normal_distributions() -> None:
 
 def test_a_step_descends_the_bound_that_is_documented(cache_dir: Path, tmp_path: Path) -> None:
     run = tiny.build(tiny.compose(cache_dir, LEARNER, "strategy=finetune", "learner.noise=0.5"), tmp_path)
-    module, context = learner(run), tiny.context(run.scenario.tasks[0])
+    module = learner(run)
+    context = tiny.context(run.scenario.tasks[0], generator=module.generator)
     nn.init.normal_(module.generator.log_scale.weight)
     images, labels = torch.rand(6, 1, 16, 16) * 2 - 1, torch.tensor([0, 1, 0, 1, 0, 1])
     weights = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])

@@ -44,7 +44,7 @@ class MomentMatching(ContinualLearner):
     def step(self, images: Tensor, labels: Tensor, context: Context) -> dict[str, Tensor]:
         batch = self.strategy.training_batch(images, labels, context)
         z = context.latent(len(batch.labels))
-        drawn = Drawn(z, batch.labels, self.draw(z, batch.labels, context))
+        drawn = Drawn(z, batch.labels, context.draw(z, batch.labels))
         loss = self._discrepancy(batch.images, drawn.images, batch.labels)
         terms = {"g/discrepancy": loss}
         for name, term in self.strategy.generator_terms(context, drawn).items():

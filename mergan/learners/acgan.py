@@ -92,7 +92,7 @@ class ACGAN(ContinualLearner):
         classify = self.strategy.uses_classifier
         z = context.latent(len(batch.labels))
         if name == "g":
-            drawn = Drawn(z, batch.labels, self.draw(z, batch.labels, context))
+            drawn = Drawn(z, batch.labels, context.draw(z, batch.labels))
             outputs = self._discriminate(drawn.images, drawn.labels, context)
             return self.objective.generator_loss(Judged(*outputs, drawn.labels), classify)[0]
         with torch.no_grad():
@@ -154,7 +154,7 @@ class ACGAN(ContinualLearner):
         self.discriminator.requires_grad_(False)
         (labels, shares), pairs = self._asked(context)
         z = context.latent(len(labels))
-        drawn = Drawn(z, labels, self.draw(z, labels, context), shares)
+        drawn = Drawn(z, labels, context.draw(z, labels), shares)
         adversarial, class_logits = self._discriminate(drawn.images, labels, context)
         loss, terms = self.objective.generator_loss(
             Judged(adversarial, class_logits, labels, shares), self.strategy.uses_classifier

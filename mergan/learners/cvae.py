@@ -148,7 +148,7 @@ class CVAE(ContinualLearner):
         # express q and its samples in coordinates in which the prior is N(0, I)
         mean, log_variance = (mean - centre) * (-log_scale).exp(), log_variance - 2 * log_scale
         eps = mean + (0.5 * log_variance).exp() * noise
-        drawn = Drawn(eps, batch.labels, self.draw(eps, batch.labels, context))
+        drawn = Drawn(eps, batch.labels, context.draw(eps, batch.labels))
         error = (batch.images - drawn.images).square().flatten(1)
         divergence = divergence_from_prior(mean, log_variance)
         terms: Terms = {

@@ -119,21 +119,6 @@ class UpdatedGenerator(SampledGenerator):
     def on_fit_start(self) -> None:
         self._watched = takes_part_in_backward(self.trainer)
 
-    def draw(self, z: Tensor, labels: Tensor, context: Context) -> Tensor:
-        """G(z, c) for the generator's own update, counted among the images that it has seen.
-
-        Args:
-            z: (B, latent_dim).
-            labels: (B,), the requested classes.
-            context: what the strategy sees.
-
-        Returns:
-            Images (B, C, S, S) in [-1, 1], with their graph.
-        """
-        context.costs.images["g"] += len(labels)
-        images: Tensor = self.generator(z, labels)
-        return images
-
     def minimise(self, name: str, loss: Tensor) -> Terms:
         """Take one optimizer step through the strategy; several processes first average their gradients.
 
