@@ -6,6 +6,7 @@ Tests of start-up and signals use `subprocess` instead.
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
 import runpy
@@ -34,26 +35,35 @@ def run(
         timeout: seconds.
 
     Raises:
-        subprocess.TimeoutExpired: the command took longer, and was killed.
+        subprocess.TimeoutExpired: the command took longer, and was killed. A note has its output and where
+            each of its threads stood.
     """
     with tempfile.TemporaryDirectory() as folder:
         outputs = [Path(folder) / name for name in ("stdout", "stderr")]
-        process = _processes.Process(target=_main, args=(list(words), cwd, dict(environment or {}), outputs))
+        process = _processes.Process(
+            target=_main, args=(list(words), cwd, dict(environment or {}), outputs, timeout)
+        )
         process.start()
-        process.join(timeout)
-        if process.is_alive():
+        process.join(timeout + 5)  # of which it needs a moment to say where it stands
+        late = process.is_alive()
+        if late:
             process.kill()
             process.join()
-            raise subprocess.TimeoutExpired(list(words), timeout)
+        said = [path.read_text(encoding="utf-8") if path.exists() else "" for path in outputs]
+        if late:
+            error = subprocess.TimeoutExpired(list(words), timeout)
+            error.add_note("\n".join(said))
+            raise error
         assert process.exitcode is not None
-        return subprocess.CompletedProcess(
-            list(words), process.exitcode, *(path.read_text(encoding="utf-8") for path in outputs)
-        )
+        return subprocess.CompletedProcess(list(words), process.exitcode, *said)
 
 
-def _main(words: list[str], cwd: Path, environment: dict[str, str], outputs: list[Path]) -> None:
+def _main(
+    words: list[str], cwd: Path, environment: dict[str, str], outputs: list[Path], timeout: float
+) -> None:
     for stream, path in zip((1, 2), outputs, strict=True):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), stream)
+    faulthandler.dump_traceback_later(timeout, file=2)
     os.chdir(cwd)
     os.environ.update(environment)
     module = words[0] == "-m"
