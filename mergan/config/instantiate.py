@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import hydra
@@ -94,21 +94,36 @@ def arguments_of(node: Mapping[str, Any] | DictConfig, key: str | None = None) -
     return names - set(map(str, node))
 
 
-def _parameters(target: Any) -> tuple[set[str], bool]:
-    """The names of all arguments of a class or function, and whether it may accept others too."""
+def signatures_of(target: Any) -> Iterator[Mapping[str, inspect.Parameter] | None]:
+    """The arguments of a function, or of the constructors of a class: its own, and those of base classes to
+    which it passes arguments on by `**name`. None stands for code written in C that has no signature.
+    """
     constructors = [target]
     if inspect.isclass(target):
         constructors = [vars(base)["__init__"] for base in target.__mro__ if "__init__" in vars(base)]
-    names: set[str] = set()
     for constructor in constructors:
         try:
             parameters = inspect.signature(constructor).parameters
-        except (TypeError, ValueError):  # code written in C may have no signature
-            return names, True
-        names |= {name for name, parameter in parameters.items() if parameter.kind not in VARIABLE}
-        if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
-            return names - {"self"}, False
-    return names - {"self"}, True
+        except (TypeError, ValueError):
+            yield None
+            return
+        yield parameters
+        if not _passes_on(parameters):
+            return
+
+
+def _passes_on(parameters: Mapping[str, inspect.Parameter]) -> bool:
+    return any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+
+
+def _parameters(target: Any) -> tuple[set[str], bool]:
+    """The names of all arguments of a class or function, and whether it may accept others too."""
+    names: set[str] = set()
+    others = False
+    for parameters in signatures_of(target):
+        others = parameters is None or _passes_on(parameters)
+        names |= {name for name, one in (parameters or {}).items() if one.kind not in VARIABLE}
+    return names - {"self"}, others
 
 
 def check_types(node: Mapping[str, Any] | DictConfig, key: str | None = None) -> None:

@@ -14,6 +14,7 @@ Whole = Annotated[int, Ge(0)]  # also the seed of a generator
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
 Share = Annotated[float, Interval(ge=0, lt=1)]
+Portion = Annotated[float, Interval(ge=0, le=1)]
 Fraction = Annotated[float, Interval(gt=0, lt=1)]
 
 # for the schema: 32-bit integers, so that no product of two overflows
