@@ -103,7 +103,7 @@ OUT_OF_RANGE = [
         "data.source.num_classes=0", "data.source.train_per_class=0", "data.source.test_per_class=-3",
         "data.source.seed=-1", "learner.betas=[0.5]", "learner.betas=[0.5,1.0]", "learner.betas=[-0.1,0.9]",
         "learner.ema=0", "learner.ema=1", "learner.ema=1.5", "learner.lr_schedule=linea",
-        "learner.latent_dim=0",
+        "learner.latent_dim=0", "learner.shared_rate=-0.1", "learner.shared_rate=1.5",
         "learner.batch_size=-1", "learner.lr=0", "learner.seed=-1", "learner.log_every_n_steps=0",
         "network.generator.width=0", "network.generator.width=-4", "network.generator.norm=layer",
         "network.discriminator.width=0", "objective.critic_steps=0", "objective.lambda_cls_g=-1",

@@ -138,8 +138,8 @@ def test_missing_and_broken_images_are_refused_by_name(cache_dir: Path, tmp_path
     assert str(tmp_path / "nowhere") in lines[2]
 
 
-def test_sweep_trains_every_strategy_and_survives_a_failing_job(cache_dir: Path, tmp_path: Path) -> None:
-    strategies = tiny.STRATEGIES
+def test_sweep_trains_strategies_and_survives_failing_jobs(cache_dir: Path, tmp_path: Path) -> None:
+    strategies = ["agem", "finetune", "joint_retrain"]
     overrides = ["-m", f"hydra.sweep.dir={tmp_path}", f"strategy={','.join(strategies)}", "debug=smoke"]
     result = train(cache_dir, tmp_path, *overrides, "objective.scale_g=-1,1")
     assert result.returncode == 2  # half of the jobs were refused

@@ -34,7 +34,7 @@ STREAMS = {
     "live": ["strategy=joint_retrain", "strategy.mode=live", ADAM_GOES_ON, "network=upsample"],
     "alignment": ["strategy=replay_alignment", "network=upsample", ADAM_GOES_ON, *STATEFUL],
     "buffer dcgan": ["strategy=joint_retrain", ADAM_GOES_ON, "objective=wasserstein_gp"],
-    "alignment dcgan": ["strategy=replay_alignment", *STATEFUL],
+    "alignment dcgan": ["strategy=replay_alignment", "learner.shared_rate=0.3", *STATEFUL],
     "retrain and align": ["strategy=retrain_and_align", ADAM_GOES_ON, "network=upsample", *STATEFUL],
     "ewc": ["strategy=ewc", "strategy.samples=8", "network=upsample", *STATEFUL],
     "mas dcgan": ["strategy=mas", "strategy.samples=8", ADAM_GOES_ON, "network.generator.norm=batch"],

@@ -7,16 +7,12 @@ not rewarded for augmented images, and the discriminator cannot win by knowing a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Annotated
 
 import torch
-from annotated_types import Interval
 from torch import Tensor, nn
 
-from mergan.config.ranges import NonNegative
+from mergan.config.ranges import NonNegative, Portion
 from mergan.system import whole_batch
-
-Portion = Annotated[float, Interval(ge=0, le=1)]
 
 
 class Augmentation(ABC):

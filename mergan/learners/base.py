@@ -32,7 +32,8 @@ class ContinualLearner(UpdatedGenerator):
         reset_optimizers: clear Adam's moments when a task begins.
         inherit_classes: initialise new classes with the mean of those learned before.
         seed: seed of every random draw during training.
-        **updates: batch_size, lr, lr_scale, betas, lr_schedule and log_every_n_steps, see UpdatedGenerator.
+        **updates: batch_size, lr, lr_scale, betas, lr_schedule, shared_rate and log_every_n_steps, see
+            UpdatedGenerator.
 
     Attributes:
         offers: what a strategy may need besides the training (Strategy.needs): "loss_on" if the method is

@@ -10,11 +10,13 @@ import torch
 from annotated_types import Len
 from torch import Tensor, nn
 
-from mergan.config.ranges import Count, Fraction, Positive, Share
+from mergan.config.ranges import Count, Fraction, Portion, Positive, Share
 from mergan.learners.backward import takes_part_in_backward
 from mergan.learners.generator import SampledGenerator
 from mergan.learners.readings import Pace, Terms, gradient_norm, read_back
 from mergan.learners.schedules import SCHEDULES, Schedule
+from mergan.learners.slowing import slowed
+from mergan.networks.layers import shared_weights
 from mergan.strategies import Context, Costs, Strategy, TrainingBatch, Update
 from mergan.system import processes, whole_batch
 
@@ -44,6 +46,9 @@ class UpdatedGenerator(SampledGenerator):
         lr_scale: factor on all learning rates.
         betas: Adam's decay rates.
         lr_schedule: constant, linear, cosine or cooldown, within each task.
+        shared_rate: from the second task on, factor on the steps of the generator's weights that all classes
+            share; those of single classes learn at the full rate. 1: no difference. As a slow representation
+            under a fast classifier (Zhang et al. 2023, arXiv 2303.05118).
         log_every_n_steps: the losses are read back for the loggers every so many steps.
 
     Attributes:
@@ -62,6 +67,7 @@ class UpdatedGenerator(SampledGenerator):
         betas: Annotated[Sequence[Share], Len(2, 2)],
         lr_schedule: Schedule,
         log_every_n_steps: Count,
+        shared_rate: Portion = 1.0,
         lr_scale: float = 1.0,
     ) -> None:
         super().__init__(generator, strategy, ema)
@@ -70,6 +76,7 @@ class UpdatedGenerator(SampledGenerator):
         self.lr = lr * lr_scale
         self.betas = tuple(betas)
         self.lr_schedule = SCHEDULES[lr_schedule]
+        self.shared_rate = shared_rate
         self.log_every_n_steps = log_every_n_steps
         self.last_losses: dict[str, float] = {}
         self.costs = Costs()
@@ -153,6 +160,9 @@ class UpdatedGenerator(SampledGenerator):
             lambda batch: self.loss_on(name, batch, context),
             optimizer.step,
         )
+        if update.of_generator and self.shared_rate < 1 and context.task.past:
+            shared = shared_weights(self.generator)
+            update = update._replace(take=slowed(update.take, shared, self.shared_rate))
         self.strategy.optimise(update, context)
         self.costs.updates[name] += 1
         if index == 0:

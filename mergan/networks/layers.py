@@ -83,6 +83,13 @@ def inherit_classes(module: nn.Module, new: Sequence[int], before: Sequence[int]
                 table.weight[list(new)] = table.weight[list(before)].mean(dim=0)
 
 
+def shared_weights(module: nn.Module) -> list[nn.Parameter]:
+    """The parameters that belong to no single class: all but those of ClassTable and ClassLinear."""
+    tables = [table for table in module.modules() if isinstance(table, ClassTable | ClassLinear)]
+    private = {id(weight) for table in tables for weight in table.parameters()}
+    return [weight for weight in module.parameters() if id(weight) not in private]
+
+
 class ConditionalNorm(nn.Module):
     """Normalisation, then a scale and a shift per class (Dumoulin et al. 2017, arXiv 1610.07629), or by class
     and z.

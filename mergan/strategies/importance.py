@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Annotated
 
 import torch
-from annotated_types import Interval
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from mergan.config.ranges import Count, NonNegative
+from mergan.config.ranges import Count, NonNegative, Portion
 from mergan.strategies.base import Strategy
 from mergan.strategies.batches import Drawn
 from mergan.strategies.context import Context
@@ -70,7 +68,7 @@ class ImportancePenalty(Strategy):
         self,
         weight: NonNegative,
         samples: Count,
-        decay: Annotated[float, Interval(ge=0, le=1)],
+        decay: Portion,
         divide_by_classes: bool,
     ) -> None:
         super().__init__()
