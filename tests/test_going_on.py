@@ -25,6 +25,7 @@ from mergan.checkpoints import contents, trust
 from mergan.checkpoints import file as checkpoint
 from mergan.run import experiment, resume
 from mergan.system.errors import CheckpointError, ConfigError
+from mergan.system.files import save_atomically
 from torture.compare import differences
 
 Compose = Callable[..., DictConfig]
@@ -44,7 +45,8 @@ TOO_LATE = (
     "data.num_classes",
     "data.image_size",
 )  # the networks are built so
-GROUPS = ["strategy", "network", "objective", "data", "scenario", "evaluation", "trainer", "experiment"]
+GROUPS = ["strategy", "network", "objective", "data", "scenario", "evaluation", "trainer", "experiment",
+          "learner"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +74,17 @@ def repeated(compose: Compose) -> dict[str, str]:
         links = config.links(compose(*overrides))
         found |= {key: match[1] for key, text in links.items() if (match := config.REFERENCE.fullmatch(text))}
     return found
+
+
+def test_the_command_of_an_older_run_goes_on_with_it(compose: Compose, run: Path, tmp_path: Path) -> None:
+    """Of a version whose learner had one argument less."""
+    content = checkpoint.read(run / "checkpoints" / "last.ckpt")
+    del content[contents.KEY]["config"]["learner"]["shared_rate"]
+    last = tmp_path / "last.ckpt"
+    save_atomically(content, last)
+    assert going_on(compose, last, "learner=acgan").changed == ()
+    with pytest.raises(ConfigError, match=r"^learner\.shared_rate: not as in the run"):
+        going_on(compose, last, "learner=acgan", "learner.shared_rate=0.5")
 
 
 def test_every_key_is_tried(compose: Compose) -> None:

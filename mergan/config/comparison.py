@@ -9,6 +9,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from mergan.config import slots
+from mergan.config.instantiate import defaults_of
 from mergan.system.errors import ConfigError
 
 # how a command resumes and where its caches are: never taken from the run that it resumes
@@ -25,15 +27,30 @@ PATHS = ("cache_dir", "data.root", "data.source.root", "ckpt_path", "init_from",
          "evaluation.inception_weights", "evaluation.spaces.inception.weights", "checkpoint", "out",
          "root")  # fmt: skip
 
+TARGET = "_target_"
+
 # a value that only refers to another key
 REFERENCE = re.compile(r"\$\{([^\W\d]\w*(?:\.\w+)*)\}")
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """The dotted keys in which two plain configurations differ."""
+    """The dotted keys in which two plain configurations differ, e.g. that of a run and one of today.
+
+    A later version may give a class a further argument, whose default is what the class did before. So a key
+    that only `new` has is no difference if it has the value that its class takes without it.
+
+    Args:
+        old: may come from a file; none of the classes that it names is imported.
+        new: its classes are imported, where `old` has the same with fewer arguments.
+        prefix: the key of both, with a dot.
+    """
     found: list[str] = []
+    target = new.get(TARGET)
+    defaults: Mapping[str, Any] = {}
+    if isinstance(target, str) and target == old.get(TARGET) and new.keys() - old.keys():
+        defaults = defaults_of(slots.locate(f"{prefix}{TARGET}", target))
     for key in {**old, **new}:
-        before, after = old.get(key), new.get(key)
+        before, after = old.get(key, defaults.get(key)), new.get(key)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             found += differences(before, after, f"{prefix}{key}.")
         elif before != after:

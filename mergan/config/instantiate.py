@@ -94,7 +94,7 @@ def arguments_of(node: Mapping[str, Any] | DictConfig, key: str | None = None) -
     return names - set(map(str, node))
 
 
-def signatures_of(target: Any) -> Iterator[Mapping[str, inspect.Parameter] | None]:
+def _signatures(target: Any) -> Iterator[Mapping[str, inspect.Parameter] | None]:
     """The arguments of a function, or of the constructors of a class: its own, and those of base classes to
     which it passes arguments on by `**name`. None stands for code written in C that has no signature.
     """
@@ -120,10 +120,20 @@ def _parameters(target: Any) -> tuple[set[str], bool]:
     """The names of all arguments of a class or function, and whether it may accept others too."""
     names: set[str] = set()
     others = False
-    for parameters in signatures_of(target):
+    for parameters in _signatures(target):
         others = parameters is None or _passes_on(parameters)
         names |= {name for name, one in (parameters or {}).items() if one.kind not in VARIABLE}
     return names - {"self"}, others
+
+
+def defaults_of(target: Any) -> dict[str, Any]:
+    """The defaults of the arguments of a class or function, by name."""
+    found: dict[str, Any] = {}
+    for parameters in _signatures(target):
+        for name, parameter in (parameters or {}).items():
+            if parameter.default is not inspect.Parameter.empty:
+                found.setdefault(name, parameter.default)
+    return found
 
 
 def check_types(node: Mapping[str, Any] | DictConfig, key: str | None = None) -> None:

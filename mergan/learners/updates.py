@@ -77,6 +77,7 @@ class UpdatedGenerator(SampledGenerator):
         self.betas = tuple(betas)
         self.lr_schedule = SCHEDULES[lr_schedule]
         self.shared_rate = shared_rate
+        self._shared = shared_weights(generator)
         self.log_every_n_steps = log_every_n_steps
         self.last_losses: dict[str, float] = {}
         self.costs = Costs()
@@ -161,8 +162,7 @@ class UpdatedGenerator(SampledGenerator):
             optimizer.step,
         )
         if update.of_generator and self.shared_rate < 1 and context.task.past:
-            shared = shared_weights(self.generator)
-            update = update._replace(take=slowed(update.take, shared, self.shared_rate))
+            update = update._replace(take=slowed(update.take, self._shared, self.shared_rate))
         self.strategy.optimise(update, context)
         self.costs.updates[name] += 1
         if index == 0:

@@ -12,7 +12,6 @@ import yaml
 from omegaconf import OmegaConf
 
 from mergan import config
-from mergan.config.additions import changes
 from mergan.config.comparison import PATHS
 from mergan.output.folder import RunFolder
 from mergan.output.reading import read_config
@@ -44,7 +43,7 @@ def _check_unchanged(folder: Path, wanted: Any) -> None:
     then = read_config(RunFolder(folder).config)
     wanted = automatic.kept(wanted, then)  # what the images decide has not changed with the settings
     now: Any = OmegaConf.to_container(config.apply_caps(wanted), resolve=True, enum_to_str=True)
-    changed = [key for key in changes(then, now) if not config.harmless(key)]
+    changed = [key for key in config.differences(then, now) if not config.harmless(key)]
     if changed:
         raise ConfigError(
             f"{folder}: was trained with another {changed[0]}; remove that folder or name another out="

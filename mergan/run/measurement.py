@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 
 from mergan import config
-from mergan.config.additions import changes
 from mergan.output import tables
 from mergan.output.places import check_output
 from mergan.run.generator import checkpoint_of
@@ -148,7 +147,7 @@ def _same_measures(run: DictConfig, settings: config.TrainConfig) -> bool:
     own = OmegaConf.merge(OmegaConf.structured(config.TrainConfig), run).evaluation
     was = OmegaConf.to_container(own, resolve=True, enum_to_str=True)
     assert isinstance(was, dict)
-    return not set(changes(was, config.plain(settings)["evaluation"])) - IRRELEVANT  # type: ignore[arg-type]
+    return not set(config.differences(was, config.plain(settings)["evaluation"])) - IRRELEVANT  # type: ignore[arg-type]
 
 
 def _class_table(

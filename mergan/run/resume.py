@@ -17,7 +17,6 @@ from mergan import config
 from mergan.checkpoints import file as checkpoint
 from mergan.checkpoints.contents import KEY, PROCESSES
 from mergan.checkpoints.trust import PLACES, TARGET, Trust, package, places
-from mergan.config.additions import changes
 from mergan.run import automatic, same_batch
 from mergan.system.errors import ConfigError, reason
 from mergan.system.text import shown
@@ -87,7 +86,7 @@ def restore(command: Command) -> Continuation:
     touched = _touched(command)
     changed = [
         key
-        for key in changes(saved, given)
+        for key in config.differences(saved, given)
         if any(config.below(key, part) for part in touched)
         and key.split(".")[0] not in config.OF_COMMAND
         and key != COUNTED

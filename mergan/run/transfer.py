@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mergan.checkpoints.contents import AVERAGED, KEY, STRATEGY, TRAINED, below
 from mergan.checkpoints.fitting import misfit, restore
-from mergan.config.additions import changes
+from mergan.config import differences
 from mergan.learners import ContinualLearner
 from mergan.networks.layers import ClassLinear, ClassTable
 from mergan.system.errors import CheckpointError, ConfigError, reason
@@ -39,7 +39,7 @@ def labels_here(
     old_network = own["config"].get("network")
     if not isinstance(old_network, Mapping):
         raise CheckpointError(f"init_from={path}: its configuration names no network")
-    changed = changes(old_network, network)
+    changed = differences(old_network, network)
     if changed:
         raise CheckpointError(
             f"init_from={path}: of another network, network.{shown(changed[0])} differs; "
